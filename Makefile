@@ -1,0 +1,34 @@
+# Home Mixer: two commands to start with are `make demo` and `make test`.
+VENV ?= .venv
+export VENV
+BIN := $(VENV)/bin
+
+.PHONY: help install demo test lint up down clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+install: $(VENV)/.installed ## Create .venv and install the lock file
+
+$(VENV)/.installed: requirements.lock pyproject.toml infra/set_up.sh
+	@./infra/set_up.sh
+
+demo: install ## Run the main job end to end on real feed logs (or on the simulated world)
+	@$(BIN)/mixer demo
+
+test: install ## Lint and run the whole test suite
+	@$(BIN)/ruff check .
+	@$(BIN)/python -m pytest
+
+lint: install ## Check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+up: install ## Start the platform as local processes
+	@$(BIN)/mixer up
+
+down: ## Stop the platform
+	@$(BIN)/mixer down
+
+clean: down ## Stop the platform and remove all run-time state
+	rm -rf $${MIXER_HOME:-var}

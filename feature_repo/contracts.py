@@ -1,0 +1,167 @@
+"""The four contract tables as Arrow schemas, and the check that every door applies.
+
+Times are UTC with microseconds. A bad event is never dropped silently: `split_events` returns it with its reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+import pyarrow as pa
+
+
+class Action(StrEnum):
+    """What a user did to a post, or to its author. The set is closed."""
+
+    IMPRESSION = "impression"
+    CLICK = "click"
+    LIKE = "like"
+    REPLY = "reply"
+    REPOST = "repost"
+    QUOTE = "quote"
+    SHARE = "share"
+    BOOKMARK = "bookmark"
+    FOLLOW = "follow"
+    PROFILE_CLICK = "profile_click"
+    DWELL = "dwell"  # value: milliseconds
+    VIDEO_VIEW = "video_view"  # a quality view; value: milliseconds played
+    NOT_INTERESTED = "not_interested"
+    MUTE = "mute"
+    BLOCK = "block"
+    REPORT = "report"
+
+
+class EdgeKind(StrEnum):
+    """A user's standing relation to another account."""
+
+    FOLLOW = "follow"
+    BLOCK = "block"
+    MUTE = "mute"
+    SUBSCRIBE = "subscribe"
+    LIST_MEMBER = "list_member"
+
+
+TIME = pa.timestamp("us", tz="UTC")
+
+# Product name of exposures that are known only as an undated, ordered list from before the first logged day.
+# Their occurred_at is an upper bound; `position` carries the order within the user's list.
+HISTORY_BEFORE = "history_before"
+
+
+def _field(name: str, kind: pa.DataType, *, required: bool = True) -> pa.Field:
+    return pa.field(name, kind, nullable=not required)
+
+
+EVENTS = pa.schema(
+    [
+        _field("event_id", pa.string()),
+        _field("user_id", pa.int64()),
+        _field("post_id", pa.int64()),
+        _field("author_id", pa.int64()),
+        _field("action", pa.string()),
+        _field("value", pa.float64(), required=False),
+        _field("product", pa.string()),
+        _field("position", pa.int32(), required=False),
+        _field("release", pa.string(), required=False),
+        _field("propensity", pa.float64(), required=False),
+        _field("request_id", pa.string(), required=False),
+        _field("occurred_at", TIME),
+    ]
+)
+
+POSTS = pa.schema(
+    [
+        _field("post_id", pa.int64()),
+        _field("author_id", pa.int64()),
+        _field("created_at", TIME),
+        _field("topics", pa.list_(pa.int32())),
+        _field("media", pa.string()),
+        _field("duration_ms", pa.int64(), required=False),
+        _field("language", pa.string(), required=False),
+        _field("text", pa.string(), required=False),
+        _field("in_reply_to", pa.int64(), required=False),
+    ]
+)
+
+USERS = pa.schema(
+    [
+        _field("user_id", pa.int64()),
+        _field("created_at", TIME, required=False),
+        _field("language", pa.string(), required=False),
+        _field("followers", pa.int64(), required=False),
+        _field("following", pa.int64(), required=False),
+        _field("attributes", pa.list_(pa.int32())),  # categorical codes, fixed order per dataset, -1 = unknown
+    ]
+)
+
+EDGES = pa.schema(
+    [
+        _field("user_id", pa.int64()),
+        _field("target_id", pa.int64()),
+        _field("kind", pa.string()),
+        _field("weight", pa.float32()),
+        _field("derived", pa.bool_()),  # true: inferred from engagements, not declared by the user
+        _field("created_at", TIME),
+    ]
+)
+
+TABLES: dict[str, pa.Schema] = {"events": EVENTS, "posts": POSTS, "users": USERS, "edges": EDGES}
+
+
+class ContractError(ValueError):
+    """A table does not have the columns or types of its contract."""
+
+
+def check_table(name: str, table: pa.Table | pl.DataFrame) -> pa.Table:
+    """Return `table` with exactly the columns and types of contract `name`; raise ContractError naming the column."""
+    schema = TABLES[name]
+    arrow = table.to_arrow() if isinstance(table, pl.DataFrame) else table
+    for missing in set(schema.names) - set(arrow.column_names):
+        raise ContractError(f"{name}: column {missing!r} is missing; the contract asks for {schema.names}")
+    columns = []
+    for field in schema:
+        column = arrow.column(field.name)
+        try:
+            column = column.cast(field.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise ContractError(f"{name}.{field.name}: {column.type} does not fit {field.type}: {error}") from error
+        if not field.nullable and column.null_count:
+            row = column.is_null().index(True).as_py()
+            raise ContractError(f"{name}.{field.name}: null at row {row}, but the contract requires a value")
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+@dataclass(frozen=True)
+class SplitEvents:
+    """Events that hold to the contract, and the others with a `reason` column."""
+
+    good: pl.DataFrame
+    dead: pl.DataFrame
+
+
+def split_events(events: pl.DataFrame) -> SplitEvents:
+    """Part rows that break a row-level rule of the events contract from those that do not; none is lost."""
+    closed_set = [action.value for action in Action]
+    rules = [
+        (pl.col("event_id").is_null() | (pl.col("event_id") == ""), "event_id is empty"),
+        (pl.col("user_id").is_null() | (pl.col("user_id") < 0), "user_id is null or negative"),
+        (pl.col("post_id").is_null() | (pl.col("post_id") < 0), "post_id is null or negative"),
+        (pl.col("author_id").is_null(), "author_id is null"),
+        (pl.col("action").is_null() | ~pl.col("action").is_in(closed_set), "action is not in the closed set"),
+        (pl.col("product").is_null(), "product is null"),
+        (pl.col("value").is_nan().fill_null(False) | pl.col("value").is_infinite().fill_null(False), "value is not finite"),
+        (
+            ((pl.col("propensity") <= 0) | (pl.col("propensity") > 1) | pl.col("propensity").is_nan()).fill_null(False),
+            "propensity is outside (0, 1]",
+        ),
+        (pl.col("occurred_at").is_null(), "occurred_at is null"),
+    ]
+    reason = pl.coalesce([pl.when(broken).then(pl.lit(text)) for broken, text in rules])
+    marked = events.with_columns(reason=reason)
+    return SplitEvents(
+        good=marked.filter(pl.col("reason").is_null()).drop("reason"),
+        dead=marked.filter(pl.col("reason").is_not_null()),
+    )

@@ -1,0 +1,97 @@
+"""What a ranker reads: feature blocks by entity and the user's history, as plain arrays.
+
+The same types carry training rows (n requests, one candidate each) and one request (one user, n candidates).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+# Order of the dense blocks. The first layer of every model is a sum of per-block projections in this order.
+BLOCKS = ("user", "post", "author", "topic", "user_author", "user_topic", "user_post", "context")
+
+HISTORY_LENGTH = 50  # newest exposures kept per user; short rows are padded at the front with post_id -1
+
+# Bits of `History.actions`, in the order of the models' heads.
+HEADS = ("click", "video_view", "like", "profile_click", "follow", "reply", "share", "not_interested")
+
+
+@dataclass(frozen=True)
+class History:
+    """The newest exposures of n users, oldest first, strictly before the moment of use. Arrays are (n, HISTORY_LENGTH)."""
+
+    post_id: np.ndarray  # int64, -1 = padding
+    author_id: np.ndarray  # int64
+    topic: np.ndarray  # int32, first topic, -1 = none
+    actions: np.ndarray  # uint8 bit mask in the order of HEADS
+    product: np.ndarray  # int16, product bucket, -1 = padding
+    age_s: np.ndarray  # float32, seconds before the moment of use; NaN where only the order is known
+
+    def __len__(self) -> int:
+        return len(self.post_id)
+
+    def rows(self, index: np.ndarray | slice) -> "History":
+        return History(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+    @staticmethod
+    def empty(n: int) -> "History":
+        shape = (n, HISTORY_LENGTH)
+        return History(
+            post_id=np.full(shape, -1, np.int64),
+            author_id=np.full(shape, -1, np.int64),
+            topic=np.full(shape, -1, np.int32),
+            actions=np.zeros(shape, np.uint8),
+            product=np.full(shape, -1, np.int16),
+            age_s=np.full(shape, np.nan, np.float32),
+        )
+
+
+@dataclass(frozen=True)
+class UserFeatures:
+    """One user at one moment: the packed dense user block and the history (each with n = 1)."""
+
+    user_id: int
+    user: np.ndarray  # float32 (1, width of the user block)
+    history: History  # n = 1
+    known: bool  # False: cold start, all values are the declared defaults
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """n (user, candidate) rows. Blocks are float32 (n, width); ids are int64 (n,). History is per row or shared (n = 1)."""
+
+    user_id: np.ndarray
+    post_id: np.ndarray
+    author_id: np.ndarray
+    topic: np.ndarray  # int32
+    product: np.ndarray  # int16 product bucket of the request
+    blocks: dict[str, np.ndarray]  # BLOCKS -> (n, width)
+    history: History
+    labels: np.ndarray | None = None  # uint8 (n, len(HEADS)), training rows only
+    occurred_at: np.ndarray | None = None  # int64 microseconds, training rows only
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # BLOCKS -> column names
+
+    def __len__(self) -> int:
+        return len(self.post_id)
+
+    def dense(self) -> np.ndarray:
+        """All blocks side by side, float32 (n, sum of widths), in the order of BLOCKS."""
+        return np.concatenate([self.blocks[name] for name in BLOCKS], axis=1)
+
+    def take(self, index: np.ndarray) -> "FeatureRows":
+        """The rows at `index` (int array or bool mask)."""
+        shared = len(self.history) == 1 and len(self) != 1
+        return FeatureRows(
+            user_id=self.user_id[index],
+            post_id=self.post_id[index],
+            author_id=self.author_id[index],
+            topic=self.topic[index],
+            product=self.product[index],
+            blocks={name: block[index] for name, block in self.blocks.items()},
+            history=self.history if shared else self.history.rows(index),
+            labels=None if self.labels is None else self.labels[index],
+            occurred_at=None if self.occurred_at is None else self.occurred_at[index],
+            names=self.names,
+        )

@@ -1,0 +1,113 @@
+"""The lake: contract tables as Parquet, events partitioned by day, every write idempotent.
+
+A write names its `part`; writing the same part again replaces it, so a repeated ingestion changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from feature_repo.contracts import TABLES, check_table
+from infra.storage import replace_atomically
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Contract tables under `root`; `day_offset` is the local time zone whose midnight parts the days."""
+
+    root: Path
+    day_offset: timedelta = timedelta(0)
+
+    # ---- events -------------------------------------------------------------------------------------------------
+    def write_events(self, events: pl.DataFrame, part: str) -> dict[date, int]:
+        """Write `events` into their days as part `part`; returns rows per day. Days without rows lose a stale part."""
+        table = pl.from_arrow(check_table("events", events))
+        day = (pl.col("occurred_at").dt.replace_time_zone(None) + self.day_offset).dt.date().alias("day")
+        written: dict[date, int] = {}
+        for (key,), rows in table.with_columns(day).partition_by("day", as_dict=True, include_key=False).items():
+            self._write(rows, self.events_part(key, part))
+            written[key] = rows.height
+        for stale in self.root.glob(f"events/day=*/{part}.parquet"):
+            if date.fromisoformat(stale.parent.name.removeprefix("day=")) not in written:
+                stale.unlink()
+        return written
+
+    def events_part(self, day: date, part: str) -> Path:
+        return self.root / "events" / f"day={day.isoformat()}" / f"{part}.parquet"
+
+    def event_days(self) -> list[date]:
+        """Days that hold events, in order."""
+        folders = {file.parent.name for file in self.root.glob("events/day=*/*.parquet")}
+        return sorted(date.fromisoformat(name.removeprefix("day=")) for name in folders)
+
+    def scan_events(self, days: Sequence[date] | None = None) -> pl.LazyFrame:
+        """Events of the given days (all when None), in no particular order, each event_id once per part."""
+        chosen = self.event_days() if days is None else days
+        files = [file for day in chosen for file in sorted((self.root / "events" / f"day={day.isoformat()}").glob("*.parquet"))]
+        if not files:
+            return pl.from_arrow(TABLES["events"].empty_table()).lazy()
+        return pl.scan_parquet(files, hive_partitioning=False)
+
+    def events(self, days: Sequence[date] | None = None) -> pl.DataFrame:
+        """Events of the given days, oldest first; ties keep the order (occurred_at, position, event_id)."""
+        return self.scan_events(days).sort("occurred_at", "position", "event_id").collect()
+
+    # ---- posts, users, edges ------------------------------------------------------------------------------------
+    def write(self, name: str, rows: pl.DataFrame, part: str) -> int:
+        """Write a part of `posts`, `users` or `edges`; returns its rows."""
+        self._write(pl.from_arrow(check_table(name, rows)), self.root / name / f"{part}.parquet")
+        return rows.height
+
+    def read(self, name: str) -> pl.DataFrame:
+        """All parts of `posts`, `users` or `edges`."""
+        files = sorted((self.root / name).glob("*.parquet"))
+        if not files:
+            return pl.from_arrow(TABLES[name].empty_table())
+        return pl.concat([pl.read_parquet(file) for file in files])
+
+    # ---- rows that are kept but not served ------------------------------------------------------------------------
+    def quarantine(self, name: str, rows: pl.DataFrame, part: str) -> None:
+        """Keep rows that broke a rule; `rows` carries the rule's name in column `rule`."""
+        self._write(rows, self.root / "quarantine" / name / f"{part}.parquet")
+
+    def dead_letters(self, rows: pl.DataFrame, part: str) -> None:
+        """Keep events that broke the contract; `rows` carries `reason`."""
+        self._write(rows, self.root / "dead_letters" / f"{part}.parquet")
+
+    # ---- fingerprints -------------------------------------------------------------------------------------------
+    def fingerprint(self, days: Sequence[date] | None = None) -> str:
+        """SHA-256 over the names and bytes of the event files of `days`, short form (16 hex digits)."""
+        chosen = self.event_days() if days is None else days
+        digest = hashlib.sha256()
+        for day in sorted(chosen):
+            for file in sorted((self.root / "events" / f"day={day.isoformat()}").glob("*.parquet")):
+                digest.update(f"{day}/{file.name}:{_content_hash(file)}".encode())
+        return digest.hexdigest()[:16]
+
+    def marker(self, name: str) -> dict | None:
+        """What `mark` stored under `name`, or None."""
+        file = self.root / "markers" / f"{name}.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def mark(self, name: str, content: dict) -> None:
+        """Remember that a step is finished, with what it found."""
+        with replace_atomically(self.root / "markers" / f"{name}.json") as temporary:
+            temporary.write_text(json.dumps(content, indent=2, sort_keys=True, default=str))
+
+    @staticmethod
+    def _write(rows: pl.DataFrame, target: Path) -> None:
+        with replace_atomically(target) as temporary:
+            pq.write_table(rows.to_arrow(), temporary, compression="zstd")
+
+
+def _content_hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

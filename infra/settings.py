@@ -1,0 +1,118 @@
+"""The one typed settings object. No other module reads an environment variable."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# Telemetry of every library is off, in this process and in every child process.
+TELEMETRY_OFF = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "FEAST_USAGE": "False",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+class Settings(BaseSettings):
+    """Every knob of the platform; each is the environment variable `MIXER_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="MIXER_", extra="ignore")
+
+    home: Path = Field(Path("var"), description="Folder that holds all run-time state.")
+    data: Path | None = Field(None, description="First folder searched for datasets.")
+    dataset: Literal["auto", "kuairand", "world"] = Field(
+        "auto", description="Dataset of the main job; `auto` takes KuaiRand where found, else the simulated world."
+    )
+    seed: int = Field(7, description="Seed of every random draw.")
+
+    host: str = Field("127.0.0.1", description="Address that the local servers bind to.")
+    gateway_port: int = Field(8600, description="Port of the gateway: the one door and the control room.")
+    prefect_port: int = Field(8610, description="Port of the Prefect server.")
+    mlflow_port: int = Field(8620, description="Port of the MLflow page.")
+    evidently_port: int = Field(8630, description="Port of the Evidently page.")
+    broker_port: int = Field(8640, description="Port of the local Kafka-protocol broker.")
+    mixer_base_port: int = Field(8650, description="First port tried for a release's mixer process.")
+
+    broker_address: str | None = Field(
+        None, description="host:port of a Kafka broker; unset means the local broker on `broker_port`."
+    )
+    database_url: str | None = Field(
+        None, description="SQLAlchemy URL of the ledger's database; unset means SQLite under `home`."
+    )
+    mlflow_tracking_uri: str | None = Field(None, description="MLflow tracking URI; unset means SQLite under `home`.")
+    online_store: Literal["sqlite", "redis"] = Field("sqlite", description="Feast's online store.")
+    redis_url: str = Field("localhost:6379", description="Redis address, used when `online_store` is `redis`.")
+
+    threads: int = Field(2, ge=1, description="Threads that a training or serving process may use.")
+    approval_timeout_s: int = Field(172_800, description="How long a release waits for a person, in seconds.")
+    replay_user_share: float = Field(
+        0.35, gt=0, le=1, description="Share of users whose visits the demo replays as requests; events are always all replayed."
+    )
+
+    release_manifest: Path | None = Field(None, description="Manifest file that a mixer process serves; set by the supervisor.")
+
+    @property
+    def broker(self) -> str:
+        """Address of the Kafka broker as host:port."""
+        return self.broker_address or f"{self.host}:{self.broker_port}"
+
+    @property
+    def gateway_url(self) -> str:
+        return f"http://{self.host}:{self.gateway_port}"
+
+    @property
+    def prefect_api_url(self) -> str:
+        return f"http://{self.host}:{self.prefect_port}/api"
+
+    @property
+    def paths(self) -> "Paths":
+        from infra.storage import Paths
+
+        return Paths(self.home.absolute())
+
+    @property
+    def platform_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.paths.platform_database}"
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.mlflow_tracking_uri or f"sqlite:///{self.paths.mlflow / 'mlflow.db'}"
+
+    def child_environment(self) -> dict[str, str]:
+        """Environment that every process of the platform is started with, on top of the caller's own."""
+        environment = {
+            **TELEMETRY_OFF,
+            "MIXER_HOME": str(self.paths.home),
+            "PREFECT_API_URL": self.prefect_api_url,
+            "PREFECT_HOME": str(self.paths.prefect),
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+            "PREFECT_LOGGING_LEVEL": "INFO",
+            "BENTOML_HOME": str(self.paths.bentoml),
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "PYTHONUNBUFFERED": "1",
+        }
+        if self.data is not None:
+            environment["MIXER_DATA"] = str(self.data.absolute())
+        return environment
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The process's settings, read once."""
+    return Settings()
+
+
+def apply_environment(settings: Settings | None = None) -> Settings:
+    """Set the libraries' own environment variables in this process; call before importing them."""
+    import os
+
+    settings = settings or get_settings()
+    os.environ.update(settings.child_environment())
+    return settings
