@@ -19,6 +19,14 @@ from feature_repo.contracts import TABLES, check_table
 from infra.storage import replace_atomically
 
 
+KEYS: dict[str, list[str]] = {
+    "events": ["event_id"],
+    "posts": ["post_id"],
+    "users": ["user_id"],
+    "edges": ["user_id", "target_id", "kind"],
+}
+
+
 @dataclass(frozen=True)
 class Lake:
     """Contract tables under `root`; `day_offset` is the local time zone whose midnight parts the days."""
@@ -74,9 +82,27 @@ class Lake:
         return pl.concat([pl.read_parquet(file) for file in files])
 
     # ---- rows that are kept but not served ------------------------------------------------------------------------
-    def quarantine(self, name: str, rows: pl.DataFrame, part: str) -> None:
-        """Keep rows that broke a rule; `rows` carries the rule's name in column `rule`."""
-        self._write(rows, self.root / "quarantine" / name / f"{part}.parquet")
+    def quarantine(self, name: str, rows: pl.DataFrame) -> None:
+        """Keep rows that broke a rule; `rows` carries the rule's name in column `rule`. Rows kept before stay."""
+        target = self.root / "quarantine" / f"{name}.parquet"
+        kept = [pl.read_parquet(target)] if target.exists() else []
+        self._write(pl.concat([*kept, rows]).unique(maintain_order=True), target)
+
+    def discard(self, name: str, rows: pl.DataFrame, clean: pl.DataFrame) -> int:
+        """Take `rows` (by the table's key) out of every part of table `name`; returns how many rows went.
+
+        A key that stands in `clean` too is a second copy of a good row: of those one copy stays in each part.
+        """
+        key = KEYS[name]
+        bad = rows.select(key).join(clean, on=key, how="anti").unique()
+        gone = 0
+        for file in sorted((self.root / name).rglob("*.parquet")):
+            held = pl.read_parquet(file, hive_partitioning=False)
+            kept = held.join(bad, on=key, how="anti", maintain_order="left").unique(subset=key, keep="first", maintain_order=True)
+            if kept.height < held.height:
+                self._write(kept, file)
+                gone += held.height - kept.height
+        return gone
 
     def dead_letters(self, rows: pl.DataFrame, part: str) -> None:
         """Keep events that broke the contract; `rows` carries `reason`."""

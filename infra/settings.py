@@ -56,7 +56,7 @@ class Settings(BaseSettings):
         0.35, gt=0, le=1, description="Share of users whose visits the demo replays as requests; events are always all replayed."
     )
 
-    release_manifest: Path | None = Field(None, description="Manifest file that a mixer process serves; set by the supervisor.")
+    release_manifest: Path | None = Field(None, description="Manifest file that a mixer process serves; the supervisor sets it.")
 
     @property
     def broker(self) -> str:
@@ -98,8 +98,11 @@ class Settings(BaseSettings):
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "PYTHONUNBUFFERED": "1",
         }
-        if self.data is not None:
-            environment["MIXER_DATA"] = str(self.data.absolute())
+        # Whatever was chosen here holds in the children too, however it was chosen.
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name != "home" and value != field.default:
+                environment[f"MIXER_{name.upper()}"] = str(value.absolute() if isinstance(value, Path) else value)
         return environment
 
 

@@ -1,0 +1,90 @@
+"""What every dataset gives the platform: contract tables, the days they are split by, and a fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from infra.settings import Settings
+
+
+class MalformedFile(ValueError):
+    """A dataset file cannot be read as its format asks; the message names the file, the column and the row."""
+
+    def __init__(self, file: Path, problem: str, *, column: str | None = None, row: int | None = None) -> None:
+        place = str(file)
+        if column is not None:
+            place += f", column {column!r}"
+        if row is not None:
+            place += f", row {row}"
+        super().__init__(f"{place}: {problem}")
+        self.file = file
+        self.column = column
+        self.row = row  # counted from 1, the header of a CSV file not counted
+
+
+class DatasetNotFound(FileNotFoundError):
+    """The chosen dataset is nowhere on the search path."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Which local days train the first model, which are replayed as live traffic, and which meet the canary."""
+
+    train_end: date  # last day that the first model may learn from
+    replay: tuple[date, ...]
+    canary: tuple[date, ...]
+
+
+@dataclass(frozen=True)
+class ContractTables:
+    """A dataset in the shape of the contracts; `malformed` has the columns of `events` and a `reason`."""
+
+    events: pl.DataFrame
+    posts: pl.DataFrame
+    users: pl.DataFrame
+    malformed: pl.DataFrame
+    edges: pl.DataFrame | None = None  # None: the dataset declares no graph, so ingestion derives one
+
+
+class DatasetAdapter(Protocol):
+    """One source of contract tables."""
+
+    name: str  # names the lake parts: short, lower case, stable
+    label: str  # what reports and pages call it
+    simulated: bool  # true: whatever is computed on it is labelled simulated
+    day_offset: timedelta  # the local time zone whose midnight parts the days
+    splits: Splits
+
+    def fingerprint(self) -> str:
+        """Hash of everything the tables depend on: equal fingerprints mean equal tables."""
+        ...
+
+    def tables(self) -> ContractTables:
+        """The whole dataset; raises MalformedFile."""
+        ...
+
+
+def open_adapter(settings: Settings) -> DatasetAdapter:
+    """The dataset that the settings choose; `auto` takes KuaiRand where it is found, else the simulated world."""
+    from feature_repo.datasets.search_path import find_kuairand, search_path
+
+    if settings.dataset != "world":
+        folder = find_kuairand(settings)
+        if folder is not None:
+            from feature_repo.datasets.kuairand.adapter import KuaiRand
+
+            return KuaiRand(folder)
+        if settings.dataset == "kuairand":
+            searched = ", ".join(str(place) for place in search_path(settings))
+            raise DatasetNotFound(
+                f"KuaiRand-Pure was not found in any of: {searched}. Run `mixer data fetch kuairand`, "
+                "point MIXER_DATA at its folder, or set MIXER_DATASET=world."
+            )
+    from feature_repo.datasets.world.adapter import WorldAdapter
+
+    return WorldAdapter(settings.seed)

@@ -1,0 +1,34 @@
+"""Where datasets are looked for: the setting, then `./data`, then `../shared/datasets`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from feature_repo.datasets.kuairand.layouts import layout_of
+from infra.settings import Settings
+
+DEFAULT_FOLDERS = (Path("data"), Path("../shared/datasets"))
+
+# Where KuaiRand may lie inside a searched folder; the official archive unpacks to KuaiRand-Pure/data.
+KUAIRAND_PLACES = (".", "kuairand-pure", "KuaiRand-Pure", "KuaiRand-Pure/data", "kuairand-pure/data", "data")
+
+
+def search_path(settings: Settings) -> list[Path]:
+    """Every folder that is searched, in order, whether it exists or not."""
+    first = [settings.data] if settings.data is not None else []
+    return [*first, *DEFAULT_FOLDERS]
+
+
+def dataset_folders(settings: Settings) -> list[Path]:
+    """The folders of the search path that exist, in order."""
+    return [folder for folder in search_path(settings) if folder.is_dir()]
+
+
+def find_kuairand(settings: Settings) -> Path | None:
+    """The first folder on the search path that holds KuaiRand-Pure in either layout, or None."""
+    for folder in dataset_folders(settings):
+        for place in KUAIRAND_PLACES:
+            candidate = folder / place
+            if layout_of(candidate) is not None:
+                return candidate
+    return None

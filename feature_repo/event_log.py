@@ -1,0 +1,60 @@
+"""Events of one or several lakes as one log: each event_id once, with its post's first topic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+
+from feature_repo.lake import Lake
+
+EPOCH_ROW_KEYS = {"posts": "post_id", "users": "user_id"}
+
+
+def read_table(lakes: Sequence[Lake], name: str) -> pl.DataFrame:
+    """`posts` or `users` of all lakes, one row an id (the last lake wins), sorted by id."""
+    key = EPOCH_ROW_KEYS[name]
+    return pl.concat([lake.read(name) for lake in lakes]).unique(key, keep="last", maintain_order=True).sort(key)
+
+
+def first_topics(posts: pl.DataFrame) -> pl.DataFrame:
+    """post_id with its first topic (int32, -1 = none)."""
+    return posts.select("post_id", topic=pl.col("topics").list.first().fill_null(-1).cast(pl.Int32))
+
+
+def read_events(lakes: Sequence[Lake], until: datetime | None = None) -> pl.DataFrame:
+    """Events at or before `until`, each event_id once, as columns
+    event_id, user_id, post_id, author_id, topic, action, value, product, position, request_id, at (int64 us). No order is promised.
+    """
+    topics = first_topics(read_table(lakes, "posts"))
+    days = sorted({day for lake in lakes for day in _days_through(lake, until)})
+    events = pl.concat([_day_events(lakes, day) for day in days] or [lakes[0].scan_events([])])
+    if until is not None:
+        events = events.filter(pl.col("occurred_at") <= until)
+    columns = ["event_id", "user_id", "post_id", "author_id", "action", "value", "product", "position", "request_id"]
+    return (
+        events.select(*columns, at=pl.col("occurred_at").dt.epoch("us"))
+        .join(topics.lazy(), on="post_id", how="left")
+        .with_columns(pl.col("topic").fill_null(-1))
+        .collect()
+    )
+
+
+def _day_events(lakes: Sequence[Lake], day: date) -> pl.LazyFrame:
+    """Events of one day. An event_id is unique within a part, so only a day of several parts is searched for repeats."""
+    parts = [lake.scan_events([day]) for lake in lakes if day in lake.event_days()]
+    files = sum(len(list(lake.events_part(day, "any").parent.glob("*.parquet"))) for lake in lakes)
+    events = pl.concat(parts)
+    return events.unique("event_id", keep="any") if files > 1 else events
+
+
+def _days_through(lake: Lake, until: datetime | None) -> list[date]:
+    last = None if until is None else (until.replace(tzinfo=None) + lake.day_offset).date()
+    return [day for day in lake.event_days() if last is None or day <= last]
+
+
+def end_of_days(days: Sequence[date], day_offset: timedelta) -> datetime:
+    """The last microsecond (UTC) of the newest of `days` in the lake's local time."""
+    midnight = datetime.combine(max(days) + timedelta(days=1), datetime.min.time(), tzinfo=UTC)
+    return midnight - day_offset - timedelta(microseconds=1)

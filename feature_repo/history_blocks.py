@@ -1,0 +1,110 @@
+"""Blocks read off a history: how the user met this author, topic and post before, and the user's recent mood."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from feature_repo.aggregates.catalogue import PRIOR_RATES
+from feature_repo.aggregates.derive import NEVER_S
+from feature_repo.feature_rows import HEADS, History
+from feature_repo.history import action_columns
+
+_CLICK, _VIEW, _LIKE = HEADS.index("click"), HEADS.index("video_view"), HEADS.index("like")
+_LIKED = [_LIKE, HEADS.index("follow"), HEADS.index("profile_click"), HEADS.index("share"), HEADS.index("reply")]
+_STRENGTH = np.float32(3.0)
+_RATES = np.array([PRIOR_RATES["click"], PRIOR_RATES["video_view"]], np.float32)
+
+MATCH_COLUMNS = ("log_seen", "log_clicked", "log_viewed", "log_liked", "log_disliked", "click_rate", "view_rate", "log_since_seen")
+SPANS = (5, 20, 50)  # newest exposures
+RECENT_S = (1_800.0, 86_400.0)
+CONTEXT_COLUMNS = (
+    "hour_sin",
+    "hour_cos",
+    "weekday_sin",
+    "weekday_cos",
+    "history_length",
+    "log_since_exposure",
+    "last_clicked",
+    "last_viewed",
+    *(f"{name}_rate_last_{span}" for span in SPANS for name in ("click", "view")),
+    *(f"log_{name}_last_{int(seconds)}s" for seconds in RECENT_S for name in ("seen", "clicked", "viewed")),
+    *(f"product_{name}" for name in MATCH_COLUMNS),
+    "product_share",
+    "last_same_product",
+)
+
+
+class HistorySignals:
+    """What the blocks need of n histories, computed once: per exposure weights and ages."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        acted = action_columns(history)  # (n, L, heads)
+        shown = (history.post_id >= 0).astype(np.float32)
+        dated = ~np.isnan(history.age_s)
+        liked = acted[:, :, _LIKED].max(axis=2)
+        disliked = acted[:, :, HEADS.index("not_interested")]
+        # Clicks are unknown for undated exposures, so click rates divide by dated ones only.
+        self.weights = np.stack(
+            [shown, acted[:, :, _CLICK], acted[:, :, _VIEW], liked, disliked, dated.astype(np.float32)], axis=2
+        )  # (n, L, 6)
+        self.age_s = np.where(dated, history.age_s, np.float32(NEVER_S))
+
+    def matches(self, ids: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        """MATCH_COLUMNS for `candidates` (m,) against the histories' `ids` (n, L), n = m or 1. Returns float32 (m, 8).
+
+        A candidate id below 0 (no topic) matches nothing.
+        """
+        same = (ids == candidates[:, None]) & (candidates >= 0)[:, None]  # (m, L)
+        weighted = same.astype(np.float32)
+        if len(ids) == 1:
+            sums = weighted @ self.weights[0]
+        else:
+            sums = np.matmul(weighted[:, None, :], self.weights)[:, 0]
+        youngest = np.where(same, self.age_s, np.float32(NEVER_S)).min(axis=1)
+        return _match_columns(sums, youngest)
+
+    def context(self, product: np.ndarray, now_us: np.ndarray) -> np.ndarray:
+        """CONTEXT_COLUMNS for requests on `product` (m,) at `now_us` (m,). Returns float32 (m, len(CONTEXT_COLUMNS))."""
+        per_history = self._mood()
+        if len(per_history) == 1 and len(product) != 1:
+            per_history = np.repeat(per_history, len(product), axis=0)
+        in_product = self.matches(self.history.product, product)
+        length = np.maximum(per_history[:, :1], 1.0)
+        last_same = (self.history.product[:, -1:] == product[:, None]).astype(np.float32)
+        return np.concatenate([_clock(now_us), per_history, in_product, np.expm1(in_product[:, :1]) / length, last_same], axis=1)
+
+    def _mood(self) -> np.ndarray:
+        """The context columns that depend on the history alone, float32 (n, k)."""
+        shown, clicked, viewed, dated = (self.weights[:, :, index] for index in (0, 1, 2, 5))
+        newest = self.age_s.min(axis=1)
+        columns = [shown.sum(axis=1), np.log1p(newest), clicked[:, -1], viewed[:, -1]]
+        for span in SPANS:
+            tail = slice(-span, None)
+            clicks = np.stack([clicked[:, tail].sum(axis=1), viewed[:, tail].sum(axis=1)], axis=1)
+            seen = np.stack([dated[:, tail].sum(axis=1), shown[:, tail].sum(axis=1)], axis=1)
+            columns += list(((clicks + _STRENGTH * _RATES) / (seen + _STRENGTH)).T)
+        for seconds in RECENT_S:
+            recent = (self.age_s <= seconds).astype(np.float32)
+            columns += [np.log1p((recent * weight).sum(axis=1)) for weight in (shown, clicked, viewed)]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _match_columns(sums: np.ndarray, youngest_s: np.ndarray) -> np.ndarray:
+    seen, clicked, viewed, _, _, dated = sums.T
+    return np.concatenate(
+        [
+            np.log1p(sums[:, :5]),
+            ((clicked + _STRENGTH * _RATES[0]) / (dated + _STRENGTH))[:, None],
+            ((viewed + _STRENGTH * _RATES[1]) / (seen + _STRENGTH))[:, None],
+            np.log1p(youngest_s)[:, None],
+        ],
+        axis=1,
+    ).astype(np.float32)
+
+
+def _clock(now_us: np.ndarray) -> np.ndarray:
+    """Hour and weekday (UTC) on their circles, float32 (m, 4)."""
+    day = 2 * np.pi * (now_us % 86_400_000_000) / 86_400_000_000
+    week = 2 * np.pi * (now_us % (7 * 86_400_000_000)) / (7 * 86_400_000_000)
+    return np.stack([np.sin(day), np.cos(day), np.sin(week), np.cos(week)], axis=1).astype(np.float32)

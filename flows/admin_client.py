@@ -1,0 +1,20 @@
+"""A person's answers to the gateway's admin API, with the token that only this machine's owner can read."""
+
+from __future__ import annotations
+
+import httpx
+
+from infra.settings import Settings
+
+
+def answer(settings: Settings, verb: str, release_id: str, actor: str, reason: str) -> dict:
+    """POST /admin/releases/{id}/{verb}; raises RuntimeError with the gateway's own words where it refuses."""
+    address = f"{settings.gateway_url}/admin/releases/{release_id}/{verb}"
+    headers = {"Authorization": f"Bearer {settings.paths.admin_token()}"}
+    try:
+        response = httpx.post(address, json={"actor": actor, "reason": reason}, headers=headers, timeout=30.0)
+    except httpx.TransportError as error:
+        raise RuntimeError(f"the gateway at {settings.gateway_url} does not answer ({error}); start it with `mixer up`") from error
+    if response.is_error:
+        raise RuntimeError(f"the gateway refused to {verb} {release_id}: {response.text}")
+    return response.json()

@@ -1,0 +1,65 @@
+"""A release's process: started from its bento, registered as an arm of the router, stopped after its last request."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from infra import processes
+from infra.settings import Settings
+from infra.storage import replace_atomically
+from infra.supervisor import ProcessSpec, Supervisor, free_port
+from services.gateway.ledger import Ledger
+from services.gateway.states import ReleaseState
+
+
+class Arms:
+    """The mixer processes of the releases in the ledger."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.supervisor = Supervisor(settings)
+
+    def start(self, release_id: str) -> str:
+        """Start (or adopt) the release's mixer, wait until it answers, register it; returns its address."""
+        known = self.ledger.arms().get(release_id)
+        if known and self.supervisor.find(f"mixer-{release_id}"):
+            self.supervisor.wait_ready(self._spec(release_id, int(known.rsplit(":", 1)[1])))
+            return known
+        self.supervisor.stop(f"mixer-{release_id}")
+        port = free_port(self.settings.host, self.settings.mixer_base_port)
+        spec = self._spec(release_id, port)
+        self.supervisor.start(spec)
+        self.supervisor.wait_ready(spec)
+        address = f"http://{self.settings.host}:{port}"
+        self.ledger.register_arm(release_id, address)
+        return address
+
+    def stop(self, release_id: str) -> None:
+        """Take the arm from the router's list, then stop its process."""
+        self.ledger.remove_arm(release_id)
+        self.supervisor.stop(f"mixer-{release_id}")
+
+    def retire_old(self) -> list[str]:
+        """Stop arms that no longer serve; the newest retired release stays warm, since a rollback returns to it at once."""
+        ended = [release for release in self.ledger.releases() if release.state in (ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)]
+        retired = [release for release in ended if release.state is ReleaseState.RETIRED]
+        standby = max(retired, key=lambda release: release.entry.seq).release_id if retired else None
+        stopped = [release.release_id for release in ended if release.release_id != standby and release.arm_url]
+        for release_id in stopped:
+            self.stop(release_id)
+        return stopped
+
+    def _spec(self, release_id: str, port: int) -> ProcessSpec:
+        from services.mixer.bento import serve_command
+
+        manifest = self.ledger.manifest(release_id)
+        command = tuple(serve_command(self.settings, manifest.bento_tag, port))
+        return processes.mixer(self.settings, release_id, command, port, self._manifest_file(release_id))
+
+    def _manifest_file(self, release_id: str) -> Path:
+        file = self.settings.paths.home / "releases" / release_id / "manifest.json"
+        with replace_atomically(file) as temporary:
+            temporary.write_text(json.dumps(json.loads(self.ledger.manifest(release_id).model_dump_json()), indent=2))
+        return file

@@ -1,0 +1,300 @@
+"""`mixer`: the one command line. Each command's heavy imports happen inside it, so that help is instant."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from infra.settings import Settings, apply_environment, get_settings
+
+app = typer.Typer(
+    name="mixer",
+    help="Home Mixer: a feed-ranking platform. Start with `mixer demo`.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+)
+data = typer.Typer(help="Datasets: fetch them, see which one would be used.", no_args_is_help=True)
+run = typer.Typer(help="Run one flow here and now, against the running Prefect server.", no_args_is_help=True)
+release = typer.Typer(help="Releases: list them, approve, reject, roll back.", no_args_is_help=True)
+app.add_typer(data, name="data")
+app.add_typer(run, name="run")
+app.add_typer(release, name="release")
+
+out = Console()
+err = Console(stderr=True)
+
+
+def main() -> None:
+    """Entry point: expected errors end with one clear line and exit code 1, unexpected ones with their traceback."""
+    try:
+        app()
+    except (RuntimeError, ValueError, FileNotFoundError) as error:
+        err.print(f"[bold red]error:[/] {error}", highlight=False)
+        sys.exit(1)
+
+
+# ---- the main job ---------------------------------------------------------------------------------------------------
+@app.command()
+def demo(
+    fresh: Annotated[bool, typer.Option(help="Begin a new run even where an unfinished one could be carried on.")] = False,
+    down: Annotated[bool, typer.Option(help="Stop the platform at the end instead of leaving its pages open.")] = False,
+) -> None:
+    """The whole loop on real feed logs: ingest, train, release, replay, drift, retrain, canary, rollback."""
+    apply_environment()
+    from flows.demo.job import run_demo
+
+    sys.exit(run_demo(get_settings(), fresh=fresh, down=down))
+
+
+@app.command()
+def up() -> None:
+    """Start the platform as local processes and bring the live release back."""
+    settings = apply_environment()
+    from flows.platform import Platform
+
+    platform = Platform(settings)
+    with out.status("starting") as status:
+        platform.start_foundations()
+        platform.await_foundations(paused_schedules=False, tell=status.update)
+        status.update("stream worker and gateway")
+        platform.start_serving()
+        status.update("releases")
+        arms = platform.bring_back_releases()
+        status.update("pages")
+        platform.start_pages()
+    for arm in arms:
+        out.print(f"release {arm['release']} is {arm['state']}: {arm['arm']}", highlight=False)
+    if not arms:
+        out.print("no release yet: `mixer demo` makes one, or `mixer run features`, `train` and `release`")
+    _print_pages(platform.pages())
+
+
+@app.command()
+def down() -> None:
+    """Stop the platform's processes; all state stays."""
+    from flows.platform import Platform
+
+    stopped = Platform(get_settings()).stop()
+    out.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running", highlight=False)
+
+
+@app.command()
+def status() -> None:
+    """What runs, where, and how much memory it takes."""
+    from flows.platform import Platform
+
+    platform = Platform(get_settings())
+    memory = platform.supervisor.memory_mb()
+    table = Table("process", "pid", "memory", title=str(get_settings().paths.home), title_justify="left")
+    for process in platform.supervisor.running():
+        table.add_row(process.name, str(process.pid), f"{memory.get(process.name, 0):,.0f} MB")
+    out.print(table)
+    if memory:
+        _print_pages(platform.pages())
+
+
+@app.command()
+def deploy(paused: Annotated[bool, typer.Option(help="Register with all schedules paused.")] = False) -> None:
+    """Register every flow with its schedule and automations on the Prefect server."""
+    settings = apply_environment()
+    from flows.deployments import DEPLOYMENTS, register
+
+    register(settings, paused=paused)
+    table = Table("deployment", "cron (UTC)", "schedule", "starts on event", "what it does")
+    for one in DEPLOYMENTS:
+        active = "paused" if paused or not one.active else "active"
+        table.add_row(one.name, one.cron, active, one.on_event or "", one.description)
+    out.print(table)
+
+
+@app.command()
+def evaluate(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a Markdown table.")] = False) -> None:
+    """The offline metrics of the champion beside its baselines, as they were measured when it was trained."""
+    from flows.training.report import latest_report
+
+    report = latest_report(get_settings())
+    typer.echo(json.dumps(report, indent=2) if as_json else report["markdown"])
+
+
+@app.command(name="settings")
+def show_settings() -> None:
+    """Every setting, its value now, and what it does."""
+    settings = get_settings()
+    table = Table("variable", "value", "meaning")
+    for name, field in Settings.model_fields.items():
+        table.add_row(f"MIXER_{name.upper()}", str(getattr(settings, name)), field.description)
+    out.print(table)
+
+
+# ---- data -----------------------------------------------------------------------------------------------------------
+@data.command("fetch")
+def data_fetch(
+    dataset: Annotated[str, typer.Argument(help="Which dataset; `kuairand` is the one that can be fetched.")] = "kuairand",
+    url: Annotated[str | None, typer.Option(help="Metadata of another record, such as a mirror's.")] = None,
+) -> None:
+    """Download the official KuaiRand-Pure archive (CC BY-SA 4.0) into ./data, with resume and checksum."""
+    from pathlib import Path
+
+    from flows.data_download import download_with_progress
+
+    if dataset != "kuairand":
+        raise ValueError(f"{dataset!r} can't be fetched; the one dataset that can is `kuairand`")
+    folder = download_with_progress(Path("data"), url, out)
+    out.print(f"KuaiRand-Pure is in {folder}", highlight=False)
+
+
+@data.command("where")
+def data_where() -> None:
+    """Which dataset the main job would use, and where it is looked for."""
+    from feature_repo.datasets.adapter import open_adapter
+    from feature_repo.datasets.search_path import search_path
+
+    for place in search_path(get_settings()):
+        out.print(f"  {place}  {'exists' if place.exists() else 'not there'}", highlight=False)
+    out.print(f"the main job would use: {open_adapter(get_settings()).label}", highlight=False)
+
+
+# ---- flows ----------------------------------------------------------------------------------------------------------
+def _finish(result: object) -> None:
+    typer.echo(json.dumps(result, indent=2, default=str))
+
+
+@run.command()
+def ingest() -> None:
+    """Bring the dataset into the contract tables."""
+    apply_environment()
+    from flows.ingest import ingest_flow
+
+    _finish(ingest_flow())
+
+
+@run.command()
+def validate() -> None:
+    """Check the tables with Great Expectations; quarantine broken rows."""
+    apply_environment()
+    from flows.validate import validate_flow
+
+    _finish(validate_flow())
+
+
+@run.command()
+def features(until: Annotated[str | None, typer.Option(help="Local day, as 2022-05-01; default: the last training day.")] = None) -> None:
+    """Rebuild, materialise and publish all features."""
+    apply_environment()
+    from flows.features import features_flow
+
+    _finish(features_flow(None if until is None else date.fromisoformat(until)))
+
+
+@run.command()
+def train() -> None:
+    """Train the rankers, compare them with the baselines, register the champion."""
+    apply_environment()
+    from flows.train import train_flow
+
+    _finish(train_flow())
+
+
+@run.command()
+def retrain(reason: Annotated[str, typer.Option(help="Why; it stands in the model's tags.")] = "asked for by hand") -> None:
+    """Train a challenger on the days lived through so far."""
+    apply_environment()
+    from flows.retrain import retrain_flow
+
+    _finish(retrain_flow(reason))
+
+
+@run.command("release")
+def run_release(
+    model: Annotated[str, typer.Argument(help="Alias or version in the model registry.")] = "challenger",
+    note: Annotated[str, typer.Option(help="A line for the ledger's readers.")] = "",
+) -> None:
+    """Take a registered model through build, canary, judgement and approval."""
+    apply_environment()
+    from flows.release import release_flow
+
+    _finish(release_flow(model, note))
+
+
+@run.command()
+def drift() -> None:
+    """Compare recent days with the training days and decide."""
+    apply_environment()
+    from flows.drift import drift_flow
+
+    _finish(drift_flow())
+
+
+@run.command()
+def reconcile() -> None:
+    """Bring processes and routes back to what the ledger says."""
+    apply_environment()
+    from flows.reconcile import reconcile_flow
+
+    _finish(reconcile_flow())
+
+
+@run.command()
+def replay(name: str = "replay", share: Annotated[float | None, typer.Option(help="Share of users, 0 to 1.")] = None) -> None:
+    """Send logged days through the gateway as live traffic."""
+    apply_environment()
+    from flows.replay import replay_flow
+
+    _finish(replay_flow(name=name, share=share))
+
+
+# ---- releases ---------------------------------------------------------------------------------------------------------
+@release.command("list")
+def release_list() -> None:
+    """All releases and what became of them."""
+    from services.gateway.ledger import Ledger
+
+    ledger = Ledger(get_settings().platform_database_url)
+    table = Table("release", "state", "model", "since", "who", "why")
+    for one in ledger.releases():
+        table.add_row(
+            one.release_id, str(one.state), f"v{one.manifest.model_version}", one.entry.at[:19], one.entry.actor, one.entry.reason
+        )
+    out.print(table)
+    problems = ledger.verify()
+    out.print("ledger: " + ("; ".join(problems) if problems else "every hash and link holds"), style="red" if problems else "green")
+
+
+def _answer(verb: str, release_id: str, actor: str, reason: str) -> None:
+    from flows.admin_client import answer
+
+    out.print(answer(get_settings(), verb, release_id, actor, reason), highlight=False)
+
+
+Actor = Annotated[str, typer.Option("--as", help="Your name, for the ledger.")]
+Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
+
+
+@release.command()
+def approve(release_id: str, actor: Actor, reason: Reason) -> None:
+    """Let a release that awaits approval go live."""
+    _answer("approve", release_id, actor, reason)
+
+
+@release.command()
+def reject(release_id: str, actor: Actor, reason: Reason) -> None:
+    """Turn a release down."""
+    _answer("reject", release_id, actor, reason)
+
+
+@release.command()
+def rollback(release_id: str, actor: Actor, reason: Reason) -> None:
+    """Take a release out of traffic at once."""
+    _answer("rollback", release_id, actor, reason)
+
+
+def _print_pages(pages: dict[str, str]) -> None:
+    for name, address in pages.items():
+        out.print(f"  {name:<34} {address}", highlight=False)

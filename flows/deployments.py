@@ -1,0 +1,108 @@
+"""Every flow as a Prefect deployment: its schedule, and the automations that start it from an event.
+
+`mixer deploy` registers them. Schedules can be registered paused, as the demo does, so that no cron run falls into it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from infra.processes import WORK_POOL
+from infra.settings import Settings
+
+RETRAIN_EVENT = "home-mixer.drift.retrain"
+ROLLBACK_EVENT = "home-mixer.drift.rollback"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """One deployment: where its flow is, when it runs, and which event starts it."""
+
+    name: str
+    entrypoint: str  # module:function
+    cron: str
+    description: str
+    active: bool = True  # False: registered with its schedule paused, since a person or an event starts it
+    on_event: str | None = None
+    event_parameters: dict[str, Any] = field(default_factory=dict)
+
+
+DEPLOYMENTS = (
+    Deployed("ingest", "flows.ingest:ingest_flow", "0 2 * * *", "Bring new days of the dataset into the lake."),
+    Deployed("validate", "flows.validate:validate_flow", "20 2 * * *", "Check the contract tables, quarantine what breaks a rule."),
+    Deployed("features", "flows.features:features_flow", "40 2 * * *", "Rebuild aggregates, materialise them, publish a snapshot."),
+    Deployed("train", "flows.train:train_flow", "0 4 * * 0", "Train the rankers from scratch and compare them with the baselines."),
+    Deployed("drift", "flows.drift:drift_flow", "15 * * * *", "Compare recent days with the training days and decide."),
+    Deployed(
+        "retrain",
+        "flows.retrain:retrain_flow",
+        "0 5 * * *",
+        "Train a challenger on the days lived through so far; registers it and deploys nothing.",
+        on_event=RETRAIN_EVENT,
+        event_parameters={"reason": "{{ event.payload.reason }}"},
+    ),
+    Deployed(
+        "release",
+        "flows.release:release_flow",
+        "0 9 * * 1-5",
+        "Take the challenger through build, readiness, canary, judgement and approval.",
+        active=False,
+    ),
+    Deployed("replay", "flows.replay:replay_flow", "0 12 * * *", "Send logged days through the gateway as live traffic.", active=False),
+    Deployed("reconcile", "flows.reconcile:reconcile_flow", "*/10 * * * *", "Bring processes and routes back to what the ledger says."),
+    Deployed(
+        "rollback",
+        "flows.rollback:rollback_flow",
+        "0 0 1 1 *",
+        "Return to the previous live release.",
+        active=False,
+        on_event=ROLLBACK_EVENT,
+        event_parameters={"reason": "{{ event.payload.reason }}"},
+    ),
+)
+
+
+def register(settings: Settings, *, paused: bool = False) -> list[str]:
+    """Create the work pool, register every deployment and its automation on the server; returns `flow/deployment` names."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    with get_client(sync_client=True) as client:
+        try:
+            client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+        except ObjectAlreadyExists:
+            pass  # registered before: deployments are updated in place
+    return [_register_one(deployed, paused) for deployed in DEPLOYMENTS]
+
+
+def _register_one(deployed: Deployed, paused: bool) -> str:
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.deployments.runner import EntrypointType
+    from prefect.events import DeploymentEventTrigger
+    from prefect.schedules import Schedule  # noqa: F401  (import checks that the installed version has schedules)
+
+    module, function = deployed.entrypoint.split(":")
+    flow = getattr(importlib.import_module(module), function)
+    triggers = []
+    if deployed.on_event:
+        triggers.append(
+            DeploymentEventTrigger(
+                name=f"{deployed.name} on {deployed.on_event}",
+                expect={deployed.on_event},
+                parameters={name: {"template": text, "__prefect_kind": "jinja"} for name, text in deployed.event_parameters.items()},
+            )
+        )
+    deployment = flow.to_deployment(
+        name=deployed.name,
+        description=deployed.description,
+        schedules=[{"schedule": CronSchedule(cron=deployed.cron, timezone="UTC"), "active": deployed.active and not paused}],
+        triggers=triggers,
+        work_pool_name=WORK_POOL,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        tags=["home-mixer"],
+    )
+    deployment.apply()
+    return f"{flow.name}/{deployed.name}"

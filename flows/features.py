@@ -1,0 +1,86 @@
+"""Flow `features`: definitions applied, aggregates rebuilt, online store and candidate snapshot brought up to a moment."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+
+from flows.lakes import open_lakes, split_days
+from flows.progress import announce
+from flows.retries import FLAKY_EDGE
+from infra.settings import get_settings
+
+
+def day_end(day: date, offset: timedelta) -> datetime:
+    """The first moment after local `day`, in UTC."""
+    return datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC) - offset
+
+
+@task(name="derive follow graph", **FLAKY_EDGE)
+def derive_edges() -> int:
+    """Follow edges from engagements, for datasets that log no follow graph; labelled derived."""
+    from feature_repo.datasets.derived_edges import derive_follow_edges
+
+    lake, _ = open_lakes(get_settings())
+    if (lake.marker("dataset") or {}).get("declares_edges"):
+        return lake.read("edges").height
+    return lake.write("edges", derive_follow_edges(lake.events()), part="derived")
+
+
+@task(name="feast apply", **FLAKY_EDGE)
+def apply_definitions() -> list[str]:
+    from feature_repo.feature_store import apply
+
+    return apply(get_settings())
+
+
+@task(name="batch aggregates", **FLAKY_EDGE)
+def build_aggregates() -> dict[str, int]:
+    from feature_repo.feature_store import build_offline
+
+    return build_offline(get_settings(), list(open_lakes(get_settings())), until=None)
+
+
+@task(name="materialise", **FLAKY_EDGE)
+def materialise_until(end: datetime) -> dict[str, int]:
+    from feature_repo.feature_store import materialise
+
+    return materialise(get_settings(), end)
+
+
+@task(name="publish snapshot", **FLAKY_EDGE)
+def publish_snapshot(end: datetime) -> dict:
+    from feature_repo.aggregates.stream_worker import seed_stream_state
+    from feature_repo.snapshot import build_snapshot, publish
+
+    settings = get_settings()
+    lake, _ = open_lakes(settings)
+    seed_stream_state(settings, end)
+    snapshot = build_snapshot(settings, lake, end)
+    publish(settings, snapshot)
+    return {"version": snapshot.version, "posts": len(snapshot.post_id)}
+
+
+@flow(name="features")
+def features_flow(until: date | None = None) -> dict:
+    """Rebuild all features as of the end of local day `until` (default: the last training day)."""
+    settings = get_settings()
+    lake, _ = open_lakes(settings)
+    end = day_end(until or split_days(settings)[0], lake.day_offset)
+    announce("deriving the follow graph")
+    edges = derive_edges()
+    announce("feast apply")
+    names = apply_definitions()
+    announce("batch aggregates (Ibis on DuckDB)")
+    built = build_aggregates()
+    announce(f"materialising up to {end:%Y-%m-%d %H:%M} UTC")
+    written = materialise_until(end)
+    snapshot = publish_snapshot(end)
+    create_table_artifact(
+        key="features",
+        table=[{"view": view, "offline rows": built.get(view), "online rows": rows} for view, rows in written.items()],
+        description=f"Feature views as of {end:%Y-%m-%d %H:%M} UTC; snapshot {snapshot['version']}",
+    )
+    return {"as_of": end.isoformat(), "definitions": names, "offline": built, "online": written, "edges": edges, "snapshot": snapshot}

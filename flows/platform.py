@@ -1,0 +1,79 @@
+"""The platform's local processes, started and stopped together; the demo and `mixer up` share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from infra import processes
+from infra.processes import STOP_ORDER
+from infra.settings import Settings
+from infra.supervisor import ProcessSpec, Supervisor
+
+Tell = Callable[[str], None]
+
+
+class Platform:
+    """Everything that runs on one machine, by way of the supervisor."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.supervisor = Supervisor(settings)
+
+    def start_foundations(self) -> None:
+        """Broker and Prefect server, started but not yet awaited."""
+        for spec in (processes.broker(self.settings), processes.prefect_server(self.settings)):
+            self.supervisor.start(spec)
+
+    def await_foundations(self, *, paused_schedules: bool, tell: Tell) -> list[str]:
+        """Wait for broker and server, register the deployments, start the worker; returns the deployments' names."""
+        from flows.deployments import register
+
+        for spec in (processes.broker(self.settings), processes.prefect_server(self.settings)):
+            tell(f"waiting for {spec.name}")
+            self.supervisor.wait_ready(spec)
+        tell("registering deployments")
+        names = register(self.settings, paused=paused_schedules)
+        self.start(processes.prefect_worker(self.settings), wait=False)
+        return names
+
+    def start(self, spec: ProcessSpec, *, wait: bool = True) -> None:
+        self.supervisor.start(spec)
+        if wait:
+            self.supervisor.wait_ready(spec)
+
+    def start_serving(self) -> None:
+        """Stream worker and gateway: what clients need besides the mixers."""
+        self.start(processes.stream_worker(self.settings), wait=False)
+        self.start(processes.gateway(self.settings))
+
+    def start_pages(self) -> None:
+        """The pages of MLflow and Evidently."""
+        specs = [processes.mlflow_page(self.settings), processes.evidently_page(self.settings)]
+        for spec in specs:
+            self.supervisor.start(spec)
+        for spec in specs:
+            self.supervisor.wait_ready(spec)
+
+    def bring_back_releases(self) -> list[dict[str, str]]:
+        """Start the mixers that the ledger's route needs, as the reconcile flow does."""
+        from flows.reconcile import reconcile_flow
+
+        return reconcile_flow()
+
+    def pages(self) -> dict[str, str]:
+        """Where a person looks, by name."""
+        host, settings = self.settings.host, self.settings
+        return {
+            "control room": f"{settings.gateway_url}/",
+            "a timeline": f"{settings.gateway_url}/timeline",
+            "flows and automations (Prefect)": f"http://{host}:{settings.prefect_port}",
+            "models and runs (MLflow)": f"http://{host}:{settings.mlflow_port}",
+            "drift reports (Evidently)": f"http://{host}:{settings.evidently_port}",
+            "validation (Data Docs)": f"{settings.gateway_url}/reports/data_docs/index.html",
+            "API documentation": f"{settings.gateway_url}/docs",
+        }
+
+    def stop(self) -> list[str]:
+        """Stop everything, mixers after the gateway, databases last; returns what was stopped."""
+        mixers = [process.name for process in self.supervisor.running() if process.name.startswith("mixer-")]
+        return self.supervisor.stop_all([*STOP_ORDER, *mixers])

@@ -1,0 +1,202 @@
+"""A release's way: build, start, readiness, canary steps under the judge, approval, live, or rolled back.
+
+Every step first looks at the ledger and does only what is still missing, so a rollout that was killed goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from flows.arms import Arms
+from flows.progress import announce
+from flows.training import registry
+from infra.settings import Settings
+from monitoring.canary.evidence import EvidenceStore
+from monitoring.canary.judge import JudgePolicy, Verdict, judge
+from services.gateway.approvals import Approval, Approvals
+from services.gateway.ledger import Ledger
+from services.gateway.manifest import ReleaseManifest
+from services.gateway.states import ReleaseState
+
+DEFAULT_RAMP = (1, 5, 25, 50)  # per cent of users at each canary step
+POLL_S = 1.0  # how often evidence and approvals are looked at
+ACTOR = "flow:release"
+ENDED = (ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
+
+
+@dataclass(frozen=True)
+class RolloutPolicy:
+    """How a canary is taken through its steps."""
+
+    ramp: tuple[int, ...] = DEFAULT_RAMP
+    judge: JudgePolicy = JudgePolicy()
+    step_timeout_s: float = 6 * 3600.0  # without a verdict by then the canary is given up as inconclusive
+
+    @classmethod
+    def of(cls, ramp: list[int] | None, step_timeout_s: float, minimum_users: int | None) -> RolloutPolicy:
+        """From a flow's parameters; raises ValueError for steps that are not rising percentages."""
+        steps = tuple(ramp or DEFAULT_RAMP)
+        if list(steps) != sorted(set(steps)) or not all(0 < step <= 50 for step in steps):
+            raise ValueError(f"ramp {steps}: give rising percentages in 1..50; beyond half the control would be the smaller arm")
+        policy = JudgePolicy() if minimum_users is None else JudgePolicy(minimum_users=minimum_users)
+        return cls(steps, policy, step_timeout_s)
+
+
+class Rollout:
+    """Takes one release along; all state is in the ledger."""
+
+    def __init__(self, settings: Settings, policy: RolloutPolicy | None = None) -> None:
+        self.settings = settings
+        self.policy = policy or RolloutPolicy()
+        self.ledger = Ledger(settings.platform_database_url)
+        self.approvals = Approvals(settings.platform_database_url)
+        self.evidence = EvidenceStore(settings.platform_database_url)
+        self.arms = Arms(settings, self.ledger)
+
+    # ---- build ----------------------------------------------------------------------------------------------------
+    def build(self, model: str, note: str) -> str:
+        """Build a bento of the full mixer around registry model `model` (alias or version); returns the release id."""
+        version = registry.resolve(self.settings, model)
+        releases = self.ledger.releases()
+        for known in releases:
+            if known.manifest.model_version == version and known.state not in ENDED:
+                return known.release_id  # built by a run that was killed
+        release_id = f"r{len(releases) + 1}"
+        announce(f"building release {release_id} around model version {version}")
+        bundle = registry.download_bundle(self.settings, version, self.settings.paths.bundles / f"registry-v{version}")
+        manifest = self._manifest(release_id, version, bundle, note)
+        self.ledger.create(manifest, actor=ACTOR)
+        return release_id
+
+    def _manifest(self, release_id: str, version: str, bundle: Path, note: str) -> ReleaseManifest:
+        from services.mixer.bento import build_bento
+
+        content = {
+            "release_id": release_id,
+            "model_name": registry.MODEL_NAME,
+            "model_version": version,
+            "bundle": str(bundle),
+            "feature_service": "ranking",
+            "weight_preset": "engagement",
+            "settings": {"note": note},
+            "data_fingerprint": registry.data_fingerprint(self.settings, version),
+            "created_at": datetime.now(UTC).isoformat(),
+        }
+        tag = build_bento(self.settings, release_id, content)
+        return ReleaseManifest(**content, bento_tag=tag)
+
+    # ---- start ----------------------------------------------------------------------------------------------------
+    def start(self, release_id: str) -> dict:
+        """Start the release's mixer and serve real requests with it; returns what the readiness check saw."""
+        address = self.arms.start(release_id)
+        return readiness(address)
+
+    def go_live_first(self, release_id: str, evidence: dict) -> None:
+        """The first release has nothing to be compared with: readiness alone decides."""
+        if self.ledger.state(release_id) == ReleaseState.BUILT:
+            self.ledger.transition(
+                release_id, ReleaseState.LIVE, ACTOR, "first release: nothing to compare with; readiness passed", evidence=evidence
+            )
+
+    # ---- canary ---------------------------------------------------------------------------------------------------
+    def canary(self, release_id: str) -> Verdict:
+        """Ramp up step by step, each on the judge's word; a rollback needs no person."""
+        verdict: Verdict | None = None
+        reached = self.ledger.route().canary_percent if self.ledger.route().canary == release_id else 0
+        for percent in [step for step in self.policy.ramp if step >= reached]:
+            if percent > reached or self.ledger.state(release_id) != ReleaseState.CANARY:
+                self.ledger.transition(
+                    release_id, ReleaseState.CANARY, ACTOR, f"{percent} % of users", evidence=_evidence(verdict), percent=percent
+                )
+            announce(f"canary {release_id} at {percent} %")
+            verdict = self._await_verdict(release_id, percent)
+            if verdict.decision == "rollback":
+                self.roll_back(release_id, "the judge: " + "; ".join(verdict.reasons), _evidence(verdict))
+                return verdict
+            if verdict.decision != "promote":
+                self.roll_back(release_id, "inconclusive: " + "; ".join(verdict.reasons), _evidence(verdict))
+                return verdict
+        return verdict
+
+    def _await_verdict(self, release_id: str, percent: int) -> Verdict:
+        deadline = time.monotonic() + self.policy.step_timeout_s
+        while True:
+            verdict = self.judge_now(release_id)
+            if verdict.decision in ("promote", "rollback") or time.monotonic() > deadline:
+                return verdict
+            announce(f"canary {release_id} at {percent} %: {verdict.summary()}")
+            time.sleep(POLL_S)
+
+    def judge_now(self, release_id: str) -> Verdict:
+        """The judge's word on the evidence so far: the canary's users against the live release's users of the same time."""
+        live = self.ledger.route().live
+        treatment = self.evidence.load([release_id])
+        control = self.evidence.load([live]).since(treatment.first_at_us()) if len(treatment) else self.evidence.load([])
+        return judge(control, treatment, self.policy.judge, expected_share=self.ledger.route().canary_percent / 100)
+
+    def roll_back(self, release_id: str, reason: str, evidence: dict | None, actor: str = "judge") -> None:
+        """Out of the route in one transaction; the process goes later, when its last requests have ended."""
+        self.ledger.transition(release_id, ReleaseState.ROLLED_BACK, actor, reason, evidence=evidence)
+        announce(f"release {release_id} rolled back: {reason}")
+
+    def through_canary(self, release_id: str) -> None:
+        """Canary, approval, live; stops at the first step that says no."""
+        if self.ledger.state(release_id) != ReleaseState.AWAITING_APPROVAL:
+            verdict = self.canary(release_id)
+            if verdict.decision != "promote":
+                return
+            self._ask(release_id, verdict)
+        if self.await_approval(release_id):
+            announce(f"release {release_id} is live")
+
+    # ---- approval ---------------------------------------------------------------------------------------------------
+    def _ask(self, release_id: str, verdict: Verdict) -> None:
+        self.ledger.transition(release_id, ReleaseState.AWAITING_APPROVAL, ACTOR, "the judge found no harm", evidence=_evidence(verdict))
+        self.approvals.request(release_id, "the canary did no measurable harm; may it serve everybody?", _evidence(verdict))
+
+    def await_approval(self, release_id: str) -> bool:
+        """Wait for a person without holding anything: the question and the answer are rows in our own store."""
+        announce(f"release {release_id} awaits a person's approval at {self.settings.gateway_url}/")
+        deadline = time.monotonic() + self.settings.approval_timeout_s
+        while time.monotonic() < deadline:
+            decision = self.approvals.decision(release_id)
+            if decision is not None:
+                self._answer(release_id, decision)
+                return decision.status == "approved"
+            time.sleep(POLL_S)
+        self.roll_back(release_id, f"no answer within {self.settings.approval_timeout_s} s", None, ACTOR)
+        return False
+
+    def _answer(self, release_id: str, decision: Approval) -> None:
+        """Carry out a person's answer, unless the gateway has done so in the same moment as it took it."""
+        if self.ledger.state(release_id) != ReleaseState.AWAITING_APPROVAL:
+            return
+        state = ReleaseState.LIVE if decision.status == "approved" else ReleaseState.ROLLED_BACK
+        self.ledger.transition(release_id, state, decision.actor, decision.reason)
+
+
+def _evidence(verdict: Verdict | None) -> dict | None:
+    return None if verdict is None else json.loads(verdict.to_json())
+
+
+def readiness(address: str, asked: Callable[[], list[dict]] | None = None) -> dict:
+    """Serve real requests with a fresh arm: a timeline for a stranger, and one with explanations; raise where one fails."""
+    checks = {}
+    with httpx.Client(base_url=address, timeout=30.0) as client:
+        for path, body in (("/for_you", {"user_id": 0, "count": 10}), ("/following", {"user_id": 0, "count": 10})):
+            response = client.post(path, json=body)
+            response.raise_for_status()
+            checks[path] = {"posts": len(response.json()["posts"]), "took_ms": response.json()["took_ms"]}
+        posts = client.post("/for_you", json={"user_id": 0, "count": 5}).raise_for_status().json()["posts"]
+        if not posts:
+            raise RuntimeError(f"{address}: the timeline of user 0 is empty, so the release can't go on; see the mixer's log")
+        body = {"user_id": 0, "post_ids": [post["post_id"] for post in posts]}
+        checks["/score"] = {"scores": len(client.post("/score", json=body).raise_for_status().json()["scores"])}
+    return checks

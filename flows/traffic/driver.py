@@ -1,0 +1,208 @@
+"""Replays logged days as live traffic: requests through the gateway, then the slice's events through the broker.
+
+A slice's requests go out before its events do, so no prediction can see its own outcome. Finished slices are
+remembered; a replay that was killed goes on with the first unfinished one, and what it repeats is idempotent
+(evidence by release and request, events by event_id).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import numpy as np
+import polars as pl
+
+from flows.traffic.outcomes import JUDGED_HEADS, ReferenceRates, log_losses, visit_ndcg
+from flows.traffic.visits import Slice, Visit
+from infra.settings import Settings
+from infra.storage import replace_atomically
+from monitoring.canary.evidence import EvidenceStore, VisitEvidence
+
+CONCURRENCY = 4  # requests in flight: enough to keep two cores busy, few enough that latency means something
+TIMELINE_EVERY = 8  # one visit in so many also asks for a whole timeline
+APPLIED_TIMEOUT_S = 120.0  # the stream worker must have applied a slice's events by then
+
+
+class ReplayFailed(RuntimeError):
+    """The replay can't go on; the message says what did not answer."""
+
+
+@dataclass
+class ReplayReport:
+    """What a replay sent, and what came back."""
+
+    name: str
+    slices: int = 0
+    requests: int = 0
+    timelines: int = 0
+    errors: int = 0
+    events: int = 0
+    by_release: dict[str, int] = field(default_factory=dict)
+    latency_ms: list[float] = field(default_factory=list, repr=False)
+    stopped: str | None = None
+
+    def summary(self) -> dict:
+        """Counts and latency percentiles (milliseconds, gateway and mixer together)."""
+        content = {key: value for key, value in asdict(self).items() if key != "latency_ms"}
+        if self.latency_ms:
+            content["latency_ms"] = {f"p{p}": round(float(np.percentile(self.latency_ms, p)), 1) for p in (50, 95, 99)}
+        return content
+
+
+class Checkpoint:
+    """Which slices of a replay are done, in one small file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def report(self, name: str) -> ReplayReport:
+        return ReplayReport(**json.loads(self.file.read_text())) if self.file.exists() else ReplayReport(name)
+
+    def save(self, report: ReplayReport) -> None:
+        with replace_atomically(self.file) as temporary:
+            temporary.write_text(json.dumps(asdict(report)))
+
+
+class Replay:
+    """One named replay through the gateway of `settings`."""
+
+    def __init__(self, settings: Settings, name: str, reference: ReferenceRates) -> None:
+        self.settings = settings
+        self.name = name
+        self.reference = reference
+        self.checkpoint = Checkpoint(settings.paths.runs / "replays" / f"{name}.json")
+        self.evidence = EvidenceStore(settings.platform_database_url)
+
+    def run(
+        self,
+        parts: Iterable[Slice],
+        on_progress: Callable[[ReplayReport], None] = lambda report: None,
+        stop_when: Callable[[], str | None] = lambda: None,
+    ) -> ReplayReport:
+        """Send every unfinished slice; `stop_when` is asked before each and names a reason to end early."""
+        report = self.checkpoint.report(self.name)
+        done = report.slices
+        for part in parts:
+            if part.index < done:
+                continue
+            report.stopped = stop_when()
+            if report.stopped:
+                break
+            self._slice(part, report)
+            report.slices = part.index + 1
+            self.checkpoint.save(report)
+            on_progress(report)
+        return report
+
+    def _slice(self, part: Slice, report: ReplayReport) -> None:
+        answers = asyncio.run(self._requests(part.visits))
+        self.evidence.add([answer.evidence for answer in answers])
+        for answer in answers:
+            report.requests += 1
+            report.timelines += answer.timeline
+            report.errors += answer.evidence.error
+            report.latency_ms.append(round(answer.evidence.latency_ms, 2))
+            release = answer.evidence.release_id
+            report.by_release[release] = report.by_release.get(release, 0) + 1
+        report.events += part.events.height
+        publish_and_wait(self.settings, part.events)
+
+    async def _requests(self, visits: list[Visit]) -> list["Answer"]:
+        gate = asyncio.Semaphore(CONCURRENCY)
+        limits = httpx.Limits(max_connections=CONCURRENCY)
+        async with httpx.AsyncClient(base_url=self.settings.gateway_url, limits=limits, timeout=30.0) as client:
+
+            async def one(position: int, visit: Visit) -> Answer:
+                async with gate:
+                    return await self._answer(client, visit, with_timeline=position % TIMELINE_EVERY == 0)
+
+            return list(await asyncio.gather(*(one(position, visit) for position, visit in enumerate(visits))))
+
+    async def _answer(self, client: httpx.AsyncClient, visit: Visit, *, with_timeline: bool) -> "Answer":
+        moment = datetime.fromtimestamp(visit.at_us / 1e6, UTC).isoformat()
+        body = {
+            "user_id": visit.user_id,
+            "post_ids": visit.post_ids.tolist(),
+            "product": visit.product,
+            "requested_at": moment,
+            "request_id": visit.request_id,
+        }
+        started = time.perf_counter()
+        response = await client.post("/score", json=body)
+        latency_ms = (time.perf_counter() - started) * 1000
+        release = response.headers.get("x-mixer-release")
+        if release is None:
+            raise ReplayFailed(f"the gateway answered {response.status_code} without a release: {response.text[:300]}")
+        if response.status_code != 200:
+            return Answer(self._failed(visit, release, latency_ms), timeline=False)
+        timeline = None
+        if with_timeline:
+            request = {"user_id": visit.user_id, "count": 20, "requested_at": moment, "request_id": f"{visit.request_id}-t"}
+            timeline = await client.post("/for_you", json=request)
+        return Answer(self._evidence(visit, release, latency_ms, response.json(), timeline), timeline=with_timeline)
+
+    def _evidence(self, visit: Visit, release: str, latency_ms: float, content: dict, timeline: httpx.Response | None) -> VisitEvidence:
+        scored = {row["post_id"]: row for row in content["scores"]}
+        rows = [scored[post] for post in visit.post_ids.tolist()]
+        probabilities = np.array([[row["predictions"][head] for head in JUDGED_HEADS] for row in rows], dtype=np.float64)
+        posts = timeline.json().get("posts", []) if timeline is not None and timeline.status_code == 200 else None
+        return VisitEvidence(
+            release_id=release,
+            user_id=visit.user_id,
+            request_id=visit.request_id,
+            at_us=visit.at_us,
+            rows=len(rows),
+            log_loss=log_losses(visit, probabilities),
+            reference_log_loss=log_losses(visit, self.reference.of(visit.post_ids)),
+            ndcg=visit_ndcg(visit, np.array([row["score"] for row in rows])),
+            latency_ms=latency_ms,
+            error=timeline is not None and timeline.status_code != 200,
+            empty=posts is not None and not posts,
+            distinct_author_share=len({post["author_id"] for post in posts}) / len(posts) if posts else None,
+        )
+
+    @staticmethod
+    def _failed(visit: Visit, release: str, latency_ms: float) -> VisitEvidence:
+        return VisitEvidence(release, visit.user_id, visit.request_id, visit.at_us, 0, {}, {}, None, latency_ms, True, False, None)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One visit's evidence, and whether a whole timeline was asked for too."""
+
+    evidence: VisitEvidence
+    timeline: bool
+
+
+def publish_and_wait(settings: Settings, events: pl.DataFrame) -> None:
+    """Send `events` to the broker and return when the stream worker has applied all of them and published the result."""
+    from services.intake.producer import EventProducer
+
+    producer = EventProducer(settings)
+    try:
+        ends = producer.publish(events)
+    finally:
+        producer.close()
+    deadline = time.monotonic() + APPLIED_TIMEOUT_S
+    while not _applied(settings, ends):
+        if time.monotonic() > deadline:
+            raise ReplayFailed(
+                f"the stream worker has not applied offsets {ends} within {APPLIED_TIMEOUT_S:.0f} s; "
+                f"its log is {settings.paths.logs / 'stream-worker.log'}"
+            )
+        time.sleep(0.05)
+
+
+def _applied(settings: Settings, ends: dict[int, int]) -> bool:
+    file = settings.paths.stream / "progress.json"
+    if not file.exists():
+        return False
+    offsets = json.loads(file.read_text())["offsets"]
+    return all(int(offsets.get(str(partition), 0)) >= end for partition, end in ends.items())

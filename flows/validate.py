@@ -1,0 +1,65 @@
+"""Flow `validate`: Great Expectations over the contract tables; what breaks a hard rule goes to quarantine."""
+
+from __future__ import annotations
+
+import polars as pl
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from flows.lakes import dataset_marker, open_lakes
+from flows.progress import announce
+from flows.retries import FLAKY_EDGE
+from infra.settings import get_settings
+
+
+class BatchFailed(RuntimeError):
+    """More than the allowed share of a table broke a hard expectation."""
+
+
+@task(name="read tables", **FLAKY_EDGE)
+def read_tables() -> dict[str, pl.DataFrame]:
+    lake, holdout = open_lakes(get_settings())
+    tables = {name: lake.read(name) for name in ("posts", "users", "edges")}
+    lived = lake.events()
+    # Replayed days stand in both: what was lived through is what counts.
+    ahead = holdout.events().join(lived.select("event_id"), on="event_id", how="anti")
+    return {"events": pl.concat([lived, ahead]), **tables}
+
+
+@task(name="expectations")
+def check_tables(tables: dict[str, pl.DataFrame]):
+    from monitoring.expectations.validation import validate_tables
+
+    announce("checking " + ", ".join(f"{table.height:,} {name}" for name, table in tables.items()))
+    settings = get_settings()
+    return validate_tables(tables, settings.paths.reports / "data_docs", label=dataset_marker(settings)["label"])
+
+
+@task(name="quarantine", **FLAKY_EDGE)
+def quarantine(report) -> None:
+    """Move broken rows out of the tables, with the rule's name beside each."""
+    lake, holdout = open_lakes(get_settings())
+    for name, split in report.splits.items():
+        if split.quarantined.height:
+            lake.quarantine(name, split.quarantined)
+            for owner in (lake, holdout):
+                owner.discard(name, split.quarantined, split.clean)
+
+
+@flow(name="validate")
+def validate_flow() -> dict:
+    """Validate the four tables; fails when more than 1 % of one breaks a hard rule."""
+    report = check_tables(read_tables())
+    quarantine(report)
+    summary = report.summary()
+    rows = [
+        {"table": name, "rows": table["rows"], "quarantined": table["quarantined"], "rules": table["rules"], "passed": table["passed"]}
+        for name, table in summary["tables"].items()
+    ]
+    create_table_artifact(key="validation", table=rows, description="Rows and quarantined rows by table")
+    create_link_artifact(
+        key="data-docs", link=f"{get_settings().gateway_url}/reports/data_docs/index.html", link_text="Data Docs of the last validation"
+    )
+    if not report.passed:
+        raise BatchFailed("\n".join(report.failures))
+    return summary

@@ -1,0 +1,86 @@
+"""The platform's long-running processes: what each one's command is, and how it shows that it is ready."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from infra.settings import Settings
+from infra.supervisor import ProcessSpec
+
+WORK_POOL = "home-mixer"
+
+# Stopping order of `mixer down`: first what talks to people, last what others write to.
+STOP_ORDER = ("gateway", "prefect-worker", "stream-worker", "mlflow-ui", "evidently-ui")
+
+
+def _tool(name: str) -> str:
+    """A console script of the interpreter that runs us, so that no PATH is needed."""
+    return str(Path(sys.executable).parent / name)
+
+
+def broker(settings: Settings) -> ProcessSpec:
+    """A real server that speaks Kafka's protocol; production points `broker_address` at Apache Kafka instead."""
+    settings.paths.broker.mkdir(parents=True, exist_ok=True)
+    command = (
+        _tool("noida-db"), "start", "--only", "kafka",
+        "--kafka-port", str(settings.broker_port), "--data-dir", str(settings.paths.broker),
+    )  # fmt: skip
+    return ProcessSpec("broker", command, ready_port=settings.broker_port)
+
+
+def prefect_server(settings: Settings) -> ProcessSpec:
+    command = (_tool("prefect"), "server", "start", "--host", settings.host, "--port", str(settings.prefect_port))
+    return ProcessSpec("prefect-server", command, ready_url=f"{settings.prefect_api_url}/health", ready_timeout_s=180)
+
+
+def prefect_worker(settings: Settings) -> ProcessSpec:
+    # The server's schedule and this poll decide how soon a triggered run starts; two at once are what two cores bear.
+    command = (_tool("prefect"), "worker", "start", "--pool", WORK_POOL, "--type", "process", "--limit", "2", "--with-healthcheck")
+    environment = {
+        "PREFECT_WORKER_QUERY_SECONDS": "2",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "5",
+        "PREFECT_WORKER_WEBSERVER_HOST": settings.host,
+        "PREFECT_WORKER_WEBSERVER_PORT": str(settings.prefect_port + 1),
+    }
+    address = f"http://{settings.host}:{settings.prefect_port + 1}/health"
+    return ProcessSpec("prefect-worker", command, ready_url=address, environment=environment)
+
+
+def stream_worker(settings: Settings) -> ProcessSpec:
+    command = (sys.executable, "-m", "feature_repo.aggregates.stream_worker")
+    return ProcessSpec("stream-worker", command)
+
+
+def gateway(settings: Settings) -> ProcessSpec:
+    command = (sys.executable, "-m", "services.gateway")
+    return ProcessSpec("gateway", command, ready_url=f"{settings.gateway_url}/healthz", ready_port=settings.gateway_port)
+
+
+def mlflow_page(settings: Settings) -> ProcessSpec:
+    command = (
+        _tool("mlflow"), "server", "--backend-store-uri", settings.tracking_uri, "--host", settings.host,
+        "--port", str(settings.mlflow_port), "--workers", "1", "--artifacts-destination", str(settings.paths.mlflow / "artifacts"),
+    )  # fmt: skip
+    return ProcessSpec("mlflow-ui", command, ready_url=f"http://{settings.host}:{settings.mlflow_port}/health", ready_port=settings.mlflow_port)
+
+
+def evidently_page(settings: Settings) -> ProcessSpec:
+    workspace = settings.paths.reports / "drift" / "workspace"
+    workspace.mkdir(parents=True, exist_ok=True)
+    command = (
+        _tool("evidently"), "ui", "--workspace", str(workspace), "--host", settings.host, "--port", str(settings.evidently_port),
+    )  # fmt: skip
+    return ProcessSpec("evidently-ui", command, ready_port=settings.evidently_port)
+
+
+def mixer(settings: Settings, release_id: str, command: tuple[str, ...], port: int, manifest: Path) -> ProcessSpec:
+    """One release's mixer process; `command` serves its bento on `port`."""
+    return ProcessSpec(
+        f"mixer-{release_id}",
+        command,
+        ready_url=f"http://{settings.host}:{port}/ready",
+        ready_port=port,
+        environment={"MIXER_RELEASE_MANIFEST": str(manifest)},
+        ready_timeout_s=180,
+    )

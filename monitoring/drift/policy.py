@@ -1,0 +1,39 @@
+"""When drift matters: every threshold of the decision, with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class DriftPolicy:
+    """Thresholds. A column drifts only if it is significant (after false-discovery control) AND large."""
+
+    alpha: float = 0.01  # false discovery rate over the columns of one window
+    psi: float = 0.2  # the usual "significant shift" of the population stability index
+    # A gross shift decides at once, whatever the history: such a jump is a broken feed, not taste. Counters that accumulate
+    # from day to day reach a PSI of 1 honestly, so the bounds lie well above.
+    gross_psi: float = 3.0
+    gross_sigmas: float = 3.0
+    gross_missing: float = 0.3  # rise of the share of missing values
+    calibration_tolerance: float = 0.25  # predicted/observed outside [1 - t, 1 / (1 - t)] with 99 % certainty
+    auc_drop: float = 0.02  # loss against the reference that counts, beyond the interval of the difference
+    auc_collapse: float = 0.10  # loss that no drift explains within a day: the release is at fault
+    confidence_z: float = 2.58  # 99 %, for differences of AUC
+    breaches: int = 2  # a soft signal decides when it appears in `breaches` ...
+    windows: int = 3  # ... of the newest `windows` windows, the present one included
+    cool_down: timedelta = timedelta(hours=12)  # after a retraining was asked for, soft signals wait
+    min_rows: int = 500  # fewer rows on either side, and nothing is decided
+    min_positives: int = 50  # fewer positive labels, and a head's quality is not judged
+    sample_rows: int = 20_000  # rows per side that distributions are compared on; quality uses all rows
+    seed: int = 7  # of the sample
+    quality_heads: tuple[str, ...] = ("click", "video_view")  # heads that may decide; others are reported
+    importance: Mapping[str, float] = field(default_factory=dict)  # weight by column in `drifted_share`; default 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.breaches <= self.windows:
+            raise ValueError(f"breaches must lie in [1, windows={self.windows}], got {self.breaches}")
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha must lie in (0, 1), got {self.alpha}")

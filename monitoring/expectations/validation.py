@@ -1,0 +1,70 @@
+"""Validating a batch of contract tables: Great Expectations decides and documents, bad rows are parted from good ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+
+from monitoring.expectations.gx_checkpoint import RuleOutcome, run_checkpoint
+from monitoring.expectations.quarantine import CLOCK_SKEW, part_rows
+from monitoring.expectations.report import MAX_QUARANTINED_SHARE, TableReport, ValidationReport, table_report
+from monitoring.expectations.rule import Rule, Severity
+from monitoring.expectations.suites import suite, with_references
+
+
+class CountMismatch(RuntimeError):
+    """Great Expectations and the quarantine disagree about one rule: one declaration was read in two ways."""
+
+
+def validate_tables(
+    tables: Mapping[str, pl.DataFrame],
+    docs_folder: Path | None,
+    *,
+    label: str = "",
+    latest: datetime | None = None,
+    max_quarantined_share: float = MAX_QUARANTINED_SHARE,
+) -> ValidationReport:
+    """Run the suites on `tables` (contract tables by name; any subset) and part the rows that break a hard rule.
+
+    The page goes to `docs_folder/index.html` (readable without a network), GX's own site beside it. `label` names the data
+    on the page (such as "world (simulated)"). `latest`: later times are implausible; default is now plus the clock skew.
+    """
+    latest = latest or datetime.now(UTC) + CLOCK_SKEW
+    prepared = {name: with_references(name, table, tables) for name, table in tables.items()}
+    suites = {name: [rule for rule in suite(name, latest) if rule.needs <= set(tables)] for name in tables}
+    site = None if docs_folder is None else docs_folder / "great_expectations"
+    outcomes = run_checkpoint(prepared, suites, site)
+    reports, splits = {}, {}
+    for name, table in tables.items():
+        hard = [rule for rule in suites[name] if rule.severity is Severity.HARD]
+        splits[name] = part_rows(table, prepared[name], hard)
+        skipped = [rule.name for rule in suite(name, latest) if not rule.needs <= set(tables)]
+        reports[name] = table_report(name, prepared[name], splits[name], outcomes[name], skipped, max_quarantined_share)
+        _counts_agree(reports[name], outcomes[name])
+    page = None if docs_folder is None else docs_folder / "index.html"
+    report = ValidationReport(tables=reports, splits=splits, docs=page)
+    if docs_folder is not None:
+        from monitoring.expectations.data_docs import write_data_docs
+
+        write_data_docs(report, docs_folder, label=label, at=datetime.now(UTC))
+    return report
+
+
+def _counts_agree(report: TableReport, outcomes: list[RuleOutcome]) -> None:
+    for outcome in outcomes:
+        counted = report.broken_rows.get(outcome.rule.name)
+        if counted is None or outcome.unexpected is None or _keeps_first(outcome.rule):
+            continue
+        if counted != outcome.unexpected:
+            raise CountMismatch(
+                f"{report.name}.{outcome.rule.name}: Great Expectations counts {outcome.unexpected} rows, "
+                f"the quarantine {counted}; the rule's `broken` expression and its expectation differ"
+            )
+
+
+def _keeps_first(rule: Rule) -> bool:
+    """Uniqueness: GX counts every copy, the quarantine keeps the first."""
+    return rule.expectation in ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique")

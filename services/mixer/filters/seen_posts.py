@@ -1,0 +1,22 @@
+"""Removes posts that the user has seen: by the client's word, and by the recorded history."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.mixer.candidates import Candidates
+from services.mixer.components import Component
+from services.mixer.query import Query
+
+
+class SeenPostsFilter(Component):
+    """The history counts when the user's features could be read; the client's list counts always."""
+
+    name = "seen_posts"
+
+    def keep(self, query: Query, candidates: Candidates) -> np.ndarray:
+        keep = ~np.isin(candidates.post_id, query.seen_ids)
+        user = query.features.get("user")
+        if user is not None:
+            keep &= ~np.isin(candidates.post_id, user.history.post_id[0])
+        return keep

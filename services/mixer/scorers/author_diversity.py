@@ -1,0 +1,29 @@
+"""Lowers an author's second, third, ... candidate, so that one author does not fill the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from services.mixer.candidates import Candidates
+from services.mixer.components import Component
+from services.mixer.occurrence import occurrence
+from services.mixer.query import Query
+
+DECAY, FLOOR = 0.5, 0.25  # twitter/the-algorithm, home-mixer: factor 0.75 * 0.5^k + 0.25
+
+
+class AuthorDiversityScorer(Component):
+    """Multiplies the score of an author's k-th best candidate (k from 0) by 0.75 * 0.5^k + 0.25."""
+
+    name = "author_diversity"
+    reads = ("score",)
+    writes = ("diversity_factor", "score")
+
+    def score(self, query: Query, candidates: Candidates) -> Mapping[str, np.ndarray]:
+        score = candidates["score"]
+        best_first = np.argsort(-score, kind="stable")
+        factor = np.empty(len(candidates))
+        factor[best_first] = (1 - FLOOR) * DECAY ** occurrence(candidates.author_id[best_first]) + FLOOR
+        return {"diversity_factor": factor, "score": score * factor}

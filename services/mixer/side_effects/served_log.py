@@ -1,0 +1,47 @@
+"""Writes what was served to the topic `served`: without it, nothing can be judged later."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from services.mixer.components import Component
+from services.mixer.engine import Result
+
+TOPIC = "served"
+
+
+class Sender(Protocol):
+    """What takes a message for a topic; services.intake.producer.Producer is one."""
+
+    def send(self, topic: str, key: str, value: dict) -> object: ...
+
+
+class ServedLog(Component):
+    """One message a request, keyed by user."""
+
+    name = "served_log"
+    deadline_ms = 1_000.0
+
+    def __init__(self, sender: Sender, release: str) -> None:
+        self._sender = sender
+        self._release = release
+
+    def run(self, result: Result) -> None:
+        query, page = result.query, result.page
+        sources = [page.source_names[index] for index in page.source]
+        message = {
+            "request_id": query.request_id,
+            "user_id": query.user_id,
+            "product": query.product,
+            "release": self._release,
+            "served_at": query.now_us,
+            "snapshot": query.corpus.version,
+            "posts": page.post_id.tolist(),
+            "authors": page.author_id.tolist(),
+            "scores": page["score"].tolist(),
+            "sources": sources,
+            # The page is a deterministic function of the request: every shown post was shown with certainty.
+            "propensity": [1.0] * len(page),
+            "degraded": result.trace.degraded,
+        }
+        self._sender.send(TOPIC, str(query.user_id), message)

@@ -1,0 +1,99 @@
+"""Who follows, mutes and blocks whom: the edges table as arrays, and what users did since it was read."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from feature_repo.contracts import Action, EdgeKind
+
+# Actions of a client that change a relation at once, before any table is rebuilt.
+RELATION_OF_ACTION = {
+    Action.FOLLOW: EdgeKind.FOLLOW,
+    Action.MUTE: EdgeKind.MUTE,
+    Action.BLOCK: EdgeKind.BLOCK,
+}
+
+
+@dataclass(frozen=True)
+class Targets:
+    """A user's targets of one kind: ids int64 sorted and distinct, `derived` bool (inferred, not declared)."""
+
+    ids: np.ndarray
+    derived: np.ndarray
+
+    @staticmethod
+    def none() -> Targets:
+        return Targets(np.empty(0, np.int64), np.empty(0, bool))
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Edges of one kind, grouped by user: users int64 sorted; starts (users + 1,); targets and derived (edges,)."""
+
+    users: np.ndarray
+    starts: np.ndarray
+    targets: np.ndarray
+    derived: np.ndarray
+
+    @staticmethod
+    def of(edges: pl.DataFrame, user: str = "user_id", target: str = "target_id") -> Relation:
+        unique = edges.group_by(user, target).agg(pl.col("derived").min()).sort(user, target)
+        users, starts = np.unique(unique[user].to_numpy(), return_index=True)
+        return Relation(users, np.append(starts, unique.height), unique[target].to_numpy(), unique["derived"].to_numpy())
+
+    def of_user(self, user_id: int) -> Targets:
+        at = int(np.searchsorted(self.users, user_id))
+        if at == len(self.users) or self.users[at] != user_id:
+            return Targets.none()
+        rows = slice(self.starts[at], self.starts[at + 1])
+        return Targets(self.targets[rows], self.derived[rows])
+
+
+@dataclass(frozen=True)
+class SocialGraph:
+    """The relations that the mixer reads; `blocked_by` is `block` seen from the other side."""
+
+    follow: Relation
+    mute: Relation
+    block: Relation
+    blocked_by: Relation
+
+    @staticmethod
+    def from_edges(edges: pl.DataFrame) -> SocialGraph:
+        """From rows of the EDGES contract; kinds that the mixer does not use are left out."""
+        kind = {name: edges.filter(pl.col("kind") == name.value) for name in EdgeKind}
+        return SocialGraph(
+            follow=Relation.of(kind[EdgeKind.FOLLOW]),
+            mute=Relation.of(kind[EdgeKind.MUTE]),
+            block=Relation.of(kind[EdgeKind.BLOCK]),
+            blocked_by=Relation.of(kind[EdgeKind.BLOCK], user="target_id", target="user_id"),
+        )
+
+    def followers_among(self, user_ids: np.ndarray, target_id: int) -> int:
+        """How many of `user_ids` follow `target_id`."""
+        at = np.searchsorted(self.follow.users, user_ids)
+        at = at[at < len(self.follow.users)]
+        at = at[np.isin(self.follow.users[at], user_ids)]
+        return sum(int(np.any(self.follow.targets[self.follow.starts[i] : self.follow.starts[i + 1]] == target_id)) for i in at)
+
+
+class RecentRelations:
+    """Follows, mutes and blocks that users declared through this process: they hold from the next request on."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._targets: dict[tuple[EdgeKind, int], set[int]] = defaultdict(set)
+
+    def add(self, kind: EdgeKind, user_id: int, target_id: int) -> None:
+        with self._lock:
+            self._targets[kind, user_id].add(target_id)
+
+    def of_user(self, kind: EdgeKind, user_id: int) -> np.ndarray:
+        """int64, sorted."""
+        with self._lock:
+            return np.array(sorted(self._targets.get((kind, user_id), ())), np.int64)

@@ -1,0 +1,39 @@
+"""Posts whose retrieval vector is nearest to the user's: exact dot products over the whole snapshot."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from feature_repo.feature_rows import UserFeatures
+from services.mixer.candidates import Candidates
+from services.mixer.components import Component
+from services.mixer.query import Query
+
+LIMIT = 400  # what the 2023 home mixer fetches from its out-of-network retrieval
+
+
+class UserTower(Protocol):
+    """What makes a user's retrieval vector, float32 (d,); services.ranking.bundle.ModelBundle is one."""
+
+    def user_vector(self, user: UserFeatures) -> np.ndarray: ...
+
+
+class TwoTowerSource(Component):
+    """Proposes the `limit` posts with the largest dot product."""
+
+    name = "two_tower"
+    needs = ("user",)
+
+    def __init__(self, tower: UserTower, limit: int = LIMIT) -> None:
+        self._tower = tower
+        self._limit = limit
+
+    def fetch(self, query: Query) -> Candidates:
+        corpus = query.corpus
+        similarity = corpus.vectors @ self._tower.user_vector(query["user"])
+        limit = min(self._limit, len(similarity))
+        nearest = np.argpartition(-similarity, limit - 1)[:limit] if limit else np.empty(0, np.int64)
+        nearest = nearest[np.argsort(-similarity[nearest], kind="stable")]
+        return Candidates.proposed(corpus.snapshot.post_id[nearest], corpus.snapshot.author_id[nearest])

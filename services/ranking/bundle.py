@@ -1,0 +1,183 @@
+"""A model bundle: the three models of one training, their normalisation and calibration, in one folder without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+
+from feature_repo.feature_rows import HEADS, FeatureRows, UserFeatures
+from infra.storage import replace_atomically
+from services.ranking.calibration import Calibration, sigmoid
+from services.ranking.heavy import HeavyConfig, HeavyRanker
+from services.ranking.id_hashing import hash_ids
+from services.ranking.inputs import history_tensors, row_tensors
+from services.ranking.light import LightRanker
+from services.ranking.normalise import Normaliser
+from services.ranking.two_tower import POST_BLOCKS, TwoTower, TwoTowerConfig
+
+if TYPE_CHECKING:
+    from feature_repo.snapshot import Snapshot
+
+FORMAT = 1
+DESCRIPTION = "bundle.json"
+_PARTS = ("heavy", "light", "two_tower", "normaliser", "calibration")
+_ROWS_PER_PASS = 4_096  # bounds the memory of scoring many rows that each have a history of their own
+
+
+class BundleError(ValueError):
+    """A bundle folder is missing, of another format, or does not fit the rows it is asked to score."""
+
+
+@dataclass
+class ModelBundle:
+    """Two-tower, light and heavy ranker that were trained together."""
+
+    heavy: HeavyRanker
+    light: LightRanker
+    two_tower: TwoTower
+    normaliser: Normaliser
+    calibration: Calibration
+    names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # block -> column names it was trained on
+    details: dict = field(default_factory=dict)  # seed, rows, days: whatever the training wants to remember
+
+    def __post_init__(self) -> None:
+        self.heavy.eval()
+        self.two_tower.eval()
+
+    # ---- storage ------------------------------------------------------------------------------------------------
+    @cached_property
+    def version(self) -> str:
+        """First 12 hex digits of the SHA-256 over every weight: equal weights have equal versions, wherever trained.
+
+        A bundle is not changed after it is made; a changed one is a new object (see flows/training/negated.py).
+        """
+        digest = hashlib.sha256()
+        for part, arrays in self._arrays().items():
+            for name in sorted(arrays):
+                digest.update(f"{part}/{name}{arrays[name].shape}".encode())
+                digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        return digest.hexdigest()[:12]
+
+    def save(self, folder: Path) -> Path:
+        """Write the bundle; the description comes last, so a folder with one is whole."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for part, arrays in self._arrays().items():
+            with replace_atomically(folder / f"{part}.safetensors") as temporary:
+                save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+        content = {
+            "format": FORMAT,
+            "version": self.version,
+            "heads": list(HEADS),
+            "heavy": self.heavy.config.as_json(),
+            "two_tower": self.two_tower.config.as_json(),
+            "names": {block: list(columns) for block, columns in self.names.items()},
+            "details": self.details,
+        }
+        with replace_atomically(folder / DESCRIPTION) as temporary:
+            temporary.write_text(json.dumps(content, indent=2, sort_keys=True))
+        return folder
+
+    @staticmethod
+    def load(folder: Path, threads: int = 1) -> ModelBundle:
+        """Read a bundle; `threads` sets torch's threads in this process. BundleError says what is wrong with the folder."""
+        folder = Path(folder)
+        if not (folder / DESCRIPTION).exists():
+            raise BundleError(f"{folder} holds no {DESCRIPTION}: it is no model bundle, or its writing was cut off; train again")
+        content = json.loads((folder / DESCRIPTION).read_text())
+        if content["format"] != FORMAT or tuple(content["heads"]) != HEADS:
+            raise BundleError(
+                f"{folder} is format {content['format']} with heads {content['heads']}; "
+                f"this release reads format {FORMAT} with {list(HEADS)}: serve it with the release that built it, or retrain"
+            )
+        torch.set_num_threads(threads)
+        arrays = {part: load_arrays(folder / f"{part}.safetensors") for part in _PARTS}
+        bundle = ModelBundle(
+            heavy=_with_weights(HeavyRanker(HeavyConfig.from_json(content["heavy"])), arrays["heavy"]),
+            light=LightRanker.from_arrays(arrays["light"]),
+            two_tower=_with_weights(TwoTower(TwoTowerConfig.from_json(content["two_tower"])), arrays["two_tower"]),
+            normaliser=Normaliser.from_arrays(arrays["normaliser"]),
+            calibration=Calibration(arrays["calibration"]["slope"], arrays["calibration"]["shift"]),
+            names={block: tuple(columns) for block, columns in content["names"].items()},
+            details=content["details"],
+        )
+        if bundle.version != content["version"]:
+            raise BundleError(f"{folder}: weights hash to {bundle.version}, but {DESCRIPTION} says {content['version']}: it is damaged")
+        return bundle
+
+    def _arrays(self) -> dict[str, dict[str, np.ndarray]]:
+        return {
+            "heavy": {name: tensor.numpy() for name, tensor in self.heavy.state_dict().items()},
+            "light": self.light.arrays(),
+            "two_tower": {name: tensor.numpy() for name, tensor in self.two_tower.state_dict().items()},
+            "normaliser": self.normaliser.arrays(),
+            "calibration": {"slope": self.calibration.slope, "shift": self.calibration.shift},
+        }
+
+    # ---- ranking ------------------------------------------------------------------------------------------------
+    def heavy_logits(self, rows: FeatureRows) -> np.ndarray:
+        """Uncalibrated logits, float32 (n, len(HEADS))."""
+        self._check(rows)
+        if len(rows) == 0:
+            return np.zeros((0, len(HEADS)), np.float32)
+        shared = len(rows.history) == 1
+        step = len(rows) if shared else _ROWS_PER_PASS
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(rows), step):
+                part = rows if step >= len(rows) else rows.take(np.arange(start, min(start + step, len(rows))))
+                parts.append(self.heavy(row_tensors(part, self.normaliser, self.heavy.config.bits)).numpy())
+        return np.concatenate(parts)
+
+    def heavy_predict(self, rows: FeatureRows) -> np.ndarray:
+        """Calibrated probability of each action, float32 (n, len(HEADS)).
+
+        Rows that share a history (one request: `rows.history` has one row, the user block is the same in all) have their
+        context encoded once.
+        """
+        return self.calibration.apply(self.heavy_logits(rows))
+
+    def light_score(self, rows: FeatureRows) -> np.ndarray:
+        """Probability of engagement by the light ranker, float32 (n,)."""
+        self._check(rows)
+        return sigmoid(self.light.logits(rows, self.normaliser))
+
+    # ---- retrieval ----------------------------------------------------------------------------------------------
+    def user_vector(self, user: UserFeatures) -> np.ndarray:
+        """The user's retrieval vector, float32 (d,)."""
+        with torch.inference_mode():
+            block = torch.from_numpy(self.normaliser.apply("user", user.user))
+            return self.two_tower.users(block, history_tensors(user.history, self.two_tower.config.bits))[0].numpy()
+
+    def post_vectors(self, snapshot: Snapshot) -> np.ndarray:
+        """Retrieval vectors of all posts of the snapshot in its order, float32 (n, d)."""
+        bits = self.two_tower.config.bits
+        blocks = {name: torch.from_numpy(self.normaliser.apply(name, snapshot.blocks[name])) for name in POST_BLOCKS}
+        with torch.inference_mode():
+            return self.two_tower.posts(
+                blocks,
+                torch.from_numpy(hash_ids(snapshot.post_id, bits.post)),
+                torch.from_numpy(hash_ids(snapshot.author_id, bits.author)),
+                torch.from_numpy(hash_ids(snapshot.topic, bits.topic)),
+            ).numpy()
+
+    def _check(self, rows: FeatureRows) -> None:
+        """The rows must have the very columns of training: a silent shift by one column would rank nonsense."""
+        for block, columns in self.names.items():
+            found = rows.names.get(block)
+            if found is not None and found != columns:
+                odd = sorted(set(found).symmetric_difference(columns))[:5]
+                raise BundleError(f"block {block!r} has other columns than the model was trained on (such as {odd}): retrain")
+
+
+def _with_weights(module: torch.nn.Module, arrays: dict[str, np.ndarray]) -> torch.nn.Module:
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return module

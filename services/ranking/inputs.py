@@ -1,0 +1,121 @@
+"""FeatureRows as the integer rows and normalised blocks that the networks read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from feature_repo.feature_rows import HISTORY_LENGTH, FeatureRows, History
+from services.ranking.id_hashing import hash_ids
+from services.ranking.normalise import Normaliser
+
+# Age buckets of a history entry: powers of two of minutes (0 .. 2^14 min = 11 days and more), then "only the order is
+# known", then padding.
+AGE_BUCKETS = 15
+AGE_UNKNOWN = AGE_BUCKETS
+AGE_PADDING = AGE_BUCKETS + 1
+AGE_ROWS = AGE_BUCKETS + 2
+
+PRODUCT_ROWS = 65  # 64 buckets, and row 0 for "none"
+ACTION_MASKS = 256  # every combination of the eight action bits
+
+
+@dataclass(frozen=True)
+class TableBits:
+    """log2 of the rows of each hashed embedding table."""
+
+    post: int = 14
+    author: int = 14
+    topic: int = 8
+
+
+@dataclass(frozen=True)
+class HistoryTensors:
+    """Histories of c users: integer tensors (c, HISTORY_LENGTH), oldest first, padding in front."""
+
+    post: torch.Tensor  # int32 embedding rows
+    author: torch.Tensor
+    topic: torch.Tensor
+    actions: torch.Tensor  # uint8 bit masks
+    product: torch.Tensor  # int32, PRODUCT_ROWS
+    age: torch.Tensor  # int32, AGE_ROWS
+
+    def __len__(self) -> int:
+        return len(self.post)
+
+    @property
+    def padding(self) -> torch.Tensor:
+        """bool (c, HISTORY_LENGTH): true where there is no exposure."""
+        return self.age == AGE_PADDING
+
+    def rows(self, index: torch.Tensor) -> HistoryTensors:
+        return HistoryTensors(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class RowTensors:
+    """n candidates. `blocks` are normalised float32 (n, width); ids are int32 embedding rows (n,)."""
+
+    post: torch.Tensor
+    author: torch.Tensor
+    topic: torch.Tensor
+    product: torch.Tensor
+    blocks: dict[str, torch.Tensor]
+    history: HistoryTensors  # n histories, or one that all candidates share
+
+    def __len__(self) -> int:
+        return len(self.post)
+
+    def rows(self, index: torch.Tensor) -> RowTensors:
+        """The rows at `index`; needs a history per row."""
+        return RowTensors(
+            post=self.post[index],
+            author=self.author[index],
+            topic=self.topic[index],
+            product=self.product[index],
+            blocks={name: block[index] for name, block in self.blocks.items()},
+            history=self.history.rows(index),
+        )
+
+
+def history_tensors(history: History, bits: TableBits) -> HistoryTensors:
+    """Encode histories (c, HISTORY_LENGTH)."""
+    if history.post_id.shape[1:] != (HISTORY_LENGTH,):
+        raise ValueError(f"history has shape {history.post_id.shape}; (n, {HISTORY_LENGTH}) is needed")
+    absent = history.post_id < 0
+    age = np.log2(1.0 + np.maximum(np.nan_to_num(history.age_s, nan=0.0), 0.0) / 60.0).astype(np.int32)
+    age = np.where(np.isnan(history.age_s), AGE_UNKNOWN, np.minimum(age, AGE_BUCKETS - 1))
+    return HistoryTensors(
+        post=torch.from_numpy(hash_ids(history.post_id, bits.post)),
+        author=torch.from_numpy(hash_ids(np.where(absent, -1, history.author_id), bits.author)),
+        topic=torch.from_numpy(hash_ids(np.where(absent, -1, history.topic), bits.topic)),
+        actions=torch.from_numpy(np.where(absent, 0, history.actions).astype(np.uint8)),
+        product=torch.from_numpy(product_rows(np.where(absent, -1, history.product))),
+        age=torch.from_numpy(np.where(absent, AGE_PADDING, age).astype(np.int32)),
+    )
+
+
+def product_rows(product: np.ndarray) -> np.ndarray:
+    """Embedding rows of product buckets: bucket + 1, and 0 for none; int32."""
+    return np.clip(product.astype(np.int32) + 1, 0, PRODUCT_ROWS - 1)
+
+
+def row_tensors(rows: FeatureRows, normaliser: Normaliser, bits: TableBits) -> RowTensors:
+    """Encode rows for a network whose blocks `normaliser` was fitted on."""
+    return RowTensors(
+        post=torch.from_numpy(hash_ids(rows.post_id, bits.post)),
+        author=torch.from_numpy(hash_ids(rows.author_id, bits.author)),
+        topic=torch.from_numpy(hash_ids(rows.topic, bits.topic)),
+        product=torch.from_numpy(product_rows(rows.product)),
+        blocks={name: _tensor(normaliser.apply(name, rows.blocks[name])) for name in normaliser.widths},
+        history=history_tensors(rows.history, bits),
+    )
+
+
+def _tensor(array: np.ndarray) -> torch.Tensor:
+    """A tensor over `array`; one that is broadcast from a single row (stride 0) stays one row, expanded."""
+    if len(array) > 1 and array.strides[0] == 0:
+        return torch.from_numpy(array[:1].copy()).expand(len(array), -1)
+    return torch.from_numpy(array)

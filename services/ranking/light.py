@@ -1,0 +1,45 @@
+"""The light ranker: logistic regression on the dense blocks and the product, for the many candidates before the heavy one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from feature_repo.feature_rows import BLOCKS, FeatureRows
+from services.ranking.inputs import PRODUCT_ROWS, product_rows
+from services.ranking.normalise import Normaliser
+
+
+@dataclass(frozen=True)
+class LightRanker:
+    """Weights by block (width,), a bias by product, and the intercept; the score is a logit."""
+
+    blocks: dict[str, np.ndarray]  # float32 (width,)
+    product: np.ndarray  # float32 (PRODUCT_ROWS,)
+    intercept: float
+
+    def logits(self, rows: FeatureRows, normaliser: Normaliser) -> np.ndarray:
+        """float32 (n,): log-odds that the candidate is engaged with."""
+        total = np.full(len(rows), self.intercept, np.float32)
+        total += self.product[product_rows(rows.product)]
+        for name in BLOCKS:
+            if name in self.blocks:
+                total += normaliser.apply(name, rows.blocks[name]) @ self.blocks[name]
+        return total
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Flat named arrays, for storage."""
+        named = {f"block.{name}": weights for name, weights in self.blocks.items()}
+        return {**named, "product": self.product, "intercept": np.array([self.intercept], np.float32)}
+
+    @staticmethod
+    def from_arrays(arrays: dict[str, np.ndarray]) -> LightRanker:
+        blocks = {key.removeprefix("block."): array for key, array in arrays.items() if key.startswith("block.")}
+        return LightRanker(blocks, arrays["product"], float(arrays["intercept"][0]))
+
+    @staticmethod
+    def zeros(widths: dict[str, int]) -> LightRanker:
+        return LightRanker(
+            {name: np.zeros(width, np.float32) for name, width in widths.items()}, np.zeros(PRODUCT_ROWS, np.float32), 0.0
+        )

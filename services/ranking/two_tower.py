@@ -1,0 +1,84 @@
+"""Two-tower retrieval: a user vector and post vectors whose dot product says what to fetch.
+
+The user tower reads the user block and the history; it has no user id, so a user of one minute's standing has a vector too.
+Shapes: B users, N posts, T history entries, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from feature_repo.feature_rows import HEADS
+from services.ranking.inputs import ACTION_MASKS, HistoryTensors, TableBits
+
+POST_BLOCKS = ("post", "author", "topic")  # what is known of a post without knowing who asks
+
+
+@dataclass(frozen=True)
+class TwoTowerConfig:
+    """Sizes of the towers; stored beside the weights."""
+
+    widths: dict[str, int]
+    bits: TableBits = field(default_factory=TableBits)
+    d: int = 48
+    hidden: int = 128
+
+    def as_json(self) -> dict:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(content: dict) -> TwoTowerConfig:
+        return TwoTowerConfig(**{**content, "bits": TableBits(**content["bits"])})
+
+
+class TwoTower(nn.Module):
+    """User and post vectors; a post's carries its bias in the last coordinate, where the user's is 1."""
+
+    def __init__(self, config: TwoTowerConfig) -> None:
+        super().__init__()
+        self.config = config
+        d = config.d
+        post_width = sum(config.widths.get(name, 0) for name in POST_BLOCKS)
+        self.post = _table(1 << config.bits.post, d)
+        self.author = _table(1 << config.bits.author, d)
+        self.topic = _table(1 << config.bits.topic, d)
+        self.actions = nn.Linear(len(HEADS), 1)  # how much an exposure says about taste, by what was done
+        masks = torch.arange(ACTION_MASKS).unsqueeze(1) >> torch.arange(len(HEADS))
+        self.register_buffer("action_bits", (masks & 1).float(), persistent=False)
+        self.user_net = nn.Sequential(
+            nn.Linear(config.widths["user"] + d, config.hidden), nn.GELU(), nn.Linear(config.hidden, d)
+        )
+        self.post_net = nn.Sequential(nn.Linear(post_width, config.hidden), nn.GELU(), nn.Linear(config.hidden, d + 1))
+
+    @property
+    def width(self) -> int:
+        """Length of the vectors."""
+        return self.config.d + 1
+
+    def item(self, post: Tensor, author: Tensor, topic: Tensor) -> Tensor:
+        return self.post(post) + self.author(author) + self.topic(topic)
+
+    def users(self, user_BW: Tensor, history: HistoryTensors) -> Tensor:
+        """User vectors (B, D + 1)."""
+        say_BT = F.embedding(history.actions.int(), self.actions(self.action_bits)).squeeze(-1)
+        present = ~history.padding
+        weight = torch.where(present, F.softplus(say_BT), torch.zeros(()))
+        weight = weight / weight.sum(1, keepdim=True).clamp_min(1.0)
+        taste = torch.einsum("bt,btd->bd", weight, self.item(history.post, history.author, history.topic))
+        vector = taste + self.user_net(torch.cat([user_BW, taste], dim=1))
+        return torch.cat([vector, torch.ones(len(vector), 1)], dim=1)
+
+    def posts(self, blocks: dict[str, Tensor], post: Tensor, author: Tensor, topic: Tensor) -> Tensor:
+        """Post vectors (N, D + 1)."""
+        dense = self.post_net(torch.cat([blocks[name] for name in POST_BLOCKS], dim=1))
+        return torch.cat([self.item(post, author, topic) + dense[:, :-1], dense[:, -1:]], dim=1)
+
+
+def _table(rows: int, d: int) -> nn.Embedding:
+    table = nn.Embedding(rows, d)
+    nn.init.normal_(table.weight, std=0.05)
+    return table
