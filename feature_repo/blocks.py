@@ -23,7 +23,7 @@ BLOCK_NAMES: dict[str, tuple[str, ...]] = {
     "context": CONTEXT_COLUMNS,
 }
 
-_EMPTY_STATE = np.array([[NEVER if column.name.startswith("age.") else 0.0 for column in STATE_COLUMNS]], np.float32)
+EMPTY_STATE = np.array([[NEVER if column.name.startswith("age.") else 0.0 for column in STATE_COLUMNS]], np.float32)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class States:
         found = index >= 0
         safe = np.where(found, index, 0)
         return States(
-            np.where(found[:, None], self.state[safe], _EMPTY_STATE), np.where(found, self.updated_at[safe], np.int64(0))
+            np.where(found[:, None], self.state[safe], EMPTY_STATE), np.where(found, self.updated_at[safe], np.int64(0))
         )
 
     def derive(self, now_us: np.ndarray | int) -> np.ndarray:
@@ -53,7 +53,7 @@ class States:
     @staticmethod
     def empty(n: int) -> States:
         """n states of keys that were never seen."""
-        return States(np.repeat(_EMPTY_STATE, n, axis=0), np.zeros(n, np.int64))
+        return States(np.repeat(EMPTY_STATE, n, axis=0), np.zeros(n, np.int64))
 
 
 def user_block(states: States, profile: np.ndarray, now_us: np.ndarray | int) -> np.ndarray:

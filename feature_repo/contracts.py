@@ -118,8 +118,9 @@ def check_table(name: str, table: pa.Table | pl.DataFrame) -> pa.Table:
     """Return `table` with exactly the columns and types of contract `name`; raise ContractError naming the column."""
     schema = TABLES[name]
     arrow = table.to_arrow() if isinstance(table, pl.DataFrame) else table
-    for missing in set(schema.names) - set(arrow.column_names):
-        raise ContractError(f"{name}: column {missing!r} is missing; the contract asks for {schema.names}")
+    missing = [column for column in schema.names if column not in arrow.column_names]
+    if missing:
+        raise ContractError(f"{name}: column {missing[0]!r} is missing; the contract asks for {schema.names}")
     columns = []
     for field in schema:
         column = arrow.column(field.name)

@@ -39,10 +39,16 @@ class ExposureLog:
 
 
 def exposure_log(events: pl.DataFrame) -> ExposureLog:
+    """All exposures of `events` (columns of `event_log.read_events`), see `exposure_frame`."""
+    return _columns(exposure_frame(events))
+
+
+def exposure_frame(events: pl.DataFrame) -> pl.DataFrame:
     """Join every impression with the actions on the same (user, post, request_id) that do not precede it.
 
-    `events` has the columns of `event_log.read_events`. A null request_id matches a null one: repeated exposures of a
-    post to a user can be told apart only where the logger gave each its own request_id.
+    A null request_id matches a null one: repeated exposures of a post to a user can be told apart only where the logger
+    gave each its own request_id. Returns the impressions in the order of ExposureLog, `at_<head>` per head: the time of the
+    first such action, null where none came.
     """
     events = events.with_columns(
         pl.col("request_id").fill_null(""), (pl.col("product") == HISTORY_BEFORE).alias(UNDATED), pl.col("position").fill_null(-1)
@@ -54,17 +60,17 @@ def exposure_log(events: pl.DataFrame) -> ExposureLog:
         .group_by(keys)
         .agg([pl.col("at").filter(pl.col("action") == head).min().alias(f"at_{head}") for head in HEADS])
     )
-    rows = shown.join(acted, on=keys, how="left").sort(
-        ["user_id", "at", UNDATED, "position", "event_id"], descending=[False, False, True, False, False]
-    )
-    return _columns(rows)
+    order = ["user_id", "at", UNDATED, "position", "event_id"]
+    rows = shown.join(acted, on=keys, how="left").sort(order, descending=[name == UNDATED for name in order])
+    answered = [pl.when(pl.col(f"at_{head}") >= pl.col("at")).then(pl.col(f"at_{head}")).alias(f"at_{head}") for head in HEADS]
+    return rows.with_columns(answered)
 
 
 def _columns(rows: pl.DataFrame) -> ExposureLog:
     never = np.iinfo(np.int64).max
     at_us = rows["at"].to_numpy()
     times = rows.select([pl.col(f"at_{head}").fill_null(never) for head in HEADS]).to_numpy().reshape(len(rows), len(HEADS))
-    followed = (times != never) & (times >= at_us[:, None])
+    followed = times != never
     late = (followed & (times > at_us[:, None])).any(axis=1)
     late_row = np.full(len(rows), -1, np.int32)
     late_row[late] = np.arange(late.sum(), dtype=np.int32)

@@ -14,7 +14,9 @@ def answer(settings: Settings, verb: str, release_id: str, actor: str, reason: s
     try:
         response = httpx.post(address, json={"actor": actor, "reason": reason}, headers=headers, timeout=30.0)
     except httpx.TransportError as error:
-        raise RuntimeError(f"the gateway at {settings.gateway_url} does not answer ({error}); start it with `mixer up`") from error
+        raise RuntimeError(
+            f"the gateway at {settings.gateway_url} does not answer ({error}); start it with `mixer up`"
+        ) from error
     if response.is_error:
         raise RuntimeError(f"the gateway refused to {verb} {release_id}: {response.text}")
     return response.json()

@@ -43,7 +43,9 @@ class Arms:
 
     def retire_old(self) -> list[str]:
         """Stop arms that no longer serve; the newest retired release stays warm, since a rollback returns to it at once."""
-        ended = [release for release in self.ledger.releases() if release.state in (ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)]
+        ended = [
+            release for release in self.ledger.releases() if release.state in (ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
+        ]
         retired = [release for release in ended if release.state is ReleaseState.RETIRED]
         standby = max(retired, key=lambda release: release.entry.seq).release_id if retired else None
         stopped = [release.release_id for release in ended if release.release_id != standby and release.arm_url]

@@ -185,7 +185,9 @@ def validate() -> None:
 
 
 @run.command()
-def features(until: Annotated[str | None, typer.Option(help="Local day, as 2022-05-01; default: the last training day.")] = None) -> None:
+def features(
+    until: Annotated[str | None, typer.Option(help="Local day, as 2022-05-01; default: the last training day.")] = None,
+) -> None:
     """Rebuild, materialise and publish all features."""
     apply_environment()
     from flows.features import features_flow
@@ -260,11 +262,18 @@ def release_list() -> None:
     table = Table("release", "state", "model", "since", "who", "why")
     for one in ledger.releases():
         table.add_row(
-            one.release_id, str(one.state), f"v{one.manifest.model_version}", one.entry.at[:19], one.entry.actor, one.entry.reason
+            one.release_id,
+            str(one.state),
+            f"v{one.manifest.model_version}",
+            one.entry.at[:19],
+            one.entry.actor,
+            one.entry.reason,
         )
     out.print(table)
     problems = ledger.verify()
-    out.print("ledger: " + ("; ".join(problems) if problems else "every hash and link holds"), style="red" if problems else "green")
+    out.print(
+        "ledger: " + ("; ".join(problems) if problems else "every hash and link holds"), style="red" if problems else "green"
+    )
 
 
 def _answer(verb: str, release_id: str, actor: str, reason: str) -> None:

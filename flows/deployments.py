@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,9 +32,15 @@ class Deployed:
 
 DEPLOYMENTS = (
     Deployed("ingest", "flows.ingest:ingest_flow", "0 2 * * *", "Bring new days of the dataset into the lake."),
-    Deployed("validate", "flows.validate:validate_flow", "20 2 * * *", "Check the contract tables, quarantine what breaks a rule."),
-    Deployed("features", "flows.features:features_flow", "40 2 * * *", "Rebuild aggregates, materialise them, publish a snapshot."),
-    Deployed("train", "flows.train:train_flow", "0 4 * * 0", "Train the rankers from scratch and compare them with the baselines."),
+    Deployed(
+        "validate", "flows.validate:validate_flow", "20 2 * * *", "Check the contract tables, quarantine what breaks a rule."
+    ),
+    Deployed(
+        "features", "flows.features:features_flow", "40 2 * * *", "Rebuild aggregates, materialise them, publish a snapshot."
+    ),
+    Deployed(
+        "train", "flows.train:train_flow", "0 4 * * 0", "Train the rankers from scratch and compare them with the baselines."
+    ),
     Deployed("drift", "flows.drift:drift_flow", "15 * * * *", "Compare recent days with the training days and decide."),
     Deployed(
         "retrain",
@@ -50,8 +57,19 @@ DEPLOYMENTS = (
         "Take the challenger through build, readiness, canary, judgement and approval.",
         active=False,
     ),
-    Deployed("replay", "flows.replay:replay_flow", "0 12 * * *", "Send logged days through the gateway as live traffic.", active=False),
-    Deployed("reconcile", "flows.reconcile:reconcile_flow", "*/10 * * * *", "Bring processes and routes back to what the ledger says."),
+    Deployed(
+        "replay",
+        "flows.replay:replay_flow",
+        "0 12 * * *",
+        "Send logged days through the gateway as live traffic.",
+        active=False,
+    ),
+    Deployed(
+        "reconcile",
+        "flows.reconcile:reconcile_flow",
+        "*/10 * * * *",
+        "Bring processes and routes back to what the ledger says.",
+    ),
     Deployed(
         "rollback",
         "flows.rollback:rollback_flow",
@@ -70,11 +88,9 @@ def register(settings: Settings, *, paused: bool = False) -> list[str]:
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
 
-    with get_client(sync_client=True) as client:
-        try:
-            client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
-        except ObjectAlreadyExists:
-            pass  # registered before: deployments are updated in place
+    # A pool that is there was registered before: deployments are updated in place.
+    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
     return [_register_one(deployed, paused) for deployed in DEPLOYMENTS]
 
 
@@ -82,7 +98,6 @@ def _register_one(deployed: Deployed, paused: bool) -> str:
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.deployments.runner import EntrypointType
     from prefect.events import DeploymentEventTrigger
-    from prefect.schedules import Schedule  # noqa: F401  (import checks that the installed version has schedules)
 
     module, function = deployed.entrypoint.split(":")
     flow = getattr(importlib.import_module(module), function)
@@ -92,7 +107,9 @@ def _register_one(deployed: Deployed, paused: bool) -> str:
             DeploymentEventTrigger(
                 name=f"{deployed.name} on {deployed.on_event}",
                 expect={deployed.on_event},
-                parameters={name: {"template": text, "__prefect_kind": "jinja"} for name, text in deployed.event_parameters.items()},
+                parameters={
+                    name: {"template": text, "__prefect_kind": "jinja"} for name, text in deployed.event_parameters.items()
+                },
             )
         )
     deployment = flow.to_deployment(

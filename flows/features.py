@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
+from flows.days import day_end
 from flows.lakes import open_lakes, split_days
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE
 from infra.settings import get_settings
-
-
-def day_end(day: date, offset: timedelta) -> datetime:
-    """The first moment after local `day`, in UTC."""
-    return datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC) - offset
 
 
 @task(name="derive follow graph", **FLAKY_EDGE)
@@ -53,6 +49,7 @@ def materialise_until(end: datetime) -> dict[str, int]:
 @task(name="publish snapshot", **FLAKY_EDGE)
 def publish_snapshot(end: datetime) -> dict:
     from feature_repo.aggregates.stream_worker import seed_stream_state
+
     from feature_repo.snapshot import build_snapshot, publish
 
     settings = get_settings()
@@ -83,4 +80,11 @@ def features_flow(until: date | None = None) -> dict:
         table=[{"view": view, "offline rows": built.get(view), "online rows": rows} for view, rows in written.items()],
         description=f"Feature views as of {end:%Y-%m-%d %H:%M} UTC; snapshot {snapshot['version']}",
     )
-    return {"as_of": end.isoformat(), "definitions": names, "offline": built, "online": written, "edges": edges, "snapshot": snapshot}
+    return {
+        "as_of": end.isoformat(),
+        "definitions": names,
+        "offline": built,
+        "online": written,
+        "edges": edges,
+        "snapshot": snapshot,
+    }

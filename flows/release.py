@@ -29,15 +29,15 @@ def release_flow(
     note: str = "",
     ramp: list[int] | None = None,
     step_timeout_s: float = 6 * 3600.0,
-    minimum_users: int | None = None,
+    min_users: int | None = None,
 ) -> dict:
     """Take registry model `model` (alias or version) all the way; returns the release's end state and why.
 
     ramp: per cent of users at each canary step (default 1, 5, 25, 50).
     step_timeout_s: seconds after which a canary step without a verdict is given up as inconclusive.
-    minimum_users: users per arm before the judge may promote (default: the judge's own).
+    min_users: users per arm before the judge may promote (default: the judge's own).
     """
-    policy = RolloutPolicy.of(ramp=ramp, step_timeout_s=step_timeout_s, minimum_users=minimum_users)
+    policy = RolloutPolicy.of(ramp=ramp, step_timeout_s=step_timeout_s, min_users=min_users)
     rollout = Rollout(get_settings(), policy)
     release_id = build(model, note, policy)
     try:
@@ -55,7 +55,7 @@ def release_flow(
 
 def _record(rollout: Rollout, release_id: str, checks: dict) -> dict:
     entries = [entry for entry in rollout.ledger.entries() if entry.release_id == release_id]
-    lines = [f"| {entry.at:%H:%M:%S} | {entry.state} | {entry.actor} | {entry.reason} |" for entry in entries]
+    lines = [f"| {entry.at[11:19]} | {entry.state} | {entry.actor} | {entry.reason} |" for entry in entries]
     table = "\n".join(["| at | state | who | why |", "|---|---|---|---|", *lines])
     page = f"# Release {release_id}\n\n{table}\n\n[Control room]({get_settings().gateway_url}/)"
     create_markdown_artifact(key=f"release-{release_id}", markdown=page, description=f"The way of release {release_id}")

@@ -24,9 +24,7 @@ def training_reference() -> ReferenceRates:
     return reference_rates(labelled_exposures(events))
 
 
-def replay_days(
-    name: str, days: list[date], share: float, stop_when: Callable[[], str | None] = lambda: None
-) -> ReplayReport:
+def replay_days(name: str, days: list[date], share: float, stop_when: Callable[[], str | None] = lambda: None) -> ReplayReport:
     """Replay the holdout's `days` under `name`; a repeated call goes on where the last one stopped."""
     settings = get_settings()
     _, holdout = open_lakes(settings)
@@ -51,6 +49,8 @@ def replay_flow(name: str = "replay", days: list[date] | None = None, share: flo
     chosen = list(days or split_days(settings)[1])
     report = replay_traffic(name, chosen, settings.replay_user_share if share is None else share)
     create_table_artifact(
-        key="replay", table=[{"release": release, "requests": count} for release, count in report["by_release"].items()], description=name
+        key="replay",
+        table=[{"release": release, "requests": count} for release, count in report["by_release"].items()],
+        description=name,
     )
     return report

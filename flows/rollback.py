@@ -17,7 +17,10 @@ def rollback_flow(reason: str = "asked for", actor: str = "flow:rollback") -> di
     if live is None:
         raise RuntimeError("nothing is live, so there is nothing to roll back")
     if not any(release.state is ReleaseState.RETIRED and release.arm_url for release in ledger.releases()):
-        raise RuntimeError(f"release {live} has no predecessor with a running process; start one with `mixer run reconcile`, or release another")
+        raise RuntimeError(
+            f"release {live} has no predecessor with a running process; "
+            "start one with `mixer run reconcile`, or release another"
+        )
     ledger.transition(live, ReleaseState.ROLLED_BACK, actor, reason)
     get_run_logger().info("release %s rolled back, %s is live", live, ledger.route().live)
     return {"rolled_back": live, "live": ledger.route().live}

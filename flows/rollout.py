@@ -5,10 +5,8 @@ Every step first looks at the ledger and does only what is still missing, so a r
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,12 +38,14 @@ class RolloutPolicy:
     step_timeout_s: float = 6 * 3600.0  # without a verdict by then the canary is given up as inconclusive
 
     @classmethod
-    def of(cls, ramp: list[int] | None, step_timeout_s: float, minimum_users: int | None) -> RolloutPolicy:
+    def of(cls, ramp: list[int] | None, step_timeout_s: float, min_users: int | None) -> RolloutPolicy:
         """From a flow's parameters; raises ValueError for steps that are not rising percentages."""
         steps = tuple(ramp or DEFAULT_RAMP)
         if list(steps) != sorted(set(steps)) or not all(0 < step <= 50 for step in steps):
-            raise ValueError(f"ramp {steps}: give rising percentages in 1..50; beyond half the control would be the smaller arm")
-        policy = JudgePolicy() if minimum_users is None else JudgePolicy(minimum_users=minimum_users)
+            raise ValueError(
+                f"ramp {steps}: give rising percentages in 1..50; beyond half the control would be the smaller arm"
+            )
+        policy = JudgePolicy() if min_users is None else JudgePolicy(min_users=min_users)
         return cls(steps, policy, step_timeout_s)
 
 
@@ -102,44 +102,68 @@ class Rollout:
         """The first release has nothing to be compared with: readiness alone decides."""
         if self.ledger.state(release_id) == ReleaseState.BUILT:
             self.ledger.transition(
-                release_id, ReleaseState.LIVE, ACTOR, "first release: nothing to compare with; readiness passed", evidence=evidence
+                release_id,
+                ReleaseState.LIVE,
+                ACTOR,
+                "first release: nothing to compare with; readiness passed",
+                evidence=evidence,
             )
 
     # ---- canary ---------------------------------------------------------------------------------------------------
     def canary(self, release_id: str) -> Verdict:
         """Ramp up step by step, each on the judge's word; a rollback needs no person."""
+        reached = self._reached(release_id)
         verdict: Verdict | None = None
-        reached = self.ledger.route().canary_percent if self.ledger.route().canary == release_id else 0
         for percent in [step for step in self.policy.ramp if step >= reached]:
             if percent > reached or self.ledger.state(release_id) != ReleaseState.CANARY:
-                self.ledger.transition(
-                    release_id, ReleaseState.CANARY, ACTOR, f"{percent} % of users", evidence=_evidence(verdict), percent=percent
-                )
+                self._step(release_id, percent, verdict)
             announce(f"canary {release_id} at {percent} %")
             verdict = self._await_verdict(release_id, percent)
-            if verdict.decision == "rollback":
-                self.roll_back(release_id, "the judge: " + "; ".join(verdict.reasons), _evidence(verdict))
-                return verdict
             if verdict.decision != "promote":
-                self.roll_back(release_id, "inconclusive: " + "; ".join(verdict.reasons), _evidence(verdict))
-                return verdict
+                said = "the judge" if verdict.decision == "rollback" else "no verdict in time"
+                self.roll_back(release_id, f"{said}: " + "; ".join(verdict.reasons), verdict.to_dict())
+                break
+        if verdict is None:
+            raise RuntimeError(
+                f"release {release_id} is at {reached} %, beyond the ramp {self.policy.ramp}; give one that goes further"
+            )
         return verdict
+
+    def _reached(self, release_id: str) -> float:
+        route = self.ledger.route()
+        return route.canary_percent if route.canary == release_id else 0.0
+
+    def _step(self, release_id: str, percent: int, verdict: Verdict | None) -> None:
+        """Widen the canary. What it is judged by begins here: whoever met both releases across a step is nobody's evidence."""
+        live = self.ledger.route().live
+        newest = self.evidence.newest_us([release for release in (live, release_id) if release])
+        evidence = {"since_us": 0 if newest is None else newest + 1, "verdict": None if verdict is None else verdict.to_dict()}
+        reason = f"{percent} % of users" if verdict is None else f"{percent} % of users: " + "; ".join(verdict.reasons)
+        self.ledger.transition(release_id, ReleaseState.CANARY, ACTOR, reason, evidence=evidence, percent=percent)
 
     def _await_verdict(self, release_id: str, percent: int) -> Verdict:
         deadline = time.monotonic() + self.policy.step_timeout_s
+        visits = -1
         while True:
-            verdict = self.judge_now(release_id)
+            verdict = self.judge_now(release_id, percent)
+            if verdict.samples["treatment_visits"] != visits:  # something new to look at
+                visits = verdict.samples["treatment_visits"]
+                self.evidence.add_look(release_id, time.time_ns() // 1000, verdict.to_dict())
+                announce(
+                    f"canary {release_id} at {percent} %: {verdict.decision} after {visits:,} visits; {verdict.reasons[0]}"
+                )
             if verdict.decision in ("promote", "rollback") or time.monotonic() > deadline:
                 return verdict
-            announce(f"canary {release_id} at {percent} %: {verdict.summary()}")
             time.sleep(POLL_S)
 
-    def judge_now(self, release_id: str) -> Verdict:
-        """The judge's word on the evidence so far: the canary's users against the live release's users of the same time."""
+    def judge_now(self, release_id: str, percent: float) -> Verdict:
+        """The judge's word on this step's evidence: the canary's users against the live release's users of the same time."""
         live = self.ledger.route().live
-        treatment = self.evidence.load([release_id])
-        control = self.evidence.load([live]).since(treatment.first_at_us()) if len(treatment) else self.evidence.load([])
-        return judge(control, treatment, self.policy.judge, expected_share=self.ledger.route().canary_percent / 100)
+        step = [
+            entry for entry in self.ledger.entries() if entry.release_id == release_id and entry.state is ReleaseState.CANARY
+        ][-1]
+        arms = self.evidence.load([live, release_id], since_us=step.evidence["since_us"])
+        return judge(arms[live], arms[release_id], replace(self.policy.judge, treatment_share=percent / 100))
 
     def roll_back(self, release_id: str, reason: str, evidence: dict | None, actor: str = "judge") -> None:
         """Out of the route in one transaction; the process goes later, when its last requests have ended."""
@@ -158,8 +182,10 @@ class Rollout:
 
     # ---- approval ---------------------------------------------------------------------------------------------------
     def _ask(self, release_id: str, verdict: Verdict) -> None:
-        self.ledger.transition(release_id, ReleaseState.AWAITING_APPROVAL, ACTOR, "the judge found no harm", evidence=_evidence(verdict))
-        self.approvals.request(release_id, "the canary did no measurable harm; may it serve everybody?", _evidence(verdict))
+        self.ledger.transition(
+            release_id, ReleaseState.AWAITING_APPROVAL, ACTOR, "the judge found no harm", evidence=verdict.to_dict()
+        )
+        self.approvals.request(release_id, "the canary did no measurable harm; may it serve everybody?", verdict.to_dict())
 
     def await_approval(self, release_id: str) -> bool:
         """Wait for a person without holding anything: the question and the answer are rows in our own store."""
@@ -182,11 +208,7 @@ class Rollout:
         self.ledger.transition(release_id, state, decision.actor, decision.reason)
 
 
-def _evidence(verdict: Verdict | None) -> dict | None:
-    return None if verdict is None else json.loads(verdict.to_json())
-
-
-def readiness(address: str, asked: Callable[[], list[dict]] | None = None) -> dict:
+def readiness(address: str) -> dict:
     """Serve real requests with a fresh arm: a timeline for a stranger, and one with explanations; raise where one fails."""
     checks = {}
     with httpx.Client(base_url=address, timeout=30.0) as client:

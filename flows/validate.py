@@ -53,12 +53,20 @@ def validate_flow() -> dict:
     quarantine(report)
     summary = report.summary()
     rows = [
-        {"table": name, "rows": table["rows"], "quarantined": table["quarantined"], "rules": table["rules"], "passed": table["passed"]}
+        {
+            "table": name,
+            "rows": table["rows"],
+            "quarantined": table["quarantined"],
+            "rules": table["rules"],
+            "passed": table["passed"],
+        }
         for name, table in summary["tables"].items()
     ]
     create_table_artifact(key="validation", table=rows, description="Rows and quarantined rows by table")
     create_link_artifact(
-        key="data-docs", link=f"{get_settings().gateway_url}/reports/data_docs/index.html", link_text="Data Docs of the last validation"
+        key="data-docs",
+        link=f"{get_settings().gateway_url}/reports/data_docs/index.html",
+        link_text="Data Docs of the last validation",
     )
     if not report.passed:
         raise BatchFailed("\n".join(report.failures))

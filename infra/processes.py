@@ -36,7 +36,18 @@ def prefect_server(settings: Settings) -> ProcessSpec:
 
 def prefect_worker(settings: Settings) -> ProcessSpec:
     # The server's schedule and this poll decide how soon a triggered run starts; two at once are what two cores bear.
-    command = (_tool("prefect"), "worker", "start", "--pool", WORK_POOL, "--type", "process", "--limit", "2", "--with-healthcheck")
+    command = (
+        _tool("prefect"),
+        "worker",
+        "start",
+        "--pool",
+        WORK_POOL,
+        "--type",
+        "process",
+        "--limit",
+        "2",
+        "--with-healthcheck",
+    )
     environment = {
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_WORKER_PREFETCH_SECONDS": "5",
@@ -58,19 +69,18 @@ def gateway(settings: Settings) -> ProcessSpec:
 
 
 def mlflow_page(settings: Settings) -> ProcessSpec:
-    command = (
-        _tool("mlflow"), "server", "--backend-store-uri", settings.tracking_uri, "--host", settings.host,
-        "--port", str(settings.mlflow_port), "--workers", "1", "--artifacts-destination", str(settings.paths.mlflow / "artifacts"),
-    )  # fmt: skip
-    return ProcessSpec("mlflow-ui", command, ready_url=f"http://{settings.host}:{settings.mlflow_port}/health", ready_port=settings.mlflow_port)
+    command = (_tool("mlflow"), "server", "--backend-store-uri", settings.tracking_uri, "--workers", "1")
+    command += ("--host", settings.host, "--port", str(settings.mlflow_port))
+    command += ("--artifacts-destination", str(settings.paths.mlflow / "artifacts"))
+    address = f"http://{settings.host}:{settings.mlflow_port}/health"
+    return ProcessSpec("mlflow-ui", command, ready_url=address, ready_port=settings.mlflow_port)
 
 
 def evidently_page(settings: Settings) -> ProcessSpec:
     workspace = settings.paths.reports / "drift" / "workspace"
     workspace.mkdir(parents=True, exist_ok=True)
-    command = (
-        _tool("evidently"), "ui", "--workspace", str(workspace), "--host", settings.host, "--port", str(settings.evidently_port),
-    )  # fmt: skip
+    command = (_tool("evidently"), "ui", "--workspace", str(workspace))
+    command += ("--host", settings.host, "--port", str(settings.evidently_port))
     return ProcessSpec("evidently-ui", command, ready_port=settings.evidently_port)
 
 

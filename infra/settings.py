@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from infra.storage import Paths
 
 # Telemetry of every library is off, in this process and in every child process.
 TELEMETRY_OFF = {
@@ -53,10 +57,15 @@ class Settings(BaseSettings):
     threads: int = Field(2, ge=1, description="Threads that a training or serving process may use.")
     approval_timeout_s: int = Field(172_800, description="How long a release waits for a person, in seconds.")
     replay_user_share: float = Field(
-        0.35, gt=0, le=1, description="Share of users whose visits the demo replays as requests; events are always all replayed."
+        0.35,
+        gt=0,
+        le=1,
+        description="Share of users whose visits the demo replays as requests; events are always all replayed.",
     )
 
-    release_manifest: Path | None = Field(None, description="Manifest file that a mixer process serves; the supervisor sets it.")
+    release_manifest: Path | None = Field(
+        None, description="Manifest file that a mixer process serves; the supervisor sets it."
+    )
 
     @property
     def broker(self) -> str:
@@ -72,9 +81,7 @@ class Settings(BaseSettings):
         return f"http://{self.host}:{self.prefect_port}/api"
 
     @property
-    def paths(self) -> "Paths":
-        from infra.storage import Paths
-
+    def paths(self) -> Paths:
         return Paths(self.home.absolute())
 
     @property
@@ -105,6 +112,10 @@ class Settings(BaseSettings):
                 environment[f"MIXER_{name.upper()}"] = str(value.absolute() if isinstance(value, Path) else value)
         return environment
 
+    def process_environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """The whole environment of a child process: the caller's own, the platform's, and `extra`."""
+        return {**os.environ, **self.child_environment(), **extra}
+
 
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
@@ -114,8 +125,6 @@ def get_settings() -> Settings:
 
 def apply_environment(settings: Settings | None = None) -> Settings:
     """Set the libraries' own environment variables in this process; call before importing them."""
-    import os
-
     settings = settings or get_settings()
     os.environ.update(settings.child_environment())
     return settings

@@ -6,7 +6,6 @@ State is in files only (`paths.pids`), so any process can start, adopt or stop w
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -85,9 +84,13 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 # Its own session: Ctrl-C in the terminal reaches the caller only, which then stops things in order.
                 start_new_session=True,
-                env={**os.environ, **self.settings.child_environment(), **spec.environment},
+                env=self.settings.process_environment(spec.environment),
             )
-        running = Running(spec.name, process.pid, psutil.Process(process.pid).create_time(), spec.command, spec.ready_url)
+        try:
+            born = psutil.Process(process.pid).create_time()
+        except psutil.NoSuchProcess as error:
+            raise ProcessFailed(f"{spec.name} ended as soon as it was started; {self._log_end(spec.name)}") from error
+        running = Running(spec.name, process.pid, born, spec.command, spec.ready_url)
         with replace_atomically(self._pid_file(spec.name)) as temporary:
             temporary.write_text(json.dumps(running.__dict__))
         return running
@@ -101,11 +104,9 @@ class Supervisor:
             if not spec.ready_url and (spec.ready_port is None or _listens(self.settings.host, spec.ready_port)):
                 return
             if self.find(spec.name) is None:
-                raise ProcessFailed(f"{spec.name} ended before it was ready; end of {self._log(spec.name)}:\n{self.log_tail(spec.name)}")
+                raise ProcessFailed(f"{spec.name} ended before it was ready; {self._log_end(spec.name)}")
             time.sleep(POLL_S)
-        raise ProcessFailed(
-            f"{spec.name} was not ready within {spec.ready_timeout_s:.0f} s; end of {self._log(spec.name)}:\n{self.log_tail(spec.name)}"
-        )
+        raise ProcessFailed(f"{spec.name} was not ready within {spec.ready_timeout_s:.0f} s; {self._log_end(spec.name)}")
 
     def find(self, name: str) -> Running | None:
         """The live process called `name`, or None; a stale pid file is removed."""
@@ -160,11 +161,14 @@ class Supervisor:
         except FileNotFoundError:
             return "(no log)"
 
+    def _log_end(self, name: str) -> str:
+        return f"end of {self._log(name)}:\n{self.log_tail(name)}"
+
     def _require_free(self, spec: ProcessSpec) -> None:
         if _listens(self.settings.host, spec.ready_port or 0):
-            variable = f"MIXER_{spec.name.split('-')[0].upper()}_PORT"
             raise ProcessFailed(
-                f"{spec.name} cannot start: port {spec.ready_port} is taken by another program; free it, or set {variable} to another port"
+                f"{spec.name} cannot start: port {spec.ready_port} is taken by another program; "
+                f"free it, or choose another port (`mixer settings` names the variable)"
             )
 
     def _pid_file(self, name: str) -> Path:

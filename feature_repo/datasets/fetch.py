@@ -22,7 +22,6 @@ FOLDER = "KuaiRand-Pure"
 
 ATTEMPTS = 5  # in a row without a new byte; a download that moves on may be cut as often as it likes
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-_BLOCK = 1 << 20
 
 Progress = Callable[[int, int], None]  # bytes so far, bytes in all
 
@@ -106,7 +105,7 @@ def _download(
         try:
             _append(client, record, part, begun, say)
         except httpx.HTTPError as error:
-            failures = 0 if _size(part) > begun else failures + 1
+            failures = 0 if begun < _size(part) <= record.size else failures + 1
             if failures == ATTEMPTS or _is_refusal(error):
                 raise FetchError(
                     f"{record.url}: {error or type(error).__name__} after {_size(part):,} of {record.size:,} bytes; "
@@ -117,27 +116,28 @@ def _download(
 
 def _append(client: httpx.Client, record: RecordFile, part: Path, begun: int, say: Progress) -> None:
     """Stream the archive from byte `begun` on into `part`; a server that ignores the range starts the file anew."""
-    headers = {"Range": f"bytes={begun}-"} if begun else {}
+    # Byte for byte as stored: a server that labels the archive as gzip-encoded must not make us decode it.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={begun}-"} if begun else {})
     with client.stream("GET", record.url, headers=headers) as answer:
         answer.raise_for_status()
-        resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT and _starts_at(answer, begun)
+        resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
+        if resumed:
+            _check_start(answer, begun)
         done = begun if resumed else 0
         with part.open("ab" if resumed else "wb") as stream:
-            for block in answer.iter_bytes(_BLOCK):
+            # Blocks as they arrive: with a block size the client would hold back, and lose, what came before a cut.
+            for block in answer.iter_raw():
                 stream.write(block)
                 done += len(block)
                 say(done, record.size)
-    if done < record.size:
-        raise httpx.RemoteProtocolError(f"the server ended the file at byte {done:,} of {record.size:,}")
+    if done != record.size:
+        raise httpx.RemoteProtocolError(f"the server ended the file at byte {done:,}, but it has {record.size:,}")
 
 
-def _starts_at(answer: httpx.Response, begun: int) -> bool:
-    start = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
-    if start != str(begun):
-        raise httpx.RemoteProtocolError(
-            f"asked for bytes from {begun}, got Content-Range {answer.headers.get('Content-Range')!r}"
-        )
-    return True
+def _check_start(answer: httpx.Response, begun: int) -> None:
+    given = answer.headers.get("Content-Range", "")
+    if not given.startswith(f"bytes {begun}-"):
+        raise httpx.RemoteProtocolError(f"asked for the bytes from {begun} on, got Content-Range {given!r}")
 
 
 def _is_refusal(error: httpx.HTTPError) -> bool:
@@ -162,24 +162,22 @@ def _check(part: Path, record: RecordFile) -> None:
 
 def _unpack(archive: Path, folder: Path) -> Path:
     """Unpack beside `folder` and move into place in one rename, so a half-unpacked dataset is never found."""
+    if folder.exists():
+        raise FetchError(f"{folder} exists but holds no KuaiRand-Pure logs; move it away and run this again")
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
         with tarfile.open(archive) as bundle:
             # The data filter refuses absolute paths, links that lead outside, and devices.
             bundle.extractall(temporary, filter="data")
-        found = next((place for place in sorted(temporary.rglob("*")) if place.is_dir() and layout_of(place)), None)
-        if found is None and layout_of(temporary) is None:
+        inner = temporary / FOLDER if (temporary / FOLDER).is_dir() else temporary
+        if _unpacked(inner) is None:
             raise FetchError(f"{archive} holds no KuaiRand-Pure logs; delete it and run this again")
-        inner = temporary / FOLDER
-        (inner if inner.is_dir() else temporary).replace(folder)
+        inner.replace(folder)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise FetchError(f"{archive} could not be unpacked: {error}; delete it and run this again") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    unpacked = _unpacked(folder)
-    if unpacked is None:
-        raise FetchError(f"{folder} was unpacked but holds no KuaiRand-Pure logs; delete it and {archive}, and run this again")
-    return unpacked
+    return folder / "data" if layout_of(folder / "data") is not None else folder
 
 
 def _unpacked(folder: Path) -> Path | None:

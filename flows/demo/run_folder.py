@@ -20,10 +20,10 @@ class RunFolder:
         self._done: dict[str, dict[str, Any]] = json.loads(self._file.read_text()) if self._file.exists() else {}
 
     @classmethod
-    def open(cls, runs: Path) -> tuple[RunFolder, bool]:
-        """The unfinished run to carry on, or a new one; the flag says whether it is new."""
+    def open(cls, runs: Path, *, fresh: bool = False) -> tuple[RunFolder, bool]:
+        """The unfinished run to carry on, or a new one (always new when `fresh`); the flag says whether it is new."""
         known = sorted(runs.glob("run-*"))
-        if known and not (known[-1] / "summary.json").exists():
+        if known and not fresh and not (known[-1] / "summary.json").exists():
             return cls(known[-1]), False
         number = int(known[-1].name.split("-")[1]) + 1 if known else 1
         return cls(runs / f"run-{number:03d}"), True

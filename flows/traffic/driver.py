@@ -114,7 +114,7 @@ class Replay:
         report.events += part.events.height
         publish_and_wait(self.settings, part.events)
 
-    async def _requests(self, visits: list[Visit]) -> list["Answer"]:
+    async def _requests(self, visits: list[Visit]) -> list[Answer]:
         gate = asyncio.Semaphore(CONCURRENCY)
         limits = httpx.Limits(max_connections=CONCURRENCY)
         async with httpx.AsyncClient(base_url=self.settings.gateway_url, limits=limits, timeout=30.0) as client:
@@ -125,7 +125,7 @@ class Replay:
 
             return list(await asyncio.gather(*(one(position, visit) for position, visit in enumerate(visits))))
 
-    async def _answer(self, client: httpx.AsyncClient, visit: Visit, *, with_timeline: bool) -> "Answer":
+    async def _answer(self, client: httpx.AsyncClient, visit: Visit, *, with_timeline: bool) -> Answer:
         moment = datetime.fromtimestamp(visit.at_us / 1e6, UTC).isoformat()
         body = {
             "user_id": visit.user_id,
@@ -148,10 +148,13 @@ class Replay:
             timeline = await client.post("/for_you", json=request)
         return Answer(self._evidence(visit, release, latency_ms, response.json(), timeline), timeline=with_timeline)
 
-    def _evidence(self, visit: Visit, release: str, latency_ms: float, content: dict, timeline: httpx.Response | None) -> VisitEvidence:
+    def _evidence(
+        self, visit: Visit, release: str, latency_ms: float, content: dict, timeline: httpx.Response | None
+    ) -> VisitEvidence:
         scored = {row["post_id"]: row for row in content["scores"]}
         rows = [scored[post] for post in visit.post_ids.tolist()]
         probabilities = np.array([[row["predictions"][head] for head in JUDGED_HEADS] for row in rows], dtype=np.float64)
+        reference = self.reference.of(visit.post_ids)
         posts = timeline.json().get("posts", []) if timeline is not None and timeline.status_code == 200 else None
         return VisitEvidence(
             release_id=release,
@@ -160,8 +163,9 @@ class Replay:
             at_us=visit.at_us,
             rows=len(rows),
             log_loss=log_losses(visit, probabilities),
-            reference_log_loss=log_losses(visit, self.reference.of(visit.post_ids)),
+            reference_log_loss=log_losses(visit, reference),
             ndcg=visit_ndcg(visit, np.array([row["score"] for row in rows])),
+            reference_ndcg=visit_ndcg(visit, reference.sum(axis=1)),
             latency_ms=latency_ms,
             error=timeline is not None and timeline.status_code != 200,
             empty=posts is not None and not posts,
@@ -170,7 +174,11 @@ class Replay:
 
     @staticmethod
     def _failed(visit: Visit, release: str, latency_ms: float) -> VisitEvidence:
-        return VisitEvidence(release, visit.user_id, visit.request_id, visit.at_us, 0, {}, {}, None, latency_ms, True, False, None)
+        return VisitEvidence(
+            release_id=release, user_id=visit.user_id, request_id=visit.request_id, at_us=visit.at_us,
+            rows=0, log_loss={}, reference_log_loss={}, ndcg=None, latency_ms=latency_ms, error=True, empty=False,
+            distinct_author_share=None,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,9 @@ def reference_rates(exposures, strength: float = 20.0) -> ReferenceRates:
 
     prior = np.array([exposures[head].mean() or 0.0 for head in JUDGED_HEADS], dtype=np.float64).clip(1e-4, 1 - 1e-4)
     grouped = (
-        exposures.group_by("post_id").agg(pl.len().alias("shown"), *[pl.col(head).sum().cast(pl.Float64) for head in JUDGED_HEADS])
+        exposures.group_by("post_id").agg(
+            pl.len().alias("shown"), *[pl.col(head).sum().cast(pl.Float64) for head in JUDGED_HEADS]
+        )
     ).sort("post_id")
     counts = grouped.select(JUDGED_HEADS).to_numpy()
     rates = (counts + strength * prior) / (grouped["shown"].to_numpy()[:, None] + strength)

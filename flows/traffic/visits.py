@@ -68,12 +68,16 @@ def in_sample(user_ids: np.ndarray, share: float, seed: int) -> np.ndarray:
 def slices(events: pl.DataFrame, *, share: float, seed: int, name: str) -> Iterator[Slice]:
     """Cut `events` into slices in time order; visits are those of a `share` of users, events are everybody's."""
     keyed = events.with_columns(slice=pl.col("occurred_at").dt.epoch("us") // SLICE_US).sort("occurred_at", "event_id")
-    for index, ((key,), rows) in enumerate(keyed.partition_by("slice", as_dict=True, include_key=False, maintain_order=True).items()):
+    for index, ((key,), rows) in enumerate(
+        keyed.partition_by("slice", as_dict=True, include_key=False, maintain_order=True).items()
+    ):
         exposures = labelled_exposures(rows)
         chosen = exposures.filter(pl.Series(in_sample(exposures["user_id"].to_numpy(), share, seed)))
         visits = [
             _visit(name, int(key), user_id, product, group)
-            for (user_id, product), group in chosen.partition_by("user_id", "product", as_dict=True, maintain_order=True).items()
+            for (user_id, product), group in chosen.partition_by(
+                "user_id", "product", as_dict=True, maintain_order=True
+            ).items()
         ]
         yield Slice(index, int(key) * SLICE_US, sorted(visits, key=lambda visit: (visit.at_us, visit.user_id)), rows)
 

@@ -86,6 +86,12 @@ class EvidenceStore:
                 )
         return {release_id: ArmEvidence.of(arm) for release_id, arm in visits.items()}
 
+    def newest_us(self, release_ids: Sequence[str]) -> int | None:
+        """The newest moment among the visits of `release_ids`; None where there are none."""
+        statement = select(func.max(VISITS.c.at_us)).where(VISITS.c.release_id.in_(release_ids))
+        with read_transaction(self._engine) as connection:
+            return connection.execute(statement).scalar_one()
+
     def count(self, release_id: str) -> int:
         """Visits kept for the release."""
         statement = select(func.count()).select_from(VISITS).where(VISITS.c.release_id == release_id)

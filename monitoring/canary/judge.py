@@ -95,7 +95,7 @@ def _holds(metrics: list[MetricResult], samples: dict[str, float | int | None], 
     everyone = users and (samples["control_users"] or 0) + (samples["treatment_users"] or 0) + (samples["crossed_users"] or 0)
     if everyone and (samples["crossed_users"] or 0) / everyone > policy.max_crossover_share:
         holds.append(
-            f"{samples['crossed_users']} users met both releases and are left out here; judge visits since the last ramp step only"
+            f"{samples['crossed_users']} users met both releases and are left out; judge visits since the last ramp step only"
         )
     for metric in metrics:
         if metric.role == "decides" and metric.decision not in ("better", "no_worse"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,14 +29,14 @@ class HeadQuality:
 def head_quality(prediction: np.ndarray, label: np.ndarray, *, independent: float = np.inf) -> HeadQuality:
     """Judge predictions (n,) in [0, 1] against labels (n,) in {0, 1}; `independent` caps the effective sample size."""
     n, positives = len(label), int(label.sum())
-    inflation = np.sqrt(max(1.0, n / independent))
+    inflation = math.sqrt(max(1.0, n / independent))
     auc, error = auc_with_error(prediction, label)
     low, ratio, high = calibration_interval(prediction, label, inflation)
     return HeadQuality(
         rows=n,
         positives=positives,
         auc=auc,
-        auc_error=error * inflation,
+        auc_error=float(error * inflation),
         normalised_entropy=normalised_entropy(prediction, label),
         calibration=ratio,
         calibration_low=low,
@@ -62,8 +63,8 @@ def calibration_interval(prediction: np.ndarray, label: np.ndarray, inflation: f
     if observed == 0:
         return 0.0, float("inf"), float("inf")
     ratio = predicted / observed
-    error = float((prediction - ratio * label).std() / (observed * np.sqrt(len(label)))) * inflation
-    margin = stats.norm.ppf(0.995) * error
+    error = float((prediction - ratio * label).std() / (observed * math.sqrt(len(label)))) * inflation
+    margin = float(stats.norm.ppf(0.995)) * error
     return ratio - margin, ratio, ratio + margin
 
 

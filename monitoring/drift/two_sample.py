@@ -32,9 +32,8 @@ def compare(
     `independent_*` cap the sample sizes behind the p-values: rows of one user are alike, so 20,000 rows of 5,000 users carry
     the certainty of about 5,000.
     """
-    finite_r, finite_c = np.isfinite(reference), np.isfinite(current)
-    values_r, values_c = reference[finite_r], current[finite_c]
-    missing_r, missing_c = 1 - finite_r.mean(), 1 - finite_c.mean()
+    values_r, values_c = reference[np.isfinite(reference)], current[np.isfinite(current)]
+    missing_r, missing_c = 1 - len(values_r) / len(reference), 1 - len(values_c) / len(current)
     n, m = min(len(reference), independent_reference), min(len(current), independent_current)
     p_missing = proportions_p(missing_r, n, missing_c, m)
     if not len(values_r) or not len(values_c):

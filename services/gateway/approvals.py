@@ -18,7 +18,11 @@ Status = Literal["pending", "approved", "rejected"]
 
 
 class ApprovalError(ValueError):
-    """An answer that cannot be taken: nobody asked, no name, or no reason."""
+    """A question or an answer without a name or a reason, or about a release that nobody knows."""
+
+
+class NothingPending(ApprovalError):
+    """An answer to a question that nobody asked, or that was answered before."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Approvals:
             return created
 
     def approve(self, release_id: str, actor: str, reason: str) -> Approval:
-        """Answer yes. Raises ApprovalError where nothing is pending, or the answer has no name or no reason."""
+        """Answer yes. Raises NothingPending, or ApprovalError for an answer without a name or a reason."""
         return self._decide(release_id, "approved", actor, reason)
 
     def reject(self, release_id: str, actor: str, reason: str) -> Approval:
@@ -105,11 +109,11 @@ class Approvals:
         with write_transaction(self._engine) as connection:
             newest = _newest(connection, release_id)
             if newest is None:
-                raise ApprovalError(
+                raise NothingPending(
                     f"release {release_id!r} has no approval request; the release flow asks when its canary is done"
                 )
             if newest.status != "pending":
-                raise ApprovalError(
+                raise NothingPending(
                     f"release {release_id!r} was already {newest.status} by {newest.actor} at {newest.decided_at}"
                 )
             connection.execute(

@@ -111,7 +111,7 @@ class Ledger:
             heir = _heir(connection, release_id) if target is ReleaseState.ROLLED_BACK and route.live == release_id else None
             entry = self._append(connection, release_id, target, percent, actor, reason, evidence)
             if target is ReleaseState.ROLLED_BACK:
-                withdraw(connection, release_id, actor, f"rolled back: {reason}")
+                withdraw(connection, release_id, actor, reason)
             if heir is not None:
                 why = f"back to the last good release: {release_id} was rolled back"
                 self._append(connection, heir, ReleaseState.LIVE, None, actor, why, {"after_rollback_of": release_id})

@@ -54,9 +54,7 @@ class Examined:
     rejected: list[Rejected]
 
 
-def examine(
-    sent: Sequence[object], author_of: Callable[[int], int | None], now: datetime | None = None
-) -> Examined:
+def examine(sent: Sequence[object], author_of: Callable[[int], int | None], now: datetime | None = None) -> Examined:
     """Part a batch of client events. `author_of` gives the author of a post, or None for an unknown post."""
     now = now or datetime.now(UTC)
     typed: list[tuple[int, dict]] = []

@@ -49,7 +49,9 @@ class Producer:
             if error is None:
                 delivered.set_result(message.offset())
             else:
-                delivered.set_exception(BrokerUnavailable(f"broker {self._address} did not take a message for {topic}: {error}"))
+                delivered.set_exception(
+                    BrokerUnavailable(f"broker {self._address} did not take a message for {topic}: {error}")
+                )
 
         try:
             self._connected().produce(topic, key=key.encode(), value=orjson.dumps(value), on_delivery=report)

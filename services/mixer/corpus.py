@@ -9,7 +9,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from feature_repo.snapshot import Snapshot
-
     from services.ranking.bundle import ModelBundle
 
 

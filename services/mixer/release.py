@@ -41,7 +41,9 @@ def bundle_folder(settings: Settings, manifest: dict, carried: Path = BENTO_RELE
         return inside
     folder = settings.paths.bundles / manifest["bundle"]  # an absolute path stays itself
     if not folder.is_dir():
-        raise ReleaseError(f"the bundle of release {manifest.get('release_id')!r} is not at {folder}: train, or build the release")
+        raise ReleaseError(
+            f"the bundle of release {manifest.get('release_id')!r} is not at {folder}: train, or build the release"
+        )
     return folder
 
 

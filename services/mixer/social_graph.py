@@ -56,9 +56,10 @@ class Relation:
 
 @dataclass(frozen=True)
 class SocialGraph:
-    """The relations that the mixer reads; `blocked_by` is `block` seen from the other side."""
+    """The relations that the mixer reads; `followed_by` and `blocked_by` are `follow` and `block` from the other side."""
 
     follow: Relation
+    followed_by: Relation
     mute: Relation
     block: Relation
     blocked_by: Relation
@@ -69,6 +70,7 @@ class SocialGraph:
         kind = {name: edges.filter(pl.col("kind") == name.value) for name in EdgeKind}
         return SocialGraph(
             follow=Relation.of(kind[EdgeKind.FOLLOW]),
+            followed_by=Relation.of(kind[EdgeKind.FOLLOW], user="target_id", target="user_id"),
             mute=Relation.of(kind[EdgeKind.MUTE]),
             block=Relation.of(kind[EdgeKind.BLOCK]),
             blocked_by=Relation.of(kind[EdgeKind.BLOCK], user="target_id", target="user_id"),
@@ -76,10 +78,8 @@ class SocialGraph:
 
     def followers_among(self, user_ids: np.ndarray, target_id: int) -> int:
         """How many of `user_ids` follow `target_id`."""
-        at = np.searchsorted(self.follow.users, user_ids)
-        at = at[at < len(self.follow.users)]
-        at = at[np.isin(self.follow.users[at], user_ids)]
-        return sum(int(np.any(self.follow.targets[self.follow.starts[i] : self.follow.starts[i + 1]] == target_id)) for i in at)
+        followers = self.followed_by.of_user(target_id).ids
+        return int(np.count_nonzero(np.isin(user_ids, followers))) if len(followers) else 0
 
 
 class RecentRelations:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import polars as pl
 
 from feature_repo.contracts import EVENTS, HISTORY_BEFORE, Action
-from feature_repo.datasets.kuairand.raw_columns import LOG
 
 # (action, rows that carry it, value column). `is_click` is a click in the two-column page and a valid play elsewhere.
 _ACTIONS: tuple[tuple[Action, pl.Expr, str | None], ...] = (
@@ -46,11 +45,10 @@ def random_propensity(pool: int) -> float:
 
 
 def exposure_events(log: pl.DataFrame, authors: pl.DataFrame, prefix: str, pool: int) -> pl.DataFrame:
-    """Events of exposure rows in file order; row i has request id `<prefix>-<i>`. `authors`: video_id, author_id.
+    """Events of exposure rows (columns LOG) in file order; row i has request id `<prefix>-<i>`. `authors`: video_id, author_id.
 
     Exact duplicate rows stay apart, since the ordinal makes their ids differ. An unknown video gets a null author.
     """
-    assert set(log.columns) >= {column.name for column in LOG}
     exposures = log.with_row_index("ordinal").join(authors, on="video_id", how="left", maintain_order="left")
     shared = exposures.with_columns(
         post_id=pl.col("video_id"),

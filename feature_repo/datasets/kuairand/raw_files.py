@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def _read_csv(file: Path, columns: Sequence[RawColumn]) -> pl.DataFrame:
     _check_header(file, header, columns)
     types = {column.name: column.dtype for column in columns}
     try:
-        return pl.read_csv(file, columns=names, schema_overrides=types, infer_schema=False).select(names)
+        # All columns, not only the declared ones: the reader notices a row with too many fields only then.
+        return pl.read_csv(file, schema_overrides=types, infer_schema=False).select(names)
     except pl.exceptions.ComputeError:
         # The fast reader does not say where it failed: read as text and find the first cell that does not fit.
         return _cast(file, _read_as_text(file, names), columns)
@@ -47,9 +49,15 @@ def _read_csv(file: Path, columns: Sequence[RawColumn]) -> pl.DataFrame:
 
 def _read_as_text(file: Path, names: list[str]) -> pl.DataFrame:
     try:
-        return pl.read_csv(file, columns=names, infer_schema=False).select(names)
+        return pl.read_csv(file, infer_schema=False).select(names)
     except pl.exceptions.ComputeError as error:
-        raise MalformedFile(file, f"a row does not have the header's number of fields: {error}") from error
+        with file.open(newline="") as stream:
+            rows = csv.reader(stream)
+            width = len(next(rows))
+            for row, fields in enumerate(rows, start=1):
+                if len(fields) > width:
+                    raise MalformedFile(file, f"the header has {width} fields, this row {len(fields)}", row=row) from error
+        raise MalformedFile(file, f"not a readable CSV file: {error}") from error
 
 
 def _check_header(file: Path, found: Sequence[str], columns: Sequence[RawColumn]) -> None:

@@ -91,7 +91,8 @@ def choose(pool: Pool, graph: FollowGraph, user_ids: np.ndarray, interests: np.n
 def propensities(pool: Pool, graph: FollowGraph, user_ids: np.ndarray, interests: np.ndarray, row: np.ndarray) -> np.ndarray:
     """P(pool row | person) for each (person, row) pair, float64 (n,)."""
     reach = pool.network_count[user_ids]
-    offered = interests @ (pool.topic_count > 0)
+    # Not a matrix product: its rounding depends on the batch, and a propensity must not.
+    offered = (interests * (pool.topic_count > 0)).sum(axis=1)
     anything = 1 - NETWORK * (reach > 0) - TOPICAL * offered
     topic = pool.posts.topic[row]
     followed = graph.follows(user_ids, pool.posts.author_id[row])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from feature_repo.request_rows import candidate_rows
-
 from services.mixer.candidates import Candidates, Column
 from services.mixer.components import Component
 from services.mixer.query import Query

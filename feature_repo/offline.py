@@ -1,0 +1,92 @@
+"""Build the offline feature tables that Feast reads: one row per key and moment, stamped one microsecond after it.
+
+So a question "as of t" sees only events strictly before t.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from feature_repo.aggregates.batch import write_states
+from feature_repo.aggregates.catalogue import Key
+from feature_repo.blocks import EMPTY_STATE
+from feature_repo.event_log import read_events, read_table
+from feature_repo.exposures import ExposureLog, exposure_log
+from feature_repo.history import newest_exposures, stored_histories
+from feature_repo.lake import Lake
+from feature_repo.profiles import post_profiles, unknown_post_profile, unknown_user_profile, user_profiles
+from feature_repo.sources import TIMESTAMP, source_file
+from infra.settings import Settings
+from infra.storage import replace_atomically
+
+STATES = "states"  # folder of the batch engine's tables, under the features folder
+BUILT = "built.json"
+
+# Keys that were never active have a row of their own from this moment on, so that their profile can be read.
+PROFILES_FROM = datetime(1970, 1, 2, tzinfo=UTC)
+
+
+def write_offline_rows(settings: Settings, lakes: Sequence[Lake], until: datetime | None) -> dict[str, int]:
+    """Write the rows of every view from the events of `lakes` at or before `until` (all when None); returns rows per view."""
+    features = settings.paths.features
+    events = read_events(lakes, until)
+    states = features / STATES
+    write_states(events, states)
+    users, posts = read_table(lakes, "users"), read_table(lakes, "posts")
+    user_profile = users.select("user_id", profile=_packed(user_profiles(users)))
+    post_profile = posts.select("post_id", profile=_packed(post_profiles(posts)), created_at=pl.col("created_at").dt.epoch("us"))
+    views = {
+        "user": _with_profile(_stamped(states, Key.USER, user_profile), unknown_user_profile()),
+        "post": _with_profile(_stamped(states, Key.POST, post_profile), unknown_post_profile()).with_columns(
+            pl.col("created_at").fill_null(0)
+        ),
+        "author": _stamped(states, Key.AUTHOR, posts.select("author_id").unique()),
+        "topic": _stamped(states, Key.TOPIC, posts.select(topic=pl.col("topics").list.first()).drop_nulls().unique().cast(pl.Int64)),
+        "user_history": _history_rows(exposure_log(events)),
+    }
+    for view, rows in views.items():
+        with replace_atomically(source_file(features, view)) as temporary:
+            rows.write_parquet(temporary, compression="zstd")
+    with replace_atomically(features / BUILT) as temporary:
+        temporary.write_text(json.dumps({"until_us": None if until is None else round(until.timestamp() * 1e6)}))
+    return {view: rows.height for view, rows in views.items()}
+
+
+def states_built_until(settings: Settings) -> int | None:
+    """The `until` of the newest build in microseconds, None for "everything". Raises FileNotFoundError before the first."""
+    return json.loads((settings.paths.features / BUILT).read_text())["until_us"]
+
+
+def _stamped(states: Path, key: Key, known: pl.DataFrame) -> pl.DataFrame:
+    """States with their profile and time stamp, and one early row for every known key."""
+    rows = pl.read_parquet(states / f"{key.value}.parquet").with_columns(pl.col(key.column).cast(pl.Int64))
+    empty = pl.Series("state", [EMPTY_STATE[0].tolist()], dtype=pl.List(pl.Float32))
+    early = known.select(key.column).with_columns(updated_at=pl.lit(0, pl.Int64)).join(empty.to_frame(), how="cross")
+    stamped = pl.concat([early, rows.with_columns(pl.col("state").cast(pl.List(pl.Float32)))]).join(known, on=key.column, how="left")
+    stamp = pl.from_epoch(pl.col("updated_at") + 1, "us").dt.replace_time_zone("UTC")
+    return stamped.with_columns(pl.when(pl.col("updated_at") == 0).then(PROFILES_FROM).otherwise(stamp).alias(TIMESTAMP))
+
+
+def _with_profile(rows: pl.DataFrame, unknown: np.ndarray) -> pl.DataFrame:
+    """Fill the profile of keys that acted but are in no table."""
+    default = pl.lit(pl.Series([unknown[0].tolist()], dtype=pl.List(pl.Float32)).first(), pl.List(pl.Float32))
+    return rows.with_columns(pl.coalesce("profile", default))
+
+
+def _history_rows(log: ExposureLog) -> pl.DataFrame:
+    """The newest history of every user that was shown anything."""
+    user_id = np.unique(log.user_id)
+    after = np.full(len(user_id), np.iinfo(np.int64).max)
+    stored = stored_histories(log, newest_exposures(log, user_id, after))
+    stamp = pl.from_epoch(pl.col("at_us").list.max() + 1, "us").dt.replace_time_zone("UTC")
+    return pl.DataFrame({"user_id": user_id, **stored}).with_columns(stamp.alias(TIMESTAMP))
+
+
+def _packed(matrix: np.ndarray) -> pl.Series:
+    return pl.Series("profile", matrix).arr.to_list() if len(matrix) else pl.Series("profile", [], dtype=pl.List(pl.Float32))

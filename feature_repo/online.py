@@ -1,0 +1,83 @@
+"""Features of one user at request time, and states in bulk, through Feast's online store."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from feature_repo.aggregates.catalogue import Key
+from feature_repo.blocks import States, user_block
+from feature_repo.feature_rows import History, UserFeatures
+from feature_repo.history import STORED_COLUMNS, history_of_stored
+from feature_repo.profiles import unknown_user_profile
+from infra.settings import Settings
+
+if TYPE_CHECKING:
+    from feast import FeatureStore
+
+READ_BATCH = 500  # entities per online read; SQLite binds one variable each
+
+
+class OnlineFeatures:
+    """Reads one user per request. Safe to share between threads once `warm` has run."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._references = [
+            "user:state",
+            "user:updated_at",
+            "user:profile",
+            *(f"user_history:{name}" for name in STORED_COLUMNS),
+        ]
+
+    @cached_property
+    def _store(self) -> FeatureStore:
+        from feature_repo.feature_store import open_store
+
+        return open_store(self._settings)
+
+    def warm(self) -> None:
+        """Open the store and pay the first read's cost."""
+        self.user(0, 0)
+
+    def user(self, user_id: int, now_us: int) -> UserFeatures:
+        """Features of `user_id` at `now_us` (microseconds UTC). A user nobody has met gets the declared cold-start defaults."""
+        answer = self._store.get_online_features(self._references, [{"user_id": int(user_id)}]).to_dict()
+        state, updated_at, profile = (answer[name][0] for name in ("state", "updated_at", "profile"))
+        stored = {name: answer[name][0] or [] for name in STORED_COLUMNS}
+        if state is None:
+            return cold_start(int(user_id), now_us)
+        states = States(np.array([state], np.float32), np.array([updated_at], np.int64))
+        packed = np.array([profile], np.float32) if profile else unknown_user_profile()
+        return UserFeatures(
+            user_id=int(user_id),
+            user=user_block(states, packed, now_us),
+            history=history_of_stored(stored, now_us),
+            known=True,
+        )
+
+
+def cold_start(user_id: int, now_us: int) -> UserFeatures:
+    """Features of a user nobody has met."""
+    block = user_block(States.empty(1), unknown_user_profile(), now_us)
+    return UserFeatures(user_id=user_id, user=block, history=History.empty(1), known=False)
+
+
+def read_states(settings: Settings, view: str, ids: np.ndarray) -> States:
+    """The online states of `ids` (n,) from view `post`, `author` or `topic`, in their order; unknown ids get the empty state."""
+    from feature_repo.feature_store import open_store
+
+    store = open_store(settings)
+    column = Key(view).column
+    unique, inverse = np.unique(ids, return_inverse=True)
+    states = States.empty(len(unique))
+    for start in range(0, len(unique), READ_BATCH):
+        batch = unique[start : start + READ_BATCH]
+        answer = store.get_online_features([f"{view}:state", f"{view}:updated_at"], [{column: int(key)} for key in batch]).to_dict()
+        for offset, (state, updated_at) in enumerate(zip(answer["state"], answer["updated_at"], strict=True)):
+            if state is not None:
+                states.state[start + offset] = state
+                states.updated_at[start + offset] = updated_at
+    return states.take(inverse)

@@ -1,0 +1,174 @@
+"""The candidate snapshot: every post with its packed states and blocks, as sorted columns that a mixer gathers from.
+
+A snapshot is a folder of .npy files under `paths.snapshots/<version>`; a pointer file names the current one and is
+swapped in one rename. Mixers map the files, so a new version costs them no copy.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from feature_repo.aggregates.catalogue import MEASURES, PRIOR_RATES, STATE_INDEX
+from feature_repo.aggregates.derive import lifetime_rate
+from feature_repo.blocks import States, post_block
+from feature_repo.event_log import first_topics
+from feature_repo.lake import Lake
+from feature_repo.products import media_code
+from feature_repo.profiles import post_profiles
+from infra.settings import Settings
+from infra.storage import replace_atomically
+
+POINTER = "current.json"
+KEPT_VERSIONS = 3
+ENTITIES = ("post", "author", "topic")
+
+
+class SnapshotMissing(LookupError):
+    """There is no snapshot to load."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """n posts sorted by id. All arrays are (n,) unless said otherwise; `as_of_us` is the moment of the derived values."""
+
+    version: str
+    as_of_us: int
+    post_id: np.ndarray  # int64, ascending
+    author_id: np.ndarray  # int64
+    topic: np.ndarray  # int32, first topic, -1 = none
+    created_at_us: np.ndarray  # int64
+    media: np.ndarray  # int16 code
+    popularity: np.ndarray  # float32, smoothed engagement over everything known
+    profile: np.ndarray  # float32 (n, len(POST_PROFILE))
+    states: dict[str, States] = field(repr=False)  # post, author, topic -> n packed states, gathered per post
+    blocks: dict[str, np.ndarray] = field(repr=False)  # post, author, topic -> float32 (n, width) at as_of_us
+
+    def __len__(self) -> int:
+        return len(self.post_id)
+
+    def rows_of(self, post_ids: np.ndarray) -> np.ndarray:
+        """Row of each post, int64; -1 where the snapshot does not hold it."""
+        wanted = np.asarray(post_ids, np.int64)
+        if len(self) == 0:
+            return np.full(len(wanted), -1, np.int64)
+        row = np.minimum(np.searchsorted(self.post_id, wanted), len(self) - 1)
+        return np.where(self.post_id[row] == wanted, row, -1).astype(np.int64)
+
+
+def popularity(state: np.ndarray) -> np.ndarray:
+    """Smoothed engagement of posts from their packed states: what a quality view, click and like are expected to add up to."""
+    clicks = state[:, MEASURES.index("click")]
+    shown = state[:, MEASURES.index("impression")]
+    click_rate = (clicks + 20.0 * PRIOR_RATES["click"]) / (shown + 20.0)
+    seen = np.log1p(shown + state[:, STATE_INDEX["prior_impression"]]) / 20.0  # a post that was shown more is known better
+    return (click_rate + lifetime_rate(state, "video_view") + 2.0 * lifetime_rate(state, "like") + 0.1 * seen).astype(np.float32)
+
+
+def assemble_snapshot(posts: pl.DataFrame, states: dict[str, States], as_of_us: int) -> Snapshot:
+    """A snapshot of `posts` (contract rows sorted by post_id) with the states of each post, its author and its topic."""
+    created_at_us = posts["created_at"].dt.epoch("us").to_numpy()
+    profile = post_profiles(posts)
+    version = f"{as_of_us}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    return Snapshot(
+        version=version,
+        as_of_us=as_of_us,
+        post_id=posts["post_id"].to_numpy(),
+        author_id=posts["author_id"].to_numpy(),
+        topic=first_topics(posts)["topic"].to_numpy(),
+        created_at_us=created_at_us,
+        media=np.array([media_code(kind) for kind in posts["media"]], np.int16),
+        popularity=popularity(states["post"].state),
+        profile=profile,
+        states=states,
+        blocks={
+            "post": post_block(states["post"], profile, created_at_us, as_of_us),
+            "author": states["author"].derive(as_of_us),
+            "topic": states["topic"].derive(as_of_us),
+        },
+    )
+
+
+def build_snapshot(settings: Settings, lake: Lake, as_of: datetime) -> Snapshot:
+    """A snapshot of all posts of `lake`, its states read from Feast's online store in batches."""
+    from feature_repo.event_log import read_table
+    from feature_repo.online import read_states
+
+    posts = read_table([lake], "posts")
+    topics = first_topics(posts)["topic"].to_numpy()
+    states = {
+        "post": read_states(settings, "post", posts["post_id"].to_numpy()),
+        "author": read_states(settings, "author", posts["author_id"].to_numpy()),
+        "topic": read_states(settings, "topic", topics),
+    }
+    return assemble_snapshot(posts, states, round(as_of.timestamp() * 1e6))
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+_COLUMNS = ("post_id", "author_id", "topic", "created_at_us", "media", "popularity", "profile")
+
+
+def publish(settings: Settings, snapshot: Snapshot) -> None:
+    """Write `snapshot` and make it the current one; the newest KEPT_VERSIONS stay on disk."""
+    root = settings.paths.snapshots
+    root.mkdir(parents=True, exist_ok=True)
+    folder = root / f".{snapshot.version}.tmp"
+    folder.mkdir()
+    for name, array in _arrays(snapshot).items():
+        np.save(folder / f"{name}.npy", array)
+    (folder / "meta.json").write_text(json.dumps({"version": snapshot.version, "as_of_us": snapshot.as_of_us}))
+    folder.rename(root / snapshot.version)
+    with replace_atomically(root / POINTER) as temporary:
+        temporary.write_text(json.dumps({"version": snapshot.version}))
+    _drop_old(root, snapshot.version)
+
+
+def current_version(settings: Settings) -> str | None:
+    """Version of the current snapshot, None before the first."""
+    pointer = settings.paths.snapshots / POINTER
+    try:
+        return json.loads(pointer.read_text())["version"]
+    except FileNotFoundError:
+        return None
+
+
+def load_snapshot(settings: Settings, version: str | None = None) -> Snapshot:
+    """Map a snapshot's files (the current one by default). Raises SnapshotMissing with what to do."""
+    chosen = version or current_version(settings)
+    if chosen is None:
+        raise SnapshotMissing(f"no snapshot under {settings.paths.snapshots}; run the features flow (`mixer run features`)")
+    folder = settings.paths.snapshots / chosen
+    if not folder.is_dir():
+        raise SnapshotMissing(f"snapshot {chosen!r} is not under {settings.paths.snapshots}; only the newest are kept")
+    arrays = {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}
+    meta = json.loads((folder / "meta.json").read_text())
+    return Snapshot(
+        version=meta["version"],
+        as_of_us=meta["as_of_us"],
+        **{name: arrays[name] for name in _COLUMNS},
+        states={name: States(arrays[f"state_{name}"], arrays[f"updated_at_{name}"]) for name in ENTITIES},
+        blocks={name: arrays[f"block_{name}"] for name in ENTITIES},
+    )
+
+
+def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
+    arrays = {name: getattr(snapshot, name) for name in _COLUMNS}
+    for name in ENTITIES:
+        arrays[f"state_{name}"] = snapshot.states[name].state
+        arrays[f"updated_at_{name}"] = snapshot.states[name].updated_at
+        arrays[f"block_{name}"] = snapshot.blocks[name]
+    return arrays
+
+
+def _drop_old(root: Path, current: str) -> None:
+    """Remove all but the newest versions. A mixer that still maps a removed file keeps its data until it lets go."""
+    versions = sorted((folder for folder in root.iterdir() if folder.is_dir()), key=lambda folder: folder.stat().st_mtime)
+    for folder in versions[:-KEPT_VERSIONS]:
+        if folder.name != current:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,176 @@
+"""The demo's two canaries on the same replayed days: the challenger that goes live, and the bad release that must not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flows.admin_client import answer
+from flows.lakes import split_days
+from flows.progress import announce
+from flows.replay import replay_days
+from infra.settings import Settings
+from services.gateway.ledger import Ledger
+from services.gateway.states import ReleaseState
+
+REPLAY = "canary-days"  # both canaries share the days: the second goes on where the first stopped
+RAMP = [50]  # one step at half the users: eleven days of logs hold too few visits for the default 1, 5, 25, 50
+STEP_TIMEOUT_S = 240.0
+MIN_USERS = 200
+APPROVER = "demo (standing in for a person)"
+
+
+def ensure_arms(settings: Settings) -> None:
+    """Bring back the mixers of the route, after a kill or a `make down`."""
+    from flows.reconcile import reconcile_flow
+
+    reconcile_flow()
+
+
+def challenger_goes_live(settings: Settings) -> dict[str, Any]:
+    """The challenger's whole way, with replayed traffic beside it and a person's answer by the same API."""
+    ensure_arms(settings)
+    return _canary(settings, "challenger", "retrained after the planted drift", approve=True)
+
+
+def bad_release_is_rolled_back(settings: Settings) -> dict[str, Any]:
+    """A release whose scores are negated on purpose; the judge must take it out without a person."""
+    from flows.training import registry
+
+    ensure_arms(settings)
+    version = registry.register_negated(settings, "champion", alias="negated")
+    outcome = _canary(settings, version, "deliberately bad: its scores are negated", approve=False)
+    if outcome["state"] != ReleaseState.ROLLED_BACK:
+        raise RuntimeError(f"the deliberately bad release {outcome['release']} ended {outcome['state']}, not rolled back")
+    return outcome
+
+
+def _canary(settings: Settings, model: str, note: str, *, approve: bool) -> dict[str, Any]:
+    from prefect.deployments import run_deployment
+
+    parameters = {"model": model, "note": note, "ramp": RAMP, "step_timeout_s": STEP_TIMEOUT_S, "min_users": MIN_USERS}
+    run = run_deployment("release/release", parameters=parameters, timeout=0, as_subflow=False)
+    announce(f"flow run {run.name!r} takes {model} along on the worker")
+    ledger = Ledger(settings.platform_database_url)
+    release_id = _await_release(ledger, run.id, settings, model)
+    traffic = _Traffic(settings, ledger, release_id)
+    while not _ended(ledger, release_id):
+        state = ledger.state(release_id)
+        if state is ReleaseState.CANARY and not traffic.started:
+            traffic.start()
+        if state is ReleaseState.AWAITING_APPROVAL and approve:
+            _approve(settings, release_id)
+        _raise_if_failed(run.id)
+        time.sleep(0.3)
+    report = traffic.finish()
+    _await_flow(run.id)
+    return _outcome(ledger, release_id, report)
+
+
+class _Traffic:
+    """Replays the canary days in a thread of its own until the canary is decided."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, release_id: str) -> None:
+        self.settings, self.ledger, self.release_id = settings, ledger, release_id
+        self.report: dict[str, Any] | None = None
+        self.error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def started(self) -> bool:
+        return self._thread is not None
+
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="replayed-traffic")
+        self._thread.start()
+
+    def finish(self) -> dict[str, Any] | None:
+        """Wait for the traffic to end; raises what it raised."""
+        if self._thread is not None:
+            self._thread.join()
+        if self.error is not None:
+            raise self.error
+        return self.report
+
+    def _decided(self) -> str | None:
+        state = self.ledger.state(self.release_id)
+        return None if state is ReleaseState.CANARY else f"{self.release_id} is {state}"
+
+    def _run(self) -> None:
+        try:
+            days = list(split_days(self.settings)[2])
+            self.report = replay_days(REPLAY, days, 1.0, stop_when=self._decided).summary()
+        except BaseException as error:  # handed to the stage's own thread, which raises it
+            self.error = error
+
+
+def _await_release(ledger: Ledger, run_id: Any, settings: Settings, model: str) -> str:
+    """The release that the flow run works on, once its bento is built and it is in the ledger."""
+    from flows.training import registry
+
+    version = registry.resolve(settings, model)
+
+    def found() -> str | None:
+        mine = [one for one in ledger.releases() if one.manifest.model_version == version]
+        return mine[-1].release_id if mine else None
+
+    return _await(found, run_id, f"a release of model version {version}")
+
+
+def _await(ask: Callable[[], str | None], run_id: Any, what: str, timeout_s: float = 180.0) -> str:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        answer_ = ask()
+        if answer_ is not None:
+            return answer_
+        _raise_if_failed(run_id)
+        time.sleep(0.5)
+    raise RuntimeError(f"{what} did not come within {timeout_s:.0f} s; see the Prefect worker's log")
+
+
+def _approve(settings: Settings, release_id: str) -> None:
+    announce(f"{release_id}: approved by the demo through the gateway's API, as a person would")
+    answer(settings, "approve", release_id, APPROVER, "the judge's intervals show no harm; approved by the demo itself")
+
+
+def _ended(ledger: Ledger, release_id: str) -> bool:
+    return ledger.state(release_id) in (ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
+
+
+def _flow_state(run_id: Any) -> Any:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(run_id).state
+
+
+def _raise_if_failed(run_id: Any) -> None:
+    state = _flow_state(run_id)
+    if state.is_failed() or state.is_crashed() or state.is_cancelled():
+        raise RuntimeError(f"the release flow ended {state.name}: {state.message}; see the Prefect worker's log")
+
+
+def _await_flow(run_id: Any, timeout_s: float = 120.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not _flow_state(run_id).is_final():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the release flow has not ended within {timeout_s:.0f} s after the release did")
+        time.sleep(0.5)
+    _raise_if_failed(run_id)
+
+
+def _outcome(ledger: Ledger, release_id: str, traffic: dict[str, Any] | None) -> dict[str, Any]:
+    entries = [entry for entry in ledger.entries() if entry.release_id == release_id]
+    last = entries[-1]
+    judged = [entry.evidence for entry in entries if "metrics" in entry.evidence]
+    return {
+        "release": release_id,
+        "state": str(last.state),
+        "reason": last.reason,
+        "actor": last.actor,
+        "verdict": judged[-1] if judged else None,
+        "history": [{"at": entry.at, "state": str(entry.state), "who": entry.actor, "why": entry.reason} for entry in entries],
+        "traffic": traffic,
+    }

@@ -1,0 +1,126 @@
+"""Flow `drift`: the newest days against the training days; Evidently draws the report, our policy decides.
+
+A decision to retrain or roll back is emitted as an event; automations on the server act on it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+
+from feature_repo.feature_rows import FeatureRows
+from flows.days import day_start, microseconds
+from flows.deployments import RETRAIN_EVENT, ROLLBACK_EVENT
+from flows.lakes import dataset_marker, open_lakes, split_days
+from flows.progress import announce
+from flows.retries import FLAKY_EDGE
+from flows.train import rows_of, split_at
+from infra.settings import get_settings
+
+REFERENCE_DAYS = 3  # newest training days: enough rows, and near enough that counters have the same age
+PLANTED_COLUMN = "post.click_rate"
+
+
+@task(name="frames", **FLAKY_EDGE)
+def build_frames(days: list[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Reference (training days, judged only where the champion did not learn) and window (`days`) as flat frames."""
+    from flows.training import registry
+    from flows.training.fit import held_out_rows
+    from monitoring.drift.frames import drift_frame
+    from services.ranking.bundle import ModelBundle
+
+    settings = get_settings()
+    lake, _ = open_lakes(settings)
+    train_days = [day for day in lake.event_days() if day < days[0]][-REFERENCE_DAYS:]
+    rows = rows_of([*train_days, *days])
+    reference, window = split_at(rows, microseconds(day_start(days[0], lake.day_offset)))
+    version = registry.resolve(settings, "champion")
+    folder = registry.download_bundle(settings, version, settings.paths.bundles / f"registry-v{version}")
+    bundle = ModelBundle.load(folder, threads=settings.threads)
+    announce("champion's predictions on both sides")
+    kept_out = held_out_rows(reference)
+    return _frame(drift_frame, bundle, reference, kept_out), _frame(drift_frame, bundle, window, None)
+
+
+def _frame(drift_frame, bundle, rows: FeatureRows, scored: np.ndarray | None) -> pl.DataFrame:
+    judged = np.ones(len(rows), bool) if scored is None else scored
+    probabilities = np.full((len(rows), len(bundle.heads)), np.nan, np.float32)
+    probabilities[judged] = bundle.heavy_predict(rows.take(np.flatnonzero(judged)))
+    return drift_frame(rows, probabilities, scored=judged)
+
+
+@task(name="decide and report")
+def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str, planted: bool) -> dict[str, Any]:
+    from monitoring.drift.decision import decide
+    from monitoring.drift.planted import plant_shift
+    from monitoring.drift.records import keep_decision, load_history
+    from monitoring.drift.report import write_report
+
+    folder = get_settings().paths.reports / "drift"
+    fault = plant_shift(window, PLANTED_COLUMN, reference=reference) if planted else None
+    rows = fault.rows if fault else window
+    announce("deciding")
+    decision = decide(
+        reference,
+        rows,
+        history=load_history(folder),
+        at=datetime.now(UTC),
+        label=label,
+        planted=fault.description if fault else None,
+    )
+    announce("drawing the report (Evidently)")
+    page = write_report(reference, rows, decision, folder)
+    keep_decision(folder, decision, report=page.name)
+    return {
+        "verdict": decision.verdict,
+        "reasons": list(decision.reasons),
+        "planted": fault.description if fault else None,
+        "window": label,
+        "rows": {"reference": decision.rows_reference, "window": decision.rows_current},
+        "drifted_share": decision.drifted_share,
+        "columns": [
+            {"column": c.name, "psi": c.psi, "shift_sigmas": c.shift_sigmas, "q": c.q, "drifted": c.drifted, "gross": c.gross}
+            for c in sorted(decision.columns, key=lambda c: -c.psi)[:15]
+        ],
+        "report": f"reports/drift/{page.name}",
+    }
+
+
+@flow(name="drift")
+def drift_flow(planted: bool = False, days: list[date] | None = None) -> dict[str, Any]:
+    """Decide on the newest lived-through days (default: all after the last training day); `planted` plants a fault first."""
+    settings = get_settings()
+    lake, _ = open_lakes(settings)
+    train_end = split_days(settings)[0]
+    chosen = list(days or [day for day in lake.event_days() if day > train_end])
+    if not chosen:
+        raise ValueError(f"no day after {train_end} was lived through yet; replay or wait for traffic, then check drift")
+    reference, window = build_frames(chosen)
+    label = f"{dataset_marker(settings)['label']}: {chosen[0]}..{chosen[-1]}"
+    found = decide_and_report(reference, window, label, planted)
+    create_table_artifact(key="drift-columns", table=found["columns"], description=f"{found['verdict']}: {label}")
+    link = f"{settings.gateway_url}/{found['report']}"
+    create_link_artifact(
+        key="drift-report", link=link, link_text=f"Drift report of {label}", description=found["planted"] or ""
+    )
+    _emit(found)
+    return found
+
+
+def _emit(found: dict[str, Any]) -> None:
+    """Tell the server's automations; a warning is for people, and emits nothing."""
+    from prefect.events import emit_event
+
+    event = {"retrain": RETRAIN_EVENT, "rollback": ROLLBACK_EVENT}.get(found["verdict"])
+    if event is None:
+        get_run_logger().info("verdict %s: nothing to act on", found["verdict"])
+        return
+    reason = (f"{found['planted']}; " if found["planted"] else "") + found["reasons"][0]
+    emit_event(
+        event, resource={"prefect.resource.id": "home-mixer.drift"}, payload={"reason": reason, "window": found["window"]}
+    )

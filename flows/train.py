@@ -1,0 +1,128 @@
+"""Flow `train`: the rankers on the training days, beside popularity and LightGBM on the same features; sets `champion`."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import numpy as np
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact
+
+from feature_repo.feature_rows import FeatureRows
+from flows.days import day_start, microseconds
+from flows.lakes import open_lakes, split_days
+from flows.progress import announce
+from flows.retries import FLAKY_EDGE
+from infra.settings import get_settings
+
+HEADLINE_HEAD = "click"
+
+
+def rows_of(days: list[date]) -> FeatureRows:
+    """Point-in-time rows of local `days`, oldest first."""
+    from feature_repo.training_rows import point_in_time_rows
+
+    announce(f"point-in-time rows of {len(days)} days")
+    return point_in_time_rows(get_settings(), list(open_lakes(get_settings())), days)
+
+
+@task(name="training rows", **FLAKY_EDGE)
+def read_rows(days: list[date]) -> FeatureRows:
+    return rows_of(days)
+
+
+@task(name="fit")
+def fit(train: FeatureRows, name: str) -> Any:
+    """The bundle, in a folder named for its data, so that a killed fit finds its checkpoints again."""
+    from flows.training.fit import train_bundle
+
+    settings = get_settings()
+    folder = settings.paths.bundles / name
+    return train_bundle(train, None, folder, seed=settings.seed, threads=settings.threads, on_progress=announce)
+
+
+@task(name="evaluate beside baselines")
+def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows) -> dict[str, Any]:
+    """Metrics of every model on the same test rows, and the heavy ranker's AUC lead over LightGBM with intervals."""
+    from flows.training import baselines
+    from flows.training.compare import auc_difference, compare
+    from flows.training.evaluate import evaluate
+    from services.ranking.bundle import ModelBundle
+
+    settings = get_settings()
+    lake, _ = open_lakes(settings)
+    announce("heavy ranker on the test days")
+    bundle = ModelBundle.load(bundle_folder, threads=settings.threads)
+    predictions = {"popularity": baselines.popularity(train, test)}
+    announce("LightGBM on the same features")
+    predictions["LightGBM"] = baselines.lightgbm(train, test, seed=settings.seed, threads=settings.threads)
+    predictions["heavy ranker"] = bundle.heavy_predict(test)
+    table = compare({name: evaluate(p, test.labels, test, day_offset=lake.day_offset) for name, p in predictions.items()})
+    leads = [
+        auc_difference(
+            predictions["heavy ranker"], predictions["LightGBM"], test.labels, test.user_id, head, seed=settings.seed
+        )
+        for head in ("click", "video_view", "like", "profile_click")
+    ]
+    return {
+        "metrics": table.as_dict(),
+        "markdown": table.markdown(),
+        "heavy_minus_lightgbm_auc": [lead.__dict__ for lead in leads if lead is not None],
+        "test_rows": len(test),
+    }
+
+
+@task(name="register", **FLAKY_EDGE)
+def register(report: Any, measured: dict[str, Any], days: list[date], alias: str, tags: dict[str, str]) -> str:
+    """Runs, metrics, bundle and data fingerprint into MLflow; `alias` moves to the new version, which is returned."""
+    from flows.training import registry
+
+    settings = get_settings()
+    lake, _ = open_lakes(settings)
+    announce(f"registering as {alias}")
+    _, version = registry.log_training(settings, report, measured["metrics"], lake.fingerprint(days), tags)
+    registry.set_alias(settings, alias, version)
+    return version
+
+
+@flow(name="train")
+def train_flow() -> dict[str, Any]:
+    """Train on the dataset's training days, evaluate on its replay days, register the champion."""
+    from flows.training.report import keep_report
+
+    settings = get_settings()
+    train_end, test_days, _ = split_days(settings)
+    lake, _ = open_lakes(settings)
+    days = [day for day in lake.event_days() if day <= train_end]
+    rows = read_rows([*days, *test_days])
+    boundary = microseconds(day_start(test_days[0], lake.day_offset))
+    train, test = split_at(rows, boundary)
+    report = fit(train, f"champion-{lake.fingerprint(days)}")
+    measured = measure(str(report.folder), train, test)
+    version = register(report, measured, days, "champion", {"reason": "first training", "days": f"{days[0]}..{days[-1]}"})
+    result = {
+        "model_version": version,
+        "headline": headline(measured["metrics"]),
+        "train_rows": len(train),
+        "train_days": [str(day) for day in days],
+        "test_days": [str(day) for day in test_days],
+        "seconds": report.seconds,
+        **measured,
+    }
+    keep_report(settings, version, result, champion=True)
+    create_markdown_artifact(
+        key="offline-metrics", markdown=measured["markdown"], description=f"Test days {test_days[0]}..{test_days[-1]}"
+    )
+    return result
+
+
+def split_at(rows: FeatureRows, boundary_us: int) -> tuple[FeatureRows, FeatureRows]:
+    """Rows before the boundary, and the others."""
+    before = rows.occurred_at < boundary_us
+    return rows.take(np.flatnonzero(before)), rows.take(np.flatnonzero(~before))
+
+
+def headline(metrics: dict[str, Any]) -> str:
+    """Click AUC of every model in one line."""
+    return f"{HEADLINE_HEAD} AUC " + ", ".join(f"{name} {heads[HEADLINE_HEAD]['auc']:.4f}" for name, heads in metrics.items())

@@ -1,0 +1,68 @@
+"""What the models must beat: global popularity, and LightGBM on the same features."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from feature_repo.feature_rows import HEADS, FeatureRows
+
+PRIOR_EXPOSURES = 20.0  # what the global rate is worth against a post's own
+
+
+def popularity(train: FeatureRows, rows: FeatureRows) -> np.ndarray:
+    """Smoothed rate of each action per post over the training rows; float32 (n, len(HEADS)). New posts get the global rate."""
+    global_rate = train.labels.mean(axis=0)
+    posts, inverse = np.unique(train.post_id, return_inverse=True)
+    shown = np.bincount(inverse, minlength=len(posts))
+    acted = np.stack([np.bincount(inverse, weights=train.labels[:, h], minlength=len(posts)) for h in range(len(HEADS))], axis=1)
+    rate = (acted + PRIOR_EXPOSURES * global_rate) / (shown[:, None] + PRIOR_EXPOSURES)
+    at = np.minimum(np.searchsorted(posts, rows.post_id), len(posts) - 1)
+    known = posts[at] == rows.post_id
+    return np.where(known[:, None], rate[at], global_rate).astype(np.float32)
+
+
+# Rounds by head: the common actions carry more rounds before they overfit than the rare ones do.
+ROUNDS = {"click": 160, "video_view": 160, "like": 60, "profile_click": 40}
+RARE_ROUNDS = 20
+_PARAMETERS = {
+    "objective": "binary",
+    "learning_rate": 0.06,
+    "num_leaves": 31,
+    "min_data_in_leaf": 100,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "max_bin": 127,
+    "verbose": -1,
+    "deterministic": True,
+    "force_col_wise": True,
+}
+
+
+def lightgbm(train: FeatureRows, rows: FeatureRows, *, seed: int, threads: int) -> np.ndarray:
+    """Gradient-boosted trees on the dense blocks, product and topic, one model a head; float32 (n, len(HEADS))."""
+    import lightgbm as lgb
+
+    features = _features(train)
+    width = features.shape[1]
+    parameters = {**_PARAMETERS, "seed": seed, "num_threads": threads}
+    categorical = [width - 2, width - 1]
+    data = lgb.Dataset(features, label=train.labels[:, 0], categorical_feature=categorical, params=parameters)
+    data.construct()
+    asked = _features(rows)
+    out = np.empty((len(rows), len(HEADS)), np.float32)
+    for index, head in enumerate(HEADS):
+        label = train.labels[:, index]
+        if label.min() == label.max():
+            out[:, index] = label.mean()
+            continue
+        data.set_label(label)
+        model = lgb.train(parameters, data, num_boost_round=ROUNDS.get(head, RARE_ROUNDS))
+        out[:, index] = model.predict(asked, num_threads=threads)
+    return out
+
+
+def _features(rows: FeatureRows) -> np.ndarray:
+    """float32 (n, dense + 2): the dense blocks, then product and topic as categories."""
+    return np.column_stack([rows.dense(), rows.product.astype(np.float32), np.maximum(rows.topic, -1).astype(np.float32)])

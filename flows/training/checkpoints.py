@@ -1,0 +1,63 @@
+"""Training checkpoints without pickle: weights and Adam's moments as safetensors, progress as JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from infra.storage import replace_atomically
+
+_PROGRESS = "progress.json"
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Checkpoints of one model's training under `folder`; `fingerprint` names the data and settings that they belong to."""
+
+    folder: Path
+    fingerprint: str
+
+    def save(self, epoch: int, model: nn.Module, optimiser: torch.optim.Optimizer, losses: list[float]) -> None:
+        """Remember the state after `epoch` (0-based). The progress file comes last, so what it names is whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
+        for index, state in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value).contiguous() for name, value in state.items()}
+        with replace_atomically(self.folder / f"epoch-{epoch}.safetensors") as temporary:
+            save_file(tensors, temporary)
+        with replace_atomically(self.folder / _PROGRESS) as temporary:
+            temporary.write_text(json.dumps({"fingerprint": self.fingerprint, "epoch": epoch, "losses": losses}))
+        for stale in self.folder.glob("epoch-*.safetensors"):
+            if stale.name != f"epoch-{epoch}.safetensors":
+                stale.unlink()
+
+    def restore(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, list[float]]:
+        """Load the newest state into `model` and `optimiser`; returns (next epoch, losses so far), (0, []) where there is none.
+
+        A checkpoint of other data or settings is not used.
+        """
+        file = self.folder / _PROGRESS
+        if not file.exists():
+            return 0, []
+        progress = json.loads(file.read_text())
+        if progress["fingerprint"] != self.fingerprint:
+            return 0, []
+        tensors = load_file(self.folder / f"epoch-{progress['epoch']}.safetensors")
+        model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        for key, tensor in tensors.items():
+            if key.startswith("optimiser."):
+                _, index, name = key.split(".", 2)
+                state.setdefault(int(index), {})[name] = tensor
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+        return progress["epoch"] + 1, progress["losses"]
+
+    def clear(self) -> None:
+        """Forget: the training that they were kept for is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)

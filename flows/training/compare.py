@@ -1,0 +1,97 @@
+"""Models side by side on the same rows, with the uncertainty of their difference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from feature_repo.feature_rows import HEADS
+from flows.training.evaluate import auc
+
+COLUMNS = ("auc", "log_loss", "normalised_entropy", "ece", "ndcg_at_10")
+SHOWN_HEADS = ("click", "video_view", "like", "profile_click")
+MIN_POSITIVES = 30  # fewer make a ranking metric of a head noise; the table leaves it out
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Metrics by model and head, as `evaluate` returns them."""
+
+    models: dict[str, dict[str, dict[str, float | None]]]
+
+    def as_dict(self) -> dict:
+        return self.models
+
+    def rows(self) -> list[dict[str, str | float | None]]:
+        """One flat row per model and head, for a table artifact."""
+        return [
+            {"model": model, "head": head, **{column: metrics.get(column) for column in COLUMNS}}
+            for model, heads in self.models.items()
+            for head, metrics in heads.items()
+            if head in SHOWN_HEADS and (metrics.get("positives") or 0) >= MIN_POSITIVES
+        ]
+
+    def markdown(self) -> str:
+        """A GitHub table; an undefined metric shows as a dash."""
+        names = ("model", "head", *COLUMNS)
+        lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+        lines += ["| " + " | ".join(_cell(row[name]) for name in names) + " |" for row in self.rows()]
+        return "\n".join(lines)
+
+
+def compare(models: Mapping[str, dict]) -> Comparison:
+    """Set the results of `evaluate` side by side; `models` maps a name to its metrics, in the order of the table."""
+    if not models:
+        raise ValueError("nothing to compare: give at least one model's metrics")
+    return Comparison({name: dict(metrics) for name, metrics in models.items()})
+
+
+@dataclass(frozen=True)
+class Difference:
+    """AUC of one model minus another's, with a 95 % interval."""
+
+    head: str
+    difference: float
+    low: float
+    high: float
+
+
+def auc_difference(
+    first: np.ndarray, second: np.ndarray, labels: np.ndarray, user_id: np.ndarray, head: str, *, seed: int, draws: int = 200
+) -> Difference | None:
+    """AUC of `first` minus that of `second` (both (n, len(HEADS))) on one head; users are resampled, since their rows depend.
+
+    None where the head has one class only.
+    """
+    index = HEADS.index(head)
+    y = labels[:, index].astype(np.float64)
+    point = _difference(first[:, index], second[:, index], y)
+    if point is None:
+        return None
+    random = np.random.default_rng(seed)
+    order = np.argsort(user_id, kind="stable")
+    _, start, count = np.unique(user_id[order], return_index=True, return_counts=True)
+    found = []
+    for _ in range(draws):
+        chosen = random.integers(0, len(start), len(start))
+        size = count[chosen]
+        within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+        sample = order[np.repeat(start[chosen], size) + within]
+        drawn = _difference(first[sample, index], second[sample, index], y[sample])
+        if drawn is not None:
+            found.append(drawn)
+    low, high = np.quantile(found, (0.025, 0.975)) if found else (float("nan"), float("nan"))
+    return Difference(head, point, float(low), float(high))
+
+
+def _difference(first: np.ndarray, second: np.ndarray, y: np.ndarray) -> float | None:
+    one, other = auc(first, y), auc(second, y)
+    return None if one is None or other is None else one - other
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

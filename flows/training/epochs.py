@@ -1,0 +1,95 @@
+"""The training loop that the networks share: seeded epochs of AdamW with warm-up and cosine decay, resumable per epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from flows.training.checkpoints import Checkpoints
+
+# Called with what is being trained, the share of it that is done (0..1) and the newest loss.
+OnProgress = Callable[[str, float, float], None]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to learn."""
+
+    epochs: int
+    batch: int
+    rate: float
+    table_rate: float  # embedding tables see each row rarely and take larger steps
+    weight_decay: float = 0.01
+    warm_up: float = 0.05  # share of all steps
+    floor: float = 0.02  # of the rate, at the end
+
+    def factor(self, step: int, steps: int) -> float:
+        """Multiplier of the rates at `step` of `steps`."""
+        warm = max(1, int(self.warm_up * steps))
+        if step < warm:
+            return (step + 1) / warm
+        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+
+@dataclass(frozen=True)
+class Training:
+    """One network's training: `loss` maps the row indices of a batch to a scalar. `fingerprint` names the data."""
+
+    name: str
+    model: nn.Module
+    loss: Callable[[Tensor], Tensor]
+    rows: int
+    schedule: Schedule
+    seed: int
+    fingerprint: str
+
+    def run(self, checkpoints: Path, on_progress: OnProgress | None = None) -> list[float]:
+        """Train to the end, from the newest checkpoint where there is one; returns the mean loss of every epoch."""
+        kept = Checkpoints(checkpoints / self.name, f"{self.fingerprint}/{self.seed}/{asdict(self.schedule)}")
+        optimiser = self._optimiser()
+        first, losses = kept.restore(self.model, optimiser)
+        self.model.train()
+        for epoch in range(first, self.schedule.epochs):
+            losses.append(self._epoch(epoch, optimiser, on_progress))
+            kept.save(epoch, self.model, optimiser, losses)
+        self.model.eval()
+        return losses
+
+    def _epoch(self, epoch: int, optimiser: torch.optim.Optimizer, on_progress: OnProgress | None) -> float:
+        # Order and dropout depend on (seed, epoch) alone: a resumed training draws what an unbroken one would have.
+        torch.manual_seed(self.seed * 1_000 + epoch)
+        order = torch.randperm(self.rows)
+        batches = order.split(self.schedule.batch)
+        steps = len(batches) * self.schedule.epochs
+        total = 0.0
+        for index, batch in enumerate(batches):
+            step = epoch * len(batches) + index
+            for group in optimiser.param_groups:
+                group["lr"] = group["base_rate"] * self.schedule.factor(step, steps)
+            loss = self.loss(batch)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            optimiser.step()
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise FloatingPointError(f"{self.name}: loss is {value} at step {step}; look for odd values in the feature rows")
+            total += value * len(batch)
+            if on_progress is not None and (index % 10 == 9 or index + 1 == len(batches)):
+                on_progress(self.name, (step + 1) / steps, value)
+        return total / max(1, self.rows)
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        tables = [p for module in self.model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()]
+        known = {id(p) for p in tables}
+        rest = [p for p in self.model.parameters() if id(p) not in known]
+        groups = [
+            {"params": rest, "weight_decay": self.schedule.weight_decay, "base_rate": self.schedule.rate},
+            {"params": tables, "weight_decay": 0.0, "base_rate": self.schedule.table_rate},
+        ]
+        return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.schedule.rate, betas=(0.9, 0.99))

@@ -1,0 +1,63 @@
+"""Fit the heavy ranker: one weighted cross entropy over all heads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from feature_repo.feature_rows import HEADS
+from flows.training.epochs import OnProgress, Schedule, Training
+from services.ranking.heavy import HeavyConfig, HeavyRanker
+from services.ranking.inputs import RowTensors
+
+SCHEDULE = Schedule(epochs=2, batch=512, rate=1e-3, table_rate=2e-3)
+
+# Share of each head in the loss: the common actions teach the shared layers, the rare ones must not drown in them.
+HEAD_WEIGHTS = {
+    "click": 1.0,
+    "video_view": 1.0,
+    "like": 0.5,
+    "profile_click": 0.5,
+    "follow": 0.3,
+    "reply": 0.3,
+    "share": 0.3,
+    "not_interested": 0.3,
+}
+
+
+def fit_heavy(
+    rows: RowTensors,
+    labels: np.ndarray,
+    *,
+    seed: int,
+    fingerprint: str,
+    checkpoints: Path,
+    config: HeavyConfig | None = None,
+    schedule: Schedule = SCHEDULE,
+    on_progress: OnProgress | None = None,
+) -> tuple[HeavyRanker, list[float]]:
+    """Train on rows with a history each and `labels` (n, len(HEADS)); returns the ranker and the loss by epoch."""
+    torch.manual_seed(seed)
+    widths = {name: block.shape[1] for name, block in rows.blocks.items()}
+    model = HeavyRanker(config or HeavyConfig(widths))
+    _start_at_base_rates(model, labels)
+    target = torch.from_numpy(labels.astype(np.float32))
+    weight = torch.tensor([HEAD_WEIGHTS[head] for head in HEADS])
+
+    def loss(batch: Tensor) -> Tensor:
+        by_head = F.binary_cross_entropy_with_logits(model(rows.rows(batch)), target[batch], reduction="none").mean(0)
+        return (by_head * weight).sum() / weight.sum()
+
+    training = Training("heavy", model, loss, len(rows), schedule, seed, fingerprint)
+    return model, training.run(checkpoints, on_progress)
+
+
+def _start_at_base_rates(model: HeavyRanker, labels: np.ndarray) -> None:
+    """Set the output bias to each action's log-odds: no step is spent on learning that most actions are rare."""
+    rate = np.clip(labels.mean(axis=0), 1e-5, 1 - 1e-5)
+    with torch.no_grad():
+        model.output.bias.copy_(torch.from_numpy(np.log(rate / (1 - rate)).astype(np.float32)))

@@ -1,0 +1,51 @@
+"""Fit the light ranker: L2-regularised logistic regression by L-BFGS on the normalised blocks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from feature_repo.feature_rows import BLOCKS, HEADS
+from services.ranking.calibration import sigmoid
+from services.ranking.inputs import PRODUCT_ROWS
+from services.ranking.light import LightRanker
+
+PENALTY = 1e-4  # per row, on the squared weights
+ITERATIONS = 60
+
+# What counts as engagement for the light ranker: any positive action.
+ENGAGEMENTS = tuple(index for index, head in enumerate(HEADS) if head != "not_interested")
+
+
+def engaged(labels: np.ndarray) -> np.ndarray:
+    """float32 (n,): 1 where any positive action followed. `labels` is (n, len(HEADS))."""
+    return labels[:, ENGAGEMENTS].any(axis=1).astype(np.float32)
+
+
+def fit_light(blocks: dict[str, np.ndarray], product: np.ndarray, labels: np.ndarray) -> LightRanker:
+    """Fit on normalised `blocks` (n, width), `product` embedding rows int32 (n,), `labels` (n, len(HEADS))."""
+    from scipy.optimize import minimize
+
+    names = [name for name in BLOCKS if name in blocks]
+    dense = np.concatenate([blocks[name] for name in names], axis=1)
+    target = engaged(labels)
+    n, width = dense.shape
+
+    def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+        weights, by_product, intercept = theta[:width].astype(np.float32), theta[width:-1], theta[-1]
+        logits = dense @ weights + by_product[product].astype(np.float32) + np.float32(intercept)
+        loss = np.mean(np.logaddexp(0.0, logits) - target * logits, dtype=np.float64)
+        error = (sigmoid(logits) - target) / np.float32(n)
+        gradient = np.empty_like(theta)
+        gradient[:width] = error @ dense
+        gradient[width:-1] = np.bincount(product, weights=error, minlength=PRODUCT_ROWS)
+        gradient[-1] = error.sum(dtype=np.float64)
+        gradient[:-1] += PENALTY * theta[:-1]
+        return float(loss + 0.5 * PENALTY * np.square(theta[:-1]).sum()), gradient
+
+    start = np.zeros(width + PRODUCT_ROWS + 1)
+    rate = float(np.clip(target.mean(), 1e-4, 1 - 1e-4))
+    start[-1] = np.log(rate / (1 - rate))
+    theta = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS}).x.astype(np.float32)
+    ends = np.cumsum([blocks[name].shape[1] for name in names])[:-1]
+    parts = np.split(theta[:width], ends)
+    return LightRanker(dict(zip(names, parts, strict=True)), theta[width:-1].copy(), float(theta[-1]))

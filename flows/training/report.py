@@ -1,0 +1,39 @@
+"""The offline comparison of a trained model with its baselines, kept as JSON and Markdown for people and pages."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from infra.settings import Settings
+from infra.storage import replace_atomically
+
+
+def training_reports(settings: Settings) -> Path:
+    """Folder of the reports, one JSON file per model version, and `latest.json` for the newest champion."""
+    return settings.paths.reports / "training"
+
+
+def keep_report(settings: Settings, version: str, report: dict[str, Any], *, champion: bool) -> None:
+    """Keep `report` under the model's version, and as the latest where it is the champion's."""
+    names = [f"v{version}.json", *(["latest.json"] if champion else [])]
+    for name in names:
+        with replace_atomically(training_reports(settings) / name) as temporary:
+            temporary.write_text(json.dumps(report, indent=2, default=str))
+
+
+def read_report(settings: Settings, version: str) -> dict[str, Any]:
+    """The report of one model version; raises FileNotFoundError naming what to run."""
+    return _read(training_reports(settings) / f"v{version}.json")
+
+
+def latest_report(settings: Settings) -> dict[str, Any]:
+    """The champion's report; raises FileNotFoundError naming what to run."""
+    return _read(training_reports(settings) / "latest.json")
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise FileNotFoundError(f"{file} is not there: nothing was trained yet; run `mixer demo` or `mixer run train`")
+    return json.loads(file.read_text())

@@ -1,0 +1,56 @@
+"""Delayed-label quality of every head in a window, against the reference."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+
+from monitoring.drift.columns import LABEL, PREDICTION, independent_rows
+from monitoring.drift.policy import DriftPolicy
+from monitoring.drift.quality import HeadQuality, head_quality
+from monitoring.drift.verdict import HeadDrift
+
+
+def head_drift(reference: pl.DataFrame, current: pl.DataFrame, policy: DriftPolicy) -> tuple[HeadDrift, ...]:
+    """Judge each head with `prediction_<head>` and `label_<head>` in `current` and enough positive labels."""
+    heads = [name.removeprefix(PREDICTION) for name in current.columns if name.startswith(PREDICTION)]
+    found = []
+    for head in heads:
+        now = _quality(current, head)
+        if now is None or not _enough(now, policy):
+            continue
+        before = _quality(reference, head)
+        found.append(_judge(head, before if before is not None and _enough(before, policy) else None, now, policy))
+    return tuple(found)
+
+
+def _quality(frame: pl.DataFrame, head: str) -> HeadQuality | None:
+    prediction, label = f"{PREDICTION}{head}", f"{LABEL}{head}"
+    if prediction not in frame.columns or label not in frame.columns:
+        return None
+    judged = frame.filter(pl.col(prediction).is_not_null() & pl.col(prediction).is_finite() & pl.col(label).is_not_null())
+    if judged.is_empty():
+        return None
+    values = judged[prediction].cast(pl.Float64).to_numpy()
+    return head_quality(values, judged[label].cast(pl.Float64).to_numpy(), independent=independent_rows(judged))
+
+
+def _enough(quality: HeadQuality, policy: DriftPolicy) -> bool:
+    return min(quality.positives, quality.rows - quality.positives) >= policy.min_positives
+
+
+def _judge(head: str, before: HeadQuality | None, now: HeadQuality, policy: DriftPolicy) -> HeadDrift:
+    tolerated = 1 - policy.calibration_tolerance
+    surely_lost = float("-inf")
+    if before is not None:
+        surely_lost = before.auc - now.auc - policy.confidence_z * math.hypot(before.auc_error, now.auc_error)
+    return HeadDrift(
+        head=head,
+        reference=before,
+        current=now,
+        miscalibrated=now.calibration_high < tolerated or now.calibration_low > 1 / tolerated,
+        degraded=surely_lost > policy.auc_drop,
+        collapsed=surely_lost > policy.auc_collapse,
+        decides=head in policy.quality_heads,
+    )

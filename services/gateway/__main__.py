@@ -1,0 +1,29 @@
+"""`python -m services.gateway`: serve the gateway until SIGTERM; requests under way are finished first."""
+
+from __future__ import annotations
+
+import uvicorn
+
+from infra.settings import get_settings
+from services.gateway.app import create_app
+
+GRACE_S = 20  # seconds that requests under way get at shutdown
+
+
+def main() -> None:
+    settings = get_settings()
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.gateway_port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What a release manager may do, and see, through the API. All of it needs the admin token."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from services.gateway.approvals import ApprovalError, NothingPending
+from services.gateway.auth import check_bearer
+from services.gateway.door import Door
+from services.gateway.errors import DoorError
+from services.gateway.ledger import UnknownRelease
+from services.gateway.states import ReleaseState, TransitionError
+
+ACTIONS = ("approve", "reject", "rollback")
+
+
+def decide(door: Door, release_id: str, action: str, actor: str, reason: str) -> dict[str, Any]:
+    """Carry out one decision of a person; raises DoorError 404, 409 or 422. Blocks on the database.
+
+    `approve` records the answer, and the release flow, which polls for it, makes the release live. `reject` and
+    `rollback` take the release off all traffic in the same transaction that records them.
+    """
+    try:
+        door.ledger.state(release_id)
+        if action == "approve":
+            approval = door.approvals.approve(release_id, actor, reason)
+            return {"release_id": release_id, "approval": asdict(approval), "state": door.ledger.state(release_id)}
+        if action == "reject" and release_id not in {approval.release_id for approval in door.approvals.pending()}:
+            raise NothingPending(f"release {release_id!r} has no approval that waits for an answer")
+        entry = door.ledger.transition(release_id, ReleaseState.ROLLED_BACK, actor, reason, {"decided_by": "a person"})
+        return {"release_id": release_id, "state": entry.state, "entry": asdict(entry)}
+    except UnknownRelease as error:
+        raise DoorError(404, "unknown_release", str(error), "see the control room for the releases there are") from error
+    except (NothingPending, TransitionError) as error:
+        raise DoorError(409, "not_possible_now", str(error), "see the release's state in the control room") from error
+    except ApprovalError as error:
+        raise DoorError(422, "who_and_why", str(error), 'send {"actor": "your name", "reason": "why"}') from error
+
+
+async def act(request: Request) -> Response:
+    """POST /admin/releases/{release_id}/{action} with {"actor", "reason"}."""
+    door: Door = request.app.state.door
+    try:
+        check_bearer(request.headers.get("authorization"), door.settings.paths.admin_token())
+        action = request.path_params["action"]
+        if action not in ACTIONS:
+            raise DoorError(404, "unknown_action", f"no action {action[:40]!r}", f"use one of {', '.join(ACTIONS)}")
+        actor, reason = _who_and_why(await request.body())
+        release_id = request.path_params["release_id"]
+        done = await asyncio.to_thread(decide, door, release_id, action, actor, reason)
+        await door.pool.refresh()
+        return JSONResponse(done)
+    except DoorError as error:
+        return error.response()
+
+
+async def state(request: Request) -> Response:
+    """GET /admin/state: route, arms, releases, open questions, and whether the ledger is whole."""
+    door: Door = request.app.state.door
+    try:
+        check_bearer(request.headers.get("authorization"), door.settings.paths.admin_token())
+    except DoorError as error:
+        return error.response()
+    await door.pool.refresh()
+    return JSONResponse(await asyncio.to_thread(_state, door))
+
+
+def _state(door: Door) -> dict[str, Any]:
+    return {
+        "route": asdict(door.pool.route),
+        "arms": {name: asdict(arm) for name, arm in door.pool.arms.items()},
+        "releases": [
+            {"release_id": release.release_id, "state": release.state, "percent": release.entry.percent, "since": release.entry.at}
+            for release in door.ledger.releases()
+        ],
+        "pending_approvals": [asdict(approval) for approval in door.approvals.pending()],
+        "ledger_problems": door.ledger.verify(),
+        "traffic": {arm: asdict(door.traffic.of(arm)) for arm in door.traffic.arms()},
+    }
+
+
+def _who_and_why(body: bytes) -> tuple[str, str]:
+    remedy = 'send {"actor": "your name", "reason": "why"}'
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise DoorError(400, "not_json", f"the body is not JSON: {error}", remedy) from error
+    if not isinstance(content, dict):
+        raise DoorError(400, "not_an_object", "the body is not a JSON object", remedy)
+    actor, reason = content.get("actor", ""), content.get("reason", "")
+    if not isinstance(actor, str) or not isinstance(reason, str):
+        raise DoorError(422, "who_and_why", "actor and reason must be text", remedy)
+    return actor, reason

@@ -1,0 +1,65 @@
+"""The one door: a plain ASGI app in front of every release."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+
+from infra.settings import Settings
+from services.gateway import admin
+from services.gateway.door import Door
+from services.gateway.pages import routes as pages
+from services.gateway.proxy import PROXIED
+from services.gateway.report_files import ReportFiles
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The gateway over the platform of `settings`. Its route, arms and probes run within the app's lifespan."""
+    door = Door.open(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await door.pool.start()
+        try:
+            yield
+        finally:
+            await door.shadow.close()
+            await door.pool.close()
+
+    app = Starlette(
+        routes=[
+            # The hot path first: Starlette tries routes in order.
+            *(Route(path, door.proxy.handle, methods=["POST"]) for path in PROXIED),
+            Route("/healthz", healthz),
+            Route("/metrics", metrics),
+            Route("/admin/state", admin.state),
+            Route("/admin/releases/{release_id}/{action}", admin.act, methods=["POST"]),
+            *pages.ROUTES,
+            Mount("/reports", ReportFiles(settings.paths.reports), name="reports"),
+        ],
+        lifespan=lifespan,
+    )
+    app.state.door = door
+    return app
+
+
+async def healthz(request: Request) -> Response:
+    """200 while a live release answers, else 503; says what is wrong."""
+    door: Door = request.app.state.door
+    route = door.pool.route
+    arm = door.pool.arms.get(route.live) if route.live else None
+    well = arm is not None and arm.healthy
+    why = None if well else ("no release is live" if arm is None else arm.last_error)
+    return JSONResponse({"ok": well, "live": route.live, "canary": route.canary, "why": why}, 200 if well else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus text."""
+    door: Door = request.app.state.door
+    return Response(generate_latest(door.metrics.registry), media_type=CONTENT_TYPE_LATEST)

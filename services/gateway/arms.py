@@ -1,0 +1,150 @@
+"""The running releases behind the door: where they answer, whether they are well, and which one a user meets.
+
+The route is read again every `ROUTE_EVERY_S`; a switch of the pointer changes who gets the *next* request. A request that
+is under way keeps the arm it began with, so no switch ever cuts one off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import aiohttp
+import structlog
+
+from services.gateway.ledger import Ledger
+from services.gateway.metrics import GatewayMetrics
+from services.gateway.route import Route
+from services.gateway.split import in_canary
+
+ROUTE_EVERY_S = 0.2
+PROBE_EVERY_S = 1.0
+PROBE_TIMEOUT_S = 2.0
+FAILURES_TO_UNHEALTHY = 2  # probes in a row; a refused connection counts for all of them at once
+REQUEST_TIMEOUT_S = 15.0
+# Shorter than the 5 s after which uvicorn closes an idle connection: else a request could meet a closing one.
+KEEP_ALIVE_S = 3.0
+
+log = structlog.get_logger("gateway.arms")
+
+
+@dataclass
+class Arm:
+    """One release's process, as the door sees it."""
+
+    release_id: str
+    url: str
+    healthy: bool = True  # innocent until probed: a new arm gets traffic at once
+    failures: int = 0
+    in_flight: int = 0
+    last_error: str | None = None
+
+    def failed(self, why: str, *, at_once: bool = False) -> None:
+        self.failures = FAILURES_TO_UNHEALTHY if at_once else self.failures + 1
+        self.last_error = why
+        if self.failures >= FAILURES_TO_UNHEALTHY and self.healthy:
+            self.healthy = False
+            log.warning("arm is unhealthy", release=self.release_id, url=self.url, why=why)
+
+    def answered(self) -> None:
+        if not self.healthy:
+            log.info("arm is healthy again", release=self.release_id, url=self.url)
+        self.healthy, self.failures, self.last_error = True, 0, None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Who answers a user: `arm` first, `fallback` if it cannot. `passed_over` is an unhealthy canary the user belongs to."""
+
+    arm: Arm | None
+    fallback: Arm | None = None
+    passed_over: Arm | None = None
+
+
+@dataclass
+class ArmPool:
+    """The arms and the route, kept fresh by two background tasks between `start` and `close`."""
+
+    ledger: Ledger
+    metrics: GatewayMetrics
+    route: Route = field(default_factory=Route)
+    arms: dict[str, Arm] = field(default_factory=dict)
+    read_at: float = 0.0
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _session: aiohttp.ClientSession | None = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("the arm pool is not started; enter the app's lifespan first")
+        return self._session
+
+    async def start(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S, sock_connect=1.0),
+            auto_decompress=False,
+        )
+        await self.refresh()
+        self._tasks = [asyncio.create_task(self._follow_route()), asyncio.create_task(self._probe_arms())]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+
+    def choose(self, user_id: int) -> Choice:
+        """The arm of the user under the route as last read."""
+        live = self.arms.get(self.route.live) if self.route.live else None
+        if self.route.canary is None or not in_canary(user_id, self.route.salt, self.route.canary_percent):
+            return Choice(live)
+        canary = self.arms.get(self.route.canary)
+        if canary is None or not canary.healthy:
+            return Choice(live, passed_over=canary or Arm(self.route.canary, "", healthy=False, last_error="no process registered"))
+        return Choice(canary, fallback=live)
+
+    async def refresh(self) -> None:
+        """Read route and arms from the ledger now. An arm whose URL is unchanged keeps its health and counts."""
+        route, urls = await asyncio.to_thread(self.ledger.route_and_arms)
+        self.arms = {
+            name: known if (known := self.arms.get(name)) is not None and known.url == url else Arm(name, url)
+            for name, url in urls.items()
+        }
+        if route != self.route:
+            log.info("route", live=route.live, canary=route.canary, percent=route.canary_percent, shadow=route.shadow)
+        self.route, self.read_at = route, time.monotonic()
+
+    async def _follow_route(self) -> None:
+        while True:
+            await asyncio.sleep(ROUTE_EVERY_S)
+            try:
+                await self.refresh()
+            except Exception as error:
+                # The last route stays in force: a database that is down must not take the timeline down with it.
+                log.error("the route could not be read; the last one stays in force", error=str(error))
+            self.metrics.route_age.set(time.monotonic() - self.read_at)
+
+    async def _probe_arms(self) -> None:
+        while True:
+            arms = list(self.arms.values())
+            await asyncio.gather(*(self._probe(arm) for arm in arms))
+            for arm in arms:
+                self.metrics.arm_healthy.labels(arm.release_id).set(arm.healthy)
+                self.metrics.in_flight.labels(arm.release_id).set(arm.in_flight)
+            await asyncio.sleep(PROBE_EVERY_S)
+
+    async def _probe(self, arm: Arm) -> None:
+        timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
+        try:
+            async with self.session.get(f"{arm.url}/ready", timeout=timeout) as answer:
+                if answer.status == 200:
+                    arm.answered()
+                else:
+                    arm.failed(f"/ready answered {answer.status}")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            arm.failed(f"/ready: {type(error).__name__} {error}".strip())

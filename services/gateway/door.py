@@ -1,0 +1,38 @@
+"""Everything that the gateway's endpoints share, made once per app."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infra.settings import Settings
+from monitoring.canary.evidence import EvidenceStore
+from services.gateway.approvals import Approvals
+from services.gateway.arms import ArmPool
+from services.gateway.ledger import Ledger
+from services.gateway.metrics import GatewayMetrics, RecentTraffic
+from services.gateway.proxy import Proxy
+from services.gateway.shadow import Shadow
+
+
+@dataclass(frozen=True)
+class Door:
+    """The gateway's parts."""
+
+    settings: Settings
+    ledger: Ledger
+    approvals: Approvals
+    evidence: EvidenceStore
+    metrics: GatewayMetrics
+    traffic: RecentTraffic
+    pool: ArmPool
+    shadow: Shadow
+    proxy: Proxy
+
+    @staticmethod
+    def open(settings: Settings) -> Door:
+        """Open the platform's database; nothing runs before the pool is started."""
+        url = settings.platform_database_url
+        ledger, metrics, traffic = Ledger(url), GatewayMetrics(), RecentTraffic()
+        pool, shadow = ArmPool(ledger, metrics), Shadow(metrics)
+        proxy = Proxy(pool, metrics, traffic, shadow)
+        return Door(settings, ledger, Approvals(url), EvidenceStore(url), metrics, traffic, pool, shadow, proxy)

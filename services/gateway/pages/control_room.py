@@ -1,0 +1,182 @@
+"""The control room: what is live and why, how the canary does, what waits for a person, and the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from monitoring.canary.verdict import Verdict
+from services.gateway.admin import ACTIONS, decide
+from services.gateway.approvals import Approval
+from services.gateway.auth import check_token
+from services.gateway.chain import LedgerEntry
+from services.gateway.door import Door
+from services.gateway.errors import DoorError
+from services.gateway.pages.charts import Cone, area, binned, cone, interval_bar
+from services.gateway.pages.loop import latest_drift, loop_stages
+from services.gateway.pages.rendering import page
+from services.gateway.route import Route
+from services.gateway.states import ReleaseState
+
+LEDGER_SHOWN = 40  # newest entries on the page; the chain is verified over all
+DRIFT_COLUMNS_SHOWN = 8
+_ARM_ORDER = {"live": 0, "canary": 1, "former": 2}
+
+
+@dataclass(frozen=True)
+class CanaryView:
+    """A release's canary as the page shows it. `verdict` is the judge's newest look."""
+
+    release_id: str
+    against: str | None
+    state: ReleaseState
+    percent: float | None
+    verdict: Verdict | None
+    bars: list[tuple[Any, Any]]  # (MetricResult, IntervalBar | None)
+    cones: list[tuple[str, Cone]]
+    looks: int
+    ended: LedgerEntry | None
+    steps: list[LedgerEntry]
+
+
+async def show(request: Request) -> Response:
+    """GET /?canary=<release id>."""
+    door: Door = request.app.state.door
+    chosen = request.query_params.get("canary")
+    return page("control_room.html", await asyncio.to_thread(_context, door, chosen, "", request.query_params.get("done", "")))
+
+
+async def decide_by_form(request: Request) -> Response:
+    """POST /releases/{release_id}/decision: the forms of the page. The token is asked each time and kept nowhere."""
+    door: Door = request.app.state.door
+    form = {name: str(value) for name, value in (await request.form(max_files=0, max_fields=10)).items()}
+    release_id, action = request.path_params["release_id"], form.get("action", "")
+    try:
+        check_token(form.get("token", ""), door.settings.paths.admin_token())
+        if action not in ACTIONS:
+            raise DoorError(404, "unknown_action", f"no action {action[:40]!r}", f"use one of {', '.join(ACTIONS)}")
+        await asyncio.to_thread(decide, door, release_id, action, form.get("actor", ""), form.get("reason", ""))
+    except DoorError as error:
+        said = f"{error.message} – {error.remedy}"
+        return page("control_room.html", await asyncio.to_thread(_context, door, None, said, ""), error.status)
+    await door.pool.refresh()
+    return RedirectResponse(f"/?done={action}", 303)
+
+
+def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[str, Any]:
+    entries, route, paths = door.ledger.entries(), door.ledger.route(), door.settings.paths
+    pending, drift = door.approvals.pending(), latest_drift(paths.reports)
+    releases = door.ledger.releases()
+    canaried = list(dict.fromkeys(entry.release_id for entry in entries if entry.state is ReleaseState.CANARY))
+    shown = chosen if chosen in canaried else (canaried[-1] if canaried else None)
+    live = next((release for release in releases if release.release_id == route.live), None)
+    return {
+        "page": "room",
+        "problem": problem,
+        "done": done if done in ACTIONS else "",
+        "headline": _headline(route, pending, bool(entries)),
+        "route": route,
+        "live": live,
+        "stages": loop_stages(paths, route, entries, drift, bool(pending)),
+        "canary": _canary_view(door, shown, entries, route) if shown else None,
+        "canaried": canaried,
+        "pending": [(approval, _verdict_of(approval)) for approval in pending],
+        "interval_bar": interval_bar,
+        "traffic": _traffic(door),
+        "shadow": door.shadow,
+        "drift": drift,
+        "drift_columns": _drift_columns(drift),
+        "releases": list(reversed(releases)),
+        "arms": door.pool.arms,
+        "entries": list(reversed(entries))[:LEDGER_SHOWN],
+        "entry_count": len(entries),
+        "ledger_problems": door.ledger.verify(),
+        "dataset": _dataset(paths.lake),
+        "links": _links(door),
+    }
+
+
+def _headline(route: Route, pending: list[Approval], any_entry: bool) -> tuple[str, str]:
+    """A tone and a sentence for the top of the page."""
+    if pending:
+        return "attention", f"{pending[0].release_id} waits for your answer"
+    if route.live is None:
+        return ("alarm", "Nothing is live") if any_entry else ("quiet", "Nothing was released yet")
+    if route.canary is not None:
+        return "attention", f"A canary is under way: {route.canary_percent:g} % of users"
+    return "calm", "All is calm"
+
+
+def _canary_view(door: Door, release_id: str, entries: list[LedgerEntry], route: Route) -> CanaryView:
+    own = [entry for entry in entries if entry.release_id == release_id]
+    steps = [entry for entry in own if entry.state is ReleaseState.CANARY]
+    ends = (ReleaseState.LIVE, ReleaseState.ROLLED_BACK)
+    ended = next((entry for entry in own if entry.state in ends and entry.seq > steps[0].seq), None)
+    looks = [Verdict.from_dict(look) for look in door.evidence.looks(release_id)] or _verdicts_in(own)
+    verdict = looks[-1] if looks else None
+    decisive = [metric for metric in verdict.metrics if metric.role == "decides"] if verdict else []
+    cones = [(metric.label, drawn) for metric in decisive if (drawn := cone(looks, metric.name)) is not None]
+    before = [entry.release_id for entry in entries if entry.state is ReleaseState.LIVE and entry.seq < steps[0].seq]
+    return CanaryView(
+        release_id=release_id,
+        against=before[-1] if before else None,
+        state=own[-1].state,
+        percent=route.canary_percent if route.canary == release_id else None,
+        verdict=verdict,
+        bars=[(metric, interval_bar(metric)) for metric in verdict.metrics] if verdict else [],
+        cones=cones,
+        looks=len(looks),
+        ended=ended,
+        steps=steps,
+    )
+
+
+def _verdicts_in(entries: list[LedgerEntry]) -> list[Verdict]:
+    """The verdicts that a release's ledger entries carry as evidence, oldest first."""
+    return [Verdict.from_dict(entry.evidence["verdict"]) for entry in entries if "verdict" in entry.evidence]
+
+
+def _verdict_of(approval: Approval) -> Verdict | None:
+    return Verdict.from_dict(approval.evidence["verdict"]) if "verdict" in approval.evidence else None
+
+
+def _traffic(door: Door) -> list[dict[str, Any]]:
+    arms = {arm: door.traffic.of(arm) for arm in sorted(door.traffic.arms(), key=lambda arm: _ARM_ORDER.get(arm, 9))}
+    curves = {arm: binned(traffic.per_second) for arm, traffic in arms.items()}
+    top = max((max(curve) for curve in curves.values()), default=0.0)
+    return [{"arm": arm, "numbers": arms[arm], "path": area(curves[arm], top), "peak": max(curves[arm])} for arm in arms]
+
+
+def _drift_columns(drift: dict | None) -> list[dict[str, Any]]:
+    """The columns that moved most, with a bar of their PSI."""
+    columns = [column for column in (drift or {}).get("columns", []) if isinstance(column.get("psi"), int | float)]
+    return sorted(columns, key=lambda column: -column["psi"])[:DRIFT_COLUMNS_SHOWN]
+
+
+def _dataset(lake: Path) -> str | None:
+    from feature_repo.lake import Lake
+
+    marker = Lake(lake).marker("dataset")
+    return None if marker is None else str(marker.get("label") or marker.get("name"))
+
+
+def _links(door: Door) -> list[tuple[str, str, str]]:
+    """Name, address and what is there."""
+    settings = door.settings
+    local = [
+        ("Data Docs", "/reports/data_docs/index.html", "what failed validation"),
+        ("Drift report", "/reports/drift/", "the columns, drawn"),
+        ("API", "/docs", "endpoints with examples"),
+        ("Metrics", "/metrics", "for Prometheus"),
+    ]
+    others = [
+        ("Prefect", settings.prefect_port, "flows and schedules"),
+        ("MLflow", settings.mlflow_port, "runs and models"),
+        ("Evidently", settings.evidently_port, "drift over time"),
+    ]
+    return local + [(name, f"http://{settings.host}:{port}", what) for name, port, what in others]

@@ -1,0 +1,172 @@
+"""The hot path: read the user's id, pick the arm, pass the request on, pass the answer back.
+
+A canary that is unhealthy, unreachable or answers 5xx does not cost its users their timeline: the live release answers,
+and the header `x-mixer-fallback` names the canary and why, so that whoever judges it can count the failure.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import aiohttp
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.gateway.arms import Arm, ArmPool
+from services.gateway.errors import DoorError
+from services.gateway.metrics import GatewayMetrics, RecentTraffic
+from services.gateway.shadow import Shadow
+
+PROXIED = ("/for_you", "/following", "/score", "/explain", "/events")
+MAX_BODY_BYTES = 2_000_000
+MAX_USER_ID = 2**63 - 1
+# Asking twice for these changes nothing; an event that may have been taken must not be sent again by us.
+_REPEATABLE = frozenset({"/for_you", "/following", "/score", "/explain"})
+_PASSED_ON = ("content-type", "x-request-id", "traceparent", "tracestate")
+
+
+class ArmDown(Exception):
+    """The arm gave no answer. `sent` tells whether it may have seen the request."""
+
+    def __init__(self, why: str, *, sent: bool) -> None:
+        super().__init__(why)
+        self.sent = sent
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an arm answered."""
+
+    status: int
+    body: bytes
+    content_type: str
+    arm: Arm
+    fallback: str | None = None  # "<release>: <reason>" where the canary's answer was replaced
+
+
+@dataclass
+class Proxy:
+    """Passes requests to arms. One per app."""
+
+    pool: ArmPool
+    metrics: GatewayMetrics
+    traffic: RecentTraffic
+    shadow: Shadow
+
+    async def handle(self, request: Request) -> Response:
+        """One request of a client, from body to answer."""
+        started, path = time.perf_counter(), request.url.path
+        try:
+            body = await request.body()
+            user_id = user_of(body)
+            headers = {name: value for name in _PASSED_ON if (value := request.headers.get(name)) is not None}
+            answer = await self.ask(user_id, path, body, headers)
+        except DoorError as error:
+            self.metrics.requests.labels(path, "none", "none", str(error.status)).inc()
+            return error.response()
+        arm, release = self.arm_name(answer.arm), answer.arm.release_id
+        seconds = time.perf_counter() - started
+        self.metrics.requests.labels(path, arm, release, str(answer.status)).inc()
+        self.metrics.seconds.labels(path, arm, release).observe(seconds)
+        self.traffic.add(arm, answer.status, seconds)
+        marks = {"x-mixer-release": release, "x-mixer-arm": arm}
+        if answer.fallback is not None:
+            marks["x-mixer-fallback"] = answer.fallback
+        if answer.status == 200:
+            self.shadow.copy(self.pool, path, body, headers, answer.body)
+        return Response(answer.body, answer.status, marks, answer.content_type)
+
+    async def ask(self, user_id: int, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        """The answer of the user's arm, or of the live arm where the canary cannot. Raises DoorError 502 or 503."""
+        choice = self.pool.choose(user_id)
+        if choice.arm is None:
+            raise DoorError(503, "nothing_live", "no release is live", "release one with `mixer up`, or wait for it to start")
+        if choice.fallback is None:
+            passed_over = choice.passed_over
+            if passed_over is not None:
+                self.metrics.fallbacks.labels(passed_over.release_id, "unhealthy").inc()
+            answer = await self._live(choice.arm, path, body, headers)
+            return answer if passed_over is None else _replaced(answer, passed_over, "unhealthy")
+        try:
+            answer = await self._send(choice.arm, path, body, headers)
+            reason = f"answered {answer.status}"
+            if answer.status < 500 or path not in _REPEATABLE:
+                return answer
+        except ArmDown as error:
+            reason = "gave no answer"
+            if error.sent and path not in _REPEATABLE:
+                raise _no_answer(choice.arm, error) from error
+        self.metrics.fallbacks.labels(choice.arm.release_id, reason).inc()
+        return _replaced(await self._live(choice.fallback, path, body, headers), choice.arm, reason)
+
+    def arm_name(self, arm: Arm) -> str:
+        """`canary` or `live`; `former` for an arm that the route left while the request was under way."""
+        route = self.pool.route
+        return {route.canary: "canary", route.live: "live"}.get(arm.release_id, "former")
+
+    async def _live(self, arm: Arm, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        try:
+            return await self._send(arm, path, body, headers)
+        except ArmDown as error:
+            if error.sent and path not in _REPEATABLE:
+                raise _no_answer(arm, error) from error
+            first = error
+        try:  # a kept connection may have been closed under us; the second try opens a new one
+            return await self._send(arm, path, body, headers)
+        except ArmDown as error:
+            raise _no_answer(arm, error) from first
+
+    async def _send(self, arm: Arm, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        arm.in_flight += 1
+        try:
+            async with self.pool.session.post(arm.url + path, data=body, headers=headers) as reply:
+                content = await reply.read()
+                return Answer(reply.status, content, reply.headers.get("content-type", "application/json"), arm)
+        except aiohttp.ClientConnectorError as error:
+            arm.failed(f"{path}: {error}", at_once=True)
+            raise ArmDown(str(error), sent=False) from error
+        except TimeoutError as error:
+            arm.failed(f"{path}: no answer in time")
+            raise ArmDown("no answer in time", sent=True) from error
+        except aiohttp.ClientError as error:
+            arm.failed(f"{path}: {type(error).__name__} {error}")
+            raise ArmDown(f"{type(error).__name__} {error}", sent=True) from error
+        finally:
+            arm.in_flight -= 1
+
+
+def user_of(body: bytes) -> int:
+    """The user id in a request's JSON body (for a batch of events, the first event's); DoorError 400 or 413 without one."""
+    if len(body) > MAX_BODY_BYTES:
+        raise DoorError(413, "body_too_large", f"the body has {len(body)} bytes", f"send at most {MAX_BODY_BYTES} at a time")
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise DoorError(400, "not_json", f"the body is not JSON: {error}", 'send an object such as {"user_id": 17}') from error
+    user_id = content.get("user_id") if isinstance(content, dict) else None
+    if user_id is None and isinstance(content, dict):
+        events = content.get("events")
+        first = events[0] if isinstance(events, list) and events else None
+        user_id = first.get("user_id") if isinstance(first, dict) else None
+    if type(user_id) is not int or not 0 <= user_id <= MAX_USER_ID:
+        shown = "missing" if user_id is None else f"{str(user_id)[:40]!r}"
+        raise DoorError(
+            400, "user_id_invalid", f"user_id is {shown}", 'give the user\'s id as a whole number from 0 up: {"user_id": 17}'
+        )
+    return user_id
+
+
+def _replaced(answer: Answer, canary: Arm, reason: str) -> Answer:
+    return Answer(answer.status, answer.body, answer.content_type, answer.arm, f"{canary.release_id}: {reason}")
+
+
+def _no_answer(arm: Arm, error: ArmDown) -> DoorError:
+    return DoorError(
+        502,
+        "arm_down",
+        f"release {arm.release_id} gave no answer ({error})",
+        "try again in a second; on call: look at the control room and the release's log",
+        {"retry-after": "1"},
+    )

@@ -1,0 +1,74 @@
+"""From a pipeline's result to the API's response, as plain dicts that serialise as they are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from feature_repo.feature_rows import HEADS
+from services.mixer.candidates import Candidates
+from services.mixer.engine import Result
+from services.mixer.reasons import reasons
+
+if TYPE_CHECKING:
+    from services.mixer.runtime import MixerRuntime
+
+
+def timeline_answer(runtime: MixerRuntime, result: Result) -> dict:
+    """The body of TimelineResponse."""
+    query, page = result.query, result.page
+    why = reasons(query, page, runtime.graph)
+    posts = [
+        {
+            "post_id": int(page.post_id[row]),
+            "author_id": int(page.author_id[row]),
+            "score": float(page["score"][row]),
+            "position": row,
+            "source": page.source_names[page.source[row]],
+            "reason": why[row],
+            "predictions": predictions,
+        }
+        for row, predictions in enumerate(predictions_by_head(page))
+    ]
+    return {
+        "request_id": query.request_id,
+        "user_id": query.user_id,
+        "product": query.product,
+        "release": runtime.release_id,
+        "served_at": datetime.fromtimestamp(query.now_us / 1e6, UTC).isoformat(),
+        "posts": posts,
+        "funnel": [record.as_dict() for record in result.trace.funnel()],
+        "degraded": result.trace.degraded,
+        "took_ms": round(result.took_ms, 3),
+    }
+
+
+def score_answer(runtime: MixerRuntime, result: Result, post_ids: list[int]) -> dict:
+    """The body of ScoreResponse: one entry for each of `post_ids`, in that order."""
+    page = result.page
+    row_of = {int(post): row for row, post in enumerate(page.post_id)}
+    predictions = predictions_by_head(page)
+    unknown = {"known": False, "score": None, "predictions": None}
+    scores = [
+        {"post_id": post, "known": True, "score": float(page["score"][row]), "predictions": predictions[row]}
+        if (row := row_of.get(post)) is not None
+        else {"post_id": post, **unknown}
+        for post in post_ids
+    ]
+    return {
+        "request_id": result.query.request_id,
+        "user_id": result.query.user_id,
+        "release": runtime.release_id,
+        "scores": scores,
+        "took_ms": round(result.took_ms, 3),
+    }
+
+
+def predictions_by_head(candidates: Candidates) -> list[dict[str, float]]:
+    """For each candidate its probabilities by head; empty dicts where no heavy ranker ran."""
+    if "predictions" not in candidates.columns:
+        return [{} for _ in range(len(candidates))]
+    rounded = np.round(np.asarray(candidates["predictions"], np.float64), 6)
+    return [dict(zip(HEADS, row, strict=True)) for row in rounded.tolist()]

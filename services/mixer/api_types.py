@@ -1,0 +1,242 @@
+"""Requests and responses of the mixer's API, with the examples that its OpenAPI page shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, field_validator
+
+from feature_repo.contracts import HISTORY_BEFORE
+from feature_repo.products import KNOWN_PRODUCTS
+from services.ranking.weights import PRESETS
+
+INT64 = 2**63
+MOST_POSTS = 200  # a page
+MOST_SEEN = 5_000  # what the 2023 home mixer remembers as seen
+MOST_SCORED = 1_000  # posts of one /score
+MOST_EVENTS = 1_000  # events of one batch
+PRODUCTS = tuple(name for name in KNOWN_PRODUCTS if name != HISTORY_BEFORE)
+
+UserId = Field(ge=0, lt=INT64, description="Any id: a user that nobody knows gets a cold-start timeline.")
+RequestedAt = Field(None, description="Moment of use, ISO 8601 with a time zone; now when absent. Set when a log is replayed.")
+Weights = Field(None, description=f"Weight preset: one of {', '.join(PRESETS)}; the release's own when absent.")
+Product = Field(None, description=f"Surface that the ranker sees: one of {', '.join(PRODUCTS)}.")
+
+
+class RankingRequest(BaseModel):
+    """What all ranking requests share. Unknown fields are refused: a misspelt one would be ignored silently."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_id: StrictInt = UserId
+    product: str | None = Product
+    requested_at: AwareDatetime | None = RequestedAt
+    weights: str | None = Weights
+    request_id: str | None = Field(None, min_length=1, max_length=128, description="Made up when absent.")
+
+    @field_validator("product")
+    @classmethod
+    def _known_product(cls, value: str | None) -> str | None:
+        if value is not None and value not in PRODUCTS:
+            raise ValueError(f"there is no product {value!r}; choose one of {', '.join(PRODUCTS)}")
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _known_preset(cls, value: str | None) -> str | None:
+        if value is not None and value not in PRESETS:
+            raise ValueError(f"there is no weight preset {value!r}; choose one of {', '.join(PRESETS)}")
+        return value
+
+
+class TimelineRequest(RankingRequest):
+    """Ask for a page of a timeline."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"user_id": 7, "count": 20, "seen_post_ids": [101, 102]}]},
+    )
+
+    count: StrictInt = Field(20, ge=1, le=MOST_POSTS)
+    seen_post_ids: list[StrictInt] = Field(default_factory=list, max_length=MOST_SEEN, description="Posts not to show again.")
+
+    @field_validator("seen_post_ids")
+    @classmethod
+    def _fit_int64(cls, value: list[int]) -> list[int]:
+        return _checked_ids(value)
+
+
+class ScoreRequest(RankingRequest):
+    """Ask what the ranker thinks of given posts."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"user_id": 7, "post_ids": [101, 102], "product": "tab_1"}]}
+    )
+
+    post_ids: list[StrictInt] = Field(min_length=1, max_length=MOST_SCORED)
+
+    @field_validator("post_ids")
+    @classmethod
+    def _fit_int64(cls, value: list[int]) -> list[int]:
+        return _checked_ids(value)
+
+
+class ExplainRequest(TimelineRequest):
+    """Ask why a post is or is not on a timeline; without `post_id`, why each post of the page is."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"user_id": 7, "post_id": 101}]})
+
+    post_id: StrictInt | None = Field(None, ge=0, lt=INT64)
+
+
+class EventsRequest(BaseModel):
+    """A batch of things that users did. Each event is examined by itself; see ClientEvent for its fields."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"events": [{"user_id": 7, "post_id": 101, "action": "click", "product": "for_you", "request_id": "r-1"}]}
+            ]
+        },
+    )
+
+    events: list[Any] = Field(min_length=1, max_length=MOST_EVENTS)
+
+
+class TimelinePost(BaseModel):
+    """A post on a page. `predictions`: probability of each action; empty where the product does not rank."""
+
+    post_id: int
+    author_id: int
+    score: float
+    position: int
+    source: str
+    reason: str
+    predictions: dict[str, float]
+
+
+class Stage(BaseModel):
+    """One component's run in the funnel."""
+
+    stage: str
+    kind: str
+    before: int
+    after: int
+    removed: int
+    took_ms: float
+    failure: str
+
+
+class TimelineResponse(BaseModel):
+    """A page, best first, with the funnel it came through and the components that failed on the way."""
+
+    request_id: str
+    user_id: int
+    product: str
+    release: str
+    served_at: str
+    posts: list[TimelinePost]
+    funnel: list[Stage]
+    degraded: list[str]
+    took_ms: float
+
+
+class PostScore(BaseModel):
+    """`known` false: the post is not in the snapshot, and score and predictions are null."""
+
+    post_id: int
+    known: bool
+    score: float | None
+    predictions: dict[str, float] | None
+
+
+class ScoreResponse(BaseModel):
+    """Scores in the order of the request."""
+
+    request_id: str
+    user_id: int
+    release: str
+    scores: list[PostScore]
+    took_ms: float
+
+
+class HeadContribution(BaseModel):
+    """What one predicted action adds to the weighted sum."""
+
+    head: str
+    probability: float
+    weight: float
+    contribution: float
+
+
+class PostExplanation(BaseModel):
+    """Why a post is shown or not. outcome: selected, reserve, removed or not_proposed; rule: what removed it."""
+
+    post_id: int
+    outcome: str
+    rule: str | None
+    stage: str | None
+    position: int | None
+    sources: list[str]
+    why: list[str]
+    scores: dict[str, float]
+    heads: list[HeadContribution]
+
+
+class ExplainResponse(BaseModel):
+    """Explanations, and the funnel that they refer to."""
+
+    request_id: str
+    user_id: int
+    product: str
+    release: str
+    posts: list[PostExplanation]
+    funnel: list[Stage]
+    ends: dict[str, int]
+    degraded: list[str]
+
+
+class RejectedEvent(BaseModel):
+    index: int
+    reason: str
+
+
+class EventsResponse(BaseModel):
+    """How many events the broker has, and which were refused and why (those go to the dead letters)."""
+
+    accepted: int
+    rejected: list[RejectedEvent]
+
+
+class ErrorBody(BaseModel):
+    code: str
+    message: str
+    remedy: str
+
+
+class ErrorResponse(BaseModel):
+    """Every 4xx and 5xx answer."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "error": {
+                        "code": "invalid_request",
+                        "message": "count: Input should be greater than or equal to 1 (got -3)",
+                        "remedy": "correct the field and send the request again",
+                    }
+                }
+            ]
+        }
+    )
+
+    error: ErrorBody
+
+
+def _checked_ids(ids: list[int]) -> list[int]:
+    for one in ids:
+        if not -INT64 <= one < INT64:
+            raise ValueError(f"id {one} does not fit 64 bits")
+    return ids

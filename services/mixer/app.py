@@ -1,0 +1,184 @@
+"""The mixer's API as an ASGI app: timelines, scores, explanations, events, and what operators ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from fastapi import FastAPI, Request
+from starlette.responses import Response
+
+from services.intake.events import DEAD_LETTERS, TOPIC, examine
+from services.intake.producer import BrokerUnavailable
+from services.mixer import api_types, errors
+from services.mixer.answers import score_answer, timeline_answer
+from services.mixer.errors import ApiError
+from services.mixer.explanations import explain_page, explain_post
+from services.mixer.queries import score_query, timeline_query
+from services.mixer.request_metrics import RequestMetrics
+from services.mixer.social_graph import RELATION_OF_ACTION
+
+if TYPE_CHECKING:
+    from services.mixer.engine import Result
+    from services.mixer.runtime import MixerRuntime
+
+DESCRIPTION = """Timelines and scores of one release. Errors have one shape: `{"error": {"code", "message", "remedy"}}`.
+An unknown user gets a cold-start timeline; an unknown product, a negative count or a body that is not JSON gets a 4xx."""
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": api_types.ErrorResponse, "description": "The body is not JSON."},
+    422: {"model": api_types.ErrorResponse, "description": "A field has a value that it may not have; the message names it."},
+    503: {"model": api_types.ErrorResponse, "description": "A part that this answer cannot do without is away."},
+}
+
+
+def create_app(runtime: MixerRuntime | None = None) -> FastAPI:
+    """The app. A server that loads the runtime later puts it at `app.state.runtime` before the first request."""
+    app = FastAPI(title="Home Mixer", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
+    app.state.runtime = runtime
+    errors.install(app)
+    app.add_middleware(RequestMetrics, state=app.state)
+    for path, endpoint, answer in (
+        ("/for_you", for_you, api_types.TimelineResponse),
+        ("/following", following, api_types.TimelineResponse),
+        ("/score", score, api_types.ScoreResponse),
+        ("/explain", explain, api_types.ExplainResponse),
+        ("/events", events, api_types.EventsResponse),
+    ):
+        responses = {200: {"model": answer}, **_ERRORS}
+        # The answer is serialised as it is built; validating 20 posts a second time would cost more than some stages.
+        app.add_api_route(path, endpoint, methods=["POST"], response_class=Response, responses=responses)
+    app.add_api_route("/release", release, methods=["GET"])
+    app.add_api_route("/ready", ready, methods=["GET"])
+    app.add_api_route("/metrics", metrics, methods=["GET"], include_in_schema=False)
+    app.add_route("/{path:path}", nothing_here, methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    return app
+
+
+async def for_you(request: Request, body: api_types.TimelineRequest) -> Response:
+    """The ranked timeline: followed accounts, similar posts, popular posts."""
+    return await _timeline(request.app.state.runtime, "for_you", body)
+
+
+async def following(request: Request, body: api_types.TimelineRequest) -> Response:
+    """The newest posts of followed accounts."""
+    return await _timeline(request.app.state.runtime, "following", body)
+
+
+async def score(request: Request, body: api_types.ScoreRequest) -> Response:
+    """The ranker's probabilities and score for given posts, in the order of the request."""
+    runtime: MixerRuntime = request.app.state.runtime
+    query = score_query(runtime, body)
+    result = await runtime.engine.execute(runtime.pipelines["score"], query)
+    if result.trace.degraded:
+        failed = ", ".join(result.trace.degraded)
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "ranking_unavailable", f"failed: {failed}", "try again in a few seconds")
+    return _json(score_answer(runtime, result, body.post_ids))
+
+
+async def explain(request: Request, body: api_types.ExplainRequest) -> Response:
+    """Why a post is or is not on the timeline: the stage, the rule, the scores by head. `product` may be `following`."""
+    runtime: MixerRuntime = request.app.state.runtime
+    product = "following" if body.product == "following" else "for_you"
+    query = timeline_query(runtime, product, body)
+    result = await runtime.engine.execute(runtime.pipelines[product], query, explain=True)
+    if body.post_id is None:
+        posts = explain_page(runtime, result)
+    else:
+        posts = [explain_post(runtime, result, body.post_id, await _scoring_of(runtime, body, result))]
+    answer = {
+        "request_id": query.request_id,
+        "user_id": query.user_id,
+        "product": product,
+        "release": runtime.release_id,
+        "posts": posts,
+        "funnel": [record.as_dict() for record in result.trace.funnel()],
+        "ends": result.trace.counts(),
+        "degraded": result.trace.degraded,
+    }
+    return _json(answer)
+
+
+async def events(request: Request, body: api_types.EventsRequest) -> Response:
+    """Things that users did. Accepted means that the broker has them; refused ones go to the dead letters."""
+    runtime: MixerRuntime = request.app.state.runtime
+    examined = examine(body.events, runtime.author_of)
+    sent = [runtime.producer.send(TOPIC, str(event["user_id"]), event) for event in examined.accepted]
+    for refused in examined.rejected:
+        letter = {"reason": refused.reason, "sent": refused.sent, "received_at": time.time_ns() // 1000}
+        sent.append(runtime.producer.send(DEAD_LETTERS, "rejected", letter))
+    try:
+        await asyncio.gather(*(asyncio.wrap_future(delivery) for delivery in sent))
+    except BrokerUnavailable as error:
+        runtime.metrics.events.labels("undelivered").inc(len(sent))
+        remedy = "send the batch again with the same event ids; repeats are recognised"
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "broker_unavailable", str(error), remedy) from error
+    for event in examined.accepted:
+        if (kind := RELATION_OF_ACTION.get(event["action"])) is not None:
+            runtime.declare(kind, event["user_id"], event["author_id"])
+    runtime.metrics.events.labels("accepted").inc(len(examined.accepted))
+    runtime.metrics.events.labels("rejected").inc(len(examined.rejected))
+    rejected = [{"index": refused.index, "reason": refused.reason} for refused in examined.rejected]
+    return _json({"accepted": len(examined.accepted), "rejected": rejected})
+
+
+async def release(request: Request) -> Response:
+    """The manifest of the release that answers, the model's version and the snapshot in use."""
+    runtime: MixerRuntime = request.app.state.runtime
+    loaded = {
+        "bundle_version": runtime.bundle.version,
+        "snapshot": runtime.corpus.version,
+        "posts": len(runtime.corpus.snapshot),
+    }
+    return _json({"manifest": runtime.manifest, "loaded": loaded})
+
+
+async def ready(request: Request) -> Response:
+    """200 once real requests have been served well in this process, 503 with the reason before."""
+    runtime: MixerRuntime | None = request.app.state.runtime
+    reason = "still loading" if runtime is None else runtime.not_ready
+    return _json({"ready": reason is None, "reason": reason}, 200 if reason is None else 503)
+
+
+async def metrics(request: Request) -> Response:
+    """Prometheus exposition."""
+    runtime: MixerRuntime = request.app.state.runtime
+    runtime.metrics.snapshot_age.set(runtime.snapshot_age_s())
+    return Response(runtime.metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+async def nothing_here(request: Request) -> Response:
+    """Every other path, so that it is answered in the one error shape."""
+    known = sorted(route.path for route in request.app.routes if "POST" in (route.methods or ()) and "{" not in route.path)
+    if request.url.path in known:
+        message = f"{request.method} is not allowed at {request.url.path}"
+        return errors.error_response(405, "method_not_allowed", message, f"POST to {request.url.path}")
+    message = f"there is nothing at {request.url.path}"
+    return errors.error_response(404, "unknown_path", message, f"POST to one of {', '.join(known)}")
+
+
+async def _timeline(runtime: MixerRuntime, product: str, body: api_types.TimelineRequest) -> Response:
+    result = await runtime.engine.execute(runtime.pipelines[product], timeline_query(runtime, product, body))
+    runtime.metrics.observe_timeline(product, result.trace.counts())
+    return _json(timeline_answer(runtime, result))
+
+
+async def _scoring_of(runtime: MixerRuntime, body: api_types.ExplainRequest, result: Result) -> Result | None:
+    """The post's own scoring, if no source proposed it for a ranked timeline; else None."""
+    if result.query.product != "for_you" or body.post_id in result.trace.proposed.post_id:
+        return None
+    asked = api_types.ScoreRequest(
+        user_id=body.user_id,
+        post_ids=[body.post_id],
+        product=body.product,
+        requested_at=body.requested_at,
+        weights=body.weights,
+    )
+    return await runtime.engine.execute(runtime.pipelines["score"], score_query(runtime, asked))
+
+
+def _json(body: dict, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status_code=status, media_type="application/json")

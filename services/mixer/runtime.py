@@ -1,0 +1,124 @@
+"""What a mixer process holds: the release's models, the current corpus and graph, the stores it reads, and the engine."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from feature_repo.contracts import EdgeKind
+from feature_repo.lake import Lake
+from feature_repo.online import OnlineFeatures
+from feature_repo.snapshot import current_version, load_snapshot
+from infra.settings import Settings
+from services.intake.producer import Producer
+from services.mixer.calls import Caller
+from services.mixer.corpus import Corpus
+from services.mixer.engine import Engine
+from services.mixer.metrics import MixerMetrics
+from services.mixer.pipeline import Pipeline
+from services.mixer.products import following, for_you, given_posts
+from services.mixer.products.parts import Parts
+from services.mixer.release import bundle_folder
+from services.mixer.side_effects.served_log import ServedLog
+from services.mixer.social_graph import RecentRelations, SocialGraph
+from services.ranking.bundle import ModelBundle
+from services.ranking.weights import DEFAULT_PRESET, preset_named
+
+if TYPE_CHECKING:
+    from services.mixer.components import SideEffect
+
+logger = logging.getLogger(__name__)
+
+COMPONENT_THREADS = 8  # components are short, and most wait for one another; overrun calls hold a thread until they end
+REFRESH_S = 1.0  # how often the process looks for a newer snapshot
+GRAPH_REFRESH_S = 60.0  # least time between two readings of the edges table
+
+
+class MixerRuntime:
+    """Everything a request needs, in this process. Build it, `start` it, `close` it.
+
+    The corpus is swapped in one assignment when a newer snapshot is published; a running request keeps its own.
+    """
+
+    def __init__(self, settings: Settings, manifest: dict, producer: Producer | None = None) -> None:
+        """Load everything; raises ReleaseError, BundleError or SnapshotMissing, each saying what to run first."""
+        self.settings = settings
+        self.manifest = manifest
+        self.release_id: str = manifest["release_id"]
+        self.default_preset = preset_named(manifest.get("weight_preset") or DEFAULT_PRESET).name
+        self.metrics = MixerMetrics(self.release_id)
+        self.bundle = ModelBundle.load(bundle_folder(settings, manifest), threads=settings.threads)
+        self.online = OnlineFeatures(settings)
+        self.online.warm()  # opens the store once, before worker threads share it
+        self.recent_relations = RecentRelations()
+        self.producer = producer or Producer(settings.broker)
+        self._lake = Lake(settings.paths.lake)
+        self._closing = threading.Event()
+        self._refresher = threading.Thread(target=self._keep_fresh, name="corpus-refresh", daemon=True)
+        self.corpus = self._load_corpus()
+        self.graph = self._load_graph()
+        self.caller = Caller(COMPONENT_THREADS, self.metrics.observe_component)
+        self.engine = Engine(self.caller)
+        self.pipelines = self._products((ServedLog(self.producer, self.release_id),))
+        self.not_ready: str | None = "not warmed up yet"  # None once real requests have been served well
+
+    def start(self) -> None:
+        """Begin to follow new snapshots."""
+        self._refresher.start()
+
+    def close(self) -> None:
+        """Stop following, and hand the queued messages to the broker."""
+        self._closing.set()
+        if self._refresher.is_alive():
+            self._refresher.join()
+        self.caller.close()
+        self.producer.close()
+
+    def snapshot_age_s(self) -> float:
+        """Seconds since the corpus in use was taken up by this process."""
+        return time.monotonic() - self._corpus_since
+
+    def author_of(self, post_id: int) -> int | None:
+        """The author of a post, or None where the snapshot does not hold it."""
+        snapshot = self.corpus.snapshot
+        row = int(snapshot.rows_of([post_id])[0])
+        return int(snapshot.author_id[row]) if row >= 0 else None
+
+    def declare(self, kind: EdgeKind, user_id: int, target_id: int) -> None:
+        """Take note of a follow, mute or block that a user has just declared."""
+        self.recent_relations.add(kind, user_id, target_id)
+
+    def refresh(self) -> bool:
+        """Take up a newer snapshot, if there is one; returns whether there was."""
+        if current_version(self.settings) == self.corpus.version:
+            return False
+        self.corpus = self._load_corpus()
+        if time.monotonic() - self._graph_since > GRAPH_REFRESH_S:
+            self.graph = self._load_graph()
+        self.metrics.snapshot_swaps.labels("ok").inc()
+        return True
+
+    def _keep_fresh(self) -> None:
+        while not self._closing.wait(REFRESH_S):
+            try:
+                self.refresh()
+            except Exception:  # serving the old corpus beats serving nothing; its age and this counter tell
+                self.metrics.snapshot_swaps.labels("failed").inc()
+                logger.exception("could not take up a newer snapshot; still serving %s", self.corpus.version)
+
+    def _load_corpus(self) -> Corpus:
+        corpus = Corpus.build(load_snapshot(self.settings), self.bundle)
+        self._corpus_since = time.monotonic()
+        return corpus
+
+    def _load_graph(self) -> SocialGraph:
+        graph = SocialGraph.from_edges(self._lake.read("edges"))
+        self._graph_since = time.monotonic()
+        return graph
+
+    def _products(self, side_effects: tuple[SideEffect, ...]) -> dict[str, Pipeline]:
+        parts = Parts(self.bundle, self.online, lambda: self.graph, self.recent_relations, side_effects)
+        pipelines = (for_you.for_you(parts), following.following(parts), given_posts.given_posts(parts))
+        return {pipeline.name: pipeline for pipeline in pipelines}

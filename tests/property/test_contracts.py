@@ -1,0 +1,132 @@
+"""Laws of the contracts: no event is lost, none that holds to the rules is refused, a checked table stays as it is."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from feature_repo.contracts import EVENTS, TABLES, Action, ContractError, check_table, split_events
+from feature_repo.lake import Lake
+
+SCHEMA = pl.from_arrow(EVENTS.empty_table()).schema
+moments = st.datetimes(datetime(2015, 1, 1), datetime(2035, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))
+
+good_rows = st.fixed_dictionaries(
+    {
+        "event_id": st.text(min_size=1, max_size=8),
+        "user_id": st.integers(0, 2**63 - 1),
+        "post_id": st.integers(0, 2**63 - 1),
+        "author_id": st.integers(-(2**63), 2**63 - 1),
+        "action": st.sampled_from([action.value for action in Action]),
+        "value": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+        "product": st.text(max_size=6),
+        "position": st.none() | st.integers(0, 2**31 - 1),
+        "release": st.none() | st.text(max_size=6),
+        "propensity": st.none() | st.floats(0, 1, exclude_min=True),
+        "request_id": st.none() | st.text(max_size=6),
+        "occurred_at": moments,
+    }
+)
+
+# One broken cell each, with a word of the reason that it must be given.
+FAULTS = [
+    ("event_id", "", "event_id"),
+    ("event_id", None, "event_id"),
+    ("user_id", None, "user_id"),
+    ("user_id", -1, "user_id"),
+    ("post_id", -7, "post_id"),
+    ("author_id", None, "author_id"),
+    ("action", "poke", "action"),
+    ("action", None, "action"),
+    ("product", None, "product"),
+    ("value", math.nan, "value"),
+    ("value", -math.inf, "value"),
+    ("propensity", 0.0, "propensity"),
+    ("propensity", 1.5, "propensity"),
+    ("propensity", math.nan, "propensity"),
+    ("occurred_at", None, "occurred_at"),
+]
+
+
+def table(rows: list[dict]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=SCHEMA)
+
+
+@given(st.lists(good_rows, max_size=20))
+def test_no_event_that_holds_to_the_rules_is_refused(rows: list[dict]) -> None:
+    split = split_events(table(rows))
+    assert split.good.equals(table(rows))
+    assert split.dead.is_empty()
+
+
+@given(st.lists(st.tuples(good_rows, st.none() | st.sampled_from(FAULTS)), max_size=20))
+def test_every_event_ends_in_exactly_one_part_and_a_dead_one_says_why(drawn: list[tuple]) -> None:
+    rows, reasons = [], []
+    for number, (row, fault) in enumerate(drawn):
+        marked = {**row, "position": number}  # no rule reads it, so it tells the rows apart
+        rows.append(marked if fault is None else {**marked, fault[0]: fault[1]})
+        reasons.append(None if fault is None else fault[2])
+    split = split_events(table(rows))
+    assert sorted(split.good["position"].to_list() + split.dead["position"].to_list()) == list(range(len(rows)))
+    assert split.good["position"].to_list() == [number for number, reason in enumerate(reasons) if reason is None]
+    for position, reason in split.dead.select("position", "reason").rows():
+        assert reason.startswith(reasons[position])
+
+
+@given(st.lists(good_rows, max_size=20))
+def test_a_checked_table_has_the_contracts_schema_and_checking_it_again_changes_nothing(rows: list[dict]) -> None:
+    once = check_table("events", table(rows))
+    assert once.schema.equals(EVENTS)
+    assert check_table("events", pl.from_arrow(once)).equals(once)
+    assert pl.from_arrow(once).equals(table(rows))
+
+
+@given(st.lists(good_rows, max_size=12), st.integers(-12, 14))
+def test_the_lake_gives_back_every_event_whatever_its_midnight(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict], hours: int
+) -> None:
+    lake = Lake(tmp_path_factory.mktemp("lake"), timedelta(hours=hours))
+    written = lake.write_events(table(rows), "part")
+    order = ["occurred_at", "position", "event_id", "user_id", "post_id", "author_id", "action", "product"]
+    assert sum(written.values()) == len(rows)
+    assert lake.events().sort(order).equals(table(rows).sort(order))
+    assert lake.event_days() == sorted(written)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_an_empty_table_holds_to_its_contract(name: str) -> None:
+    assert check_table(name, TABLES[name].empty_table()).num_rows == 0
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_missing_column_is_named(name: str) -> None:
+    for column in TABLES[name].names:
+        with pytest.raises(ContractError, match=f"{name}: column '{column}' is missing"):
+            check_table(name, TABLES[name].empty_table().drop_columns(column))
+
+
+@pytest.mark.parametrize("field", [field for field in EVENTS if not field.nullable], ids=lambda field: field.name)
+def test_a_null_in_a_required_column_is_named_with_its_row(field: pa.Field) -> None:
+    row = {
+        "event_id": "e",
+        "user_id": 1,
+        "post_id": 1,
+        "author_id": 1,
+        "action": "click",
+        "product": "p",
+        "occurred_at": datetime(2022, 5, 1, tzinfo=UTC),
+    }
+    with pytest.raises(ContractError, match=f"events.{field.name}: null at row 1"):
+        check_table("events", table([row, {**row, field.name: None}, row]))
+
+
+def test_a_value_that_would_lose_something_is_refused_by_column() -> None:
+    edge = {"user_id": 1.5, "target_id": 2, "kind": "follow", "weight": 1.0, "derived": True}
+    with pytest.raises(ContractError, match="edges.user_id: double does not fit int64"):
+        check_table("edges", pl.DataFrame([{**edge, "created_at": datetime(2022, 5, 1, tzinfo=UTC)}]))
