@@ -23,15 +23,17 @@ def first_topics(posts: pl.DataFrame) -> pl.DataFrame:
     return posts.select("post_id", topic=pl.col("topics").list.first().fill_null(-1).cast(pl.Int32))
 
 
-def read_events(lakes: Sequence[Lake], until: datetime | None = None) -> pl.DataFrame:
-    """Events at or before `until`, each event_id once, as columns
+def read_events(lakes: Sequence[Lake], until: datetime | None = None, since: datetime | None = None) -> pl.DataFrame:
+    """Events from `since` to `until` (both included, None = no bound), each event_id once, as columns
     event_id, user_id, post_id, author_id, topic, action, value, product, position, request_id, at (int64 us). No order is promised.
     """
     topics = first_topics(read_table(lakes, "posts"))
-    days = sorted({day for lake in lakes for day in _days_through(lake, until)})
+    days = sorted({day for lake in lakes for day in _days(lake, since, until)})
     events = pl.concat([_day_events(lakes, day) for day in days] or [lakes[0].scan_events([])])
     if until is not None:
         events = events.filter(pl.col("occurred_at") <= until)
+    if since is not None:
+        events = events.filter(pl.col("occurred_at") >= since)
     columns = ["event_id", "user_id", "post_id", "author_id", "action", "value", "product", "position", "request_id"]
     return (
         events.select(*columns, at=pl.col("occurred_at").dt.epoch("us"))
@@ -49,9 +51,10 @@ def _day_events(lakes: Sequence[Lake], day: date) -> pl.LazyFrame:
     return events.unique("event_id", keep="any") if files > 1 else events
 
 
-def _days_through(lake: Lake, until: datetime | None) -> list[date]:
-    last = None if until is None else (until.replace(tzinfo=None) + lake.day_offset).date()
-    return [day for day in lake.event_days() if last is None or day <= last]
+def _days(lake: Lake, since: datetime | None, until: datetime | None) -> list[date]:
+    """Days of `lake` that can hold events between the two moments."""
+    first, last = (None if moment is None else (moment.replace(tzinfo=None) + lake.day_offset).date() for moment in (since, until))
+    return [day for day in lake.event_days() if (first is None or day >= first) and (last is None or day <= last)]
 
 
 def end_of_days(days: Sequence[date], day_offset: timedelta) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ import polars as pl
 
 from feature_repo.sources import TIMESTAMP, VIEW_NAMES, source_file
 from infra.settings import Settings
+from infra.storage import replace_atomically
 
 if TYPE_CHECKING:
     from feast import FeatureStore
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 PROJECT = "home_mixer"
 WRITE_BATCH = 10_000  # rows held in memory at once while materialising
+MATERIALISED = "materialised.json"  # a running stream worker sees it change and writes its newer values again
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -92,6 +95,8 @@ def materialise(settings: Settings, end: datetime) -> dict[str, int]:
 
     store = open_store(settings)
     store.materialize(start_date=BEGINNING, end_date=end)
+    with replace_atomically(settings.paths.features / MATERIALISED) as temporary:
+        temporary.write_text(json.dumps({"end_us": round(end.timestamp() * 1e6)}))
     return {
         view: pl.scan_parquet(source_file(settings.paths.features, view))
         .filter(pl.col(TIMESTAMP) <= end)

@@ -24,6 +24,11 @@ class StateTable:
         """The newest state of each id strictly before its moment; ids, now_us: (n,)."""
         return self.states.take(last_before(self.ids, self.states.updated_at, ids.astype(np.int64), now_us))
 
+    def before(self, moment_us: int) -> StateTable:
+        """The states older than `moment_us`."""
+        kept = self.states.updated_at < moment_us
+        return StateTable(self.ids[kept], States(self.states.state[kept], self.states.updated_at[kept]))
+
     def latest(self) -> tuple[np.ndarray, States]:
         """The newest state of every id, ids ascending."""
         last = np.flatnonzero(np.diff(self.ids, append=self.ids[-1:] + 1)) if len(self.ids) else np.zeros(0, np.int64)

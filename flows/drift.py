@@ -29,8 +29,8 @@ PLANTED_COLUMN = "post.click_rate"
 @task(name="frames", **FLAKY_EDGE)
 def build_frames(days: list[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Reference (training days, judged only where the champion did not learn) and window (`days`) as flat frames."""
-    from flows.training import registry
     from flows.training.fit import held_out_rows
+    from flows.training.registered_versions import bundle_of
     from monitoring.drift.frames import drift_frame
     from services.ranking.bundle import ModelBundle
 
@@ -39,9 +39,7 @@ def build_frames(days: list[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
     train_days = [day for day in lake.event_days() if day < days[0]][-REFERENCE_DAYS:]
     rows = rows_of([*train_days, *days])
     reference, window = split_at(rows, microseconds(day_start(days[0], lake.day_offset)))
-    version = registry.resolve(settings, "champion")
-    folder = registry.download_bundle(settings, version, settings.paths.bundles / f"registry-v{version}")
-    bundle = ModelBundle.load(folder, threads=settings.threads)
+    bundle = ModelBundle.load(bundle_of(settings, "champion"), threads=settings.threads)
     announce("champion's predictions on both sides")
     kept_out = held_out_rows(reference)
     return _frame(drift_frame, bundle, reference, kept_out), _frame(drift_frame, bundle, window, None)

@@ -8,7 +8,7 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
 from flows.days import day_end
-from flows.lakes import open_lakes, split_days
+from flows.lakes import ingest_marker, open_lakes, split_days
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE
 from infra.settings import get_settings
@@ -20,9 +20,11 @@ def derive_edges() -> int:
     from feature_repo.datasets.derived_edges import derive_follow_edges
 
     lake, _ = open_lakes(get_settings())
-    if (lake.marker("dataset") or {}).get("declares_edges"):
+    ingested = ingest_marker(get_settings())
+    if not ingested["edges_derived"]:
         return lake.read("edges").height
-    return lake.write("edges", derive_follow_edges(lake.events()), part="derived")
+    # The same part that ingestion wrote: the graph grows with the days lived through, and stands once.
+    return lake.write("edges", derive_follow_edges(lake.events()), part=ingested["dataset"])
 
 
 @task(name="feast apply", **FLAKY_EDGE)
@@ -33,10 +35,10 @@ def apply_definitions() -> list[str]:
 
 
 @task(name="batch aggregates", **FLAKY_EDGE)
-def build_aggregates() -> dict[str, int]:
+def build_aggregates(end: datetime) -> dict[str, int]:
     from feature_repo.feature_store import build_offline
 
-    return build_offline(get_settings(), list(open_lakes(get_settings())), until=None)
+    return build_offline(get_settings(), [open_lakes(get_settings())[0]], until=end)
 
 
 @task(name="materialise", **FLAKY_EDGE)
@@ -49,7 +51,6 @@ def materialise_until(end: datetime) -> dict[str, int]:
 @task(name="publish snapshot", **FLAKY_EDGE)
 def publish_snapshot(end: datetime) -> dict:
     from feature_repo.aggregates.stream_worker import seed_stream_state
-
     from feature_repo.snapshot import build_snapshot, publish
 
     settings = get_settings()
@@ -71,7 +72,7 @@ def features_flow(until: date | None = None) -> dict:
     announce("feast apply")
     names = apply_definitions()
     announce("batch aggregates (Ibis on DuckDB)")
-    built = build_aggregates()
+    built = build_aggregates(end)
     announce(f"materialising up to {end:%Y-%m-%d %H:%M} UTC")
     written = materialise_until(end)
     snapshot = publish_snapshot(end)

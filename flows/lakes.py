@@ -29,6 +29,14 @@ def dataset_marker(settings: Settings) -> dict:
     return marker
 
 
+def ingest_marker(settings: Settings) -> dict:
+    """The report of the finished ingestion; raises NothingIngested where it did not finish."""
+    marker = Lake(settings.paths.lake).marker("ingest")
+    if marker is None:
+        raise NothingIngested(f"{settings.paths.lake} holds no finished ingestion; run `mixer run ingest` first")
+    return marker
+
+
 def split_days(settings: Settings) -> tuple[date, tuple[date, ...], tuple[date, ...]]:
     """(last training day, replayed days, canary days) of the ingested dataset."""
     marker = dataset_marker(settings)

@@ -15,7 +15,6 @@ from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.feature_rows import FeatureRows
 from flows.days import day_end, microseconds
-from flows.features import build_aggregates
 from flows.lakes import open_lakes, split_days
 from flows.progress import announce
 from flows.traffic.visits import in_sample
@@ -58,20 +57,17 @@ def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]
 @flow(name="retrain")
 def retrain_flow(reason: str = "scheduled") -> dict[str, Any]:
     """Train a challenger on every day in the lake; returns its registry version and the gate's figures."""
-    from flows.training import registry
+    from flows.training.registered_versions import bundle_of
     from flows.training.report import keep_report
 
     settings = get_settings()
     lake, _ = open_lakes(settings)
     days = lake.event_days()
     announce(f"retraining on {days[0]}..{days[-1]}: {reason}")
-    build_aggregates()
     rows = read_rows(days)
     kept_out = newest_users(rows, split_days(settings)[0], lake.day_offset)
     report = fit(rows.take(np.flatnonzero(~kept_out)), f"challenger-{lake.fingerprint(days)}")
-    champion = registry.download_bundle(
-        settings, "champion", settings.paths.bundles / f"registry-v{registry.resolve(settings, 'champion')}"
-    )
+    champion = bundle_of(settings, "champion")
     passed = gate(str(report.folder), str(champion), rows.take(np.flatnonzero(kept_out)))
     tags = {"reason": reason, "days": f"{days[0]}..{days[-1]}"}
     version = register(report, passed, days, "challenger", tags)

@@ -14,7 +14,8 @@ import httpx
 
 from flows.arms import Arms
 from flows.progress import announce
-from flows.training import registry
+from flows.training.registered_versions import bundle_of, data_fingerprint, version_of
+from flows.training.registry import MODEL_NAME
 from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
 from monitoring.canary.judge import JudgePolicy, Verdict, judge
@@ -63,14 +64,14 @@ class Rollout:
     # ---- build ----------------------------------------------------------------------------------------------------
     def build(self, model: str, note: str) -> str:
         """Build a bento of the full mixer around registry model `model` (alias or version); returns the release id."""
-        version = registry.resolve(self.settings, model)
+        version = version_of(self.settings, model)
         releases = self.ledger.releases()
         for known in releases:
             if known.manifest.model_version == version and known.state not in ENDED:
                 return known.release_id  # built by a run that was killed
         release_id = f"r{len(releases) + 1}"
         announce(f"building release {release_id} around model version {version}")
-        bundle = registry.download_bundle(self.settings, version, self.settings.paths.bundles / f"registry-v{version}")
+        bundle = bundle_of(self.settings, version)
         manifest = self._manifest(release_id, version, bundle, note)
         self.ledger.create(manifest, actor=ACTOR)
         return release_id
@@ -80,13 +81,13 @@ class Rollout:
 
         content = {
             "release_id": release_id,
-            "model_name": registry.MODEL_NAME,
+            "model_name": MODEL_NAME,
             "model_version": version,
             "bundle": str(bundle),
             "feature_service": "ranking",
             "weight_preset": "engagement",
             "settings": {"note": note},
-            "data_fingerprint": registry.data_fingerprint(self.settings, version),
+            "data_fingerprint": data_fingerprint(self.settings, version),
             "created_at": datetime.now(UTC).isoformat(),
         }
         tag = build_bento(self.settings, release_id, content)

@@ -81,7 +81,7 @@ def register(report: Any, measured: dict[str, Any], days: list[date], alias: str
     settings = get_settings()
     lake, _ = open_lakes(settings)
     announce(f"registering as {alias}")
-    _, version = registry.log_training(settings, report, measured["metrics"], lake.fingerprint(days), tags)
+    version = registry.log_training(settings, report, measured["metrics"], lake.fingerprint(days), tags).version
     registry.set_alias(settings, alias, version)
     return version
 

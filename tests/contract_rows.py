@@ -47,7 +47,13 @@ def _events(exposures: int) -> pl.DataFrame:
         rows.append({**exposure, "event_id": f"{i}-dwell", "action": "dwell", "value": 1500.0})
         if i % 3 == 0:
             rows.append({**exposure, "event_id": f"{i}-click", "action": "click"})
-    undated = {"user_id": 1, "post_id": 2, "author_id": 1002, "product": HISTORY_BEFORE, "occurred_at": START - timedelta(days=1)}
+    undated = {
+        "user_id": 1,
+        "post_id": 2,
+        "author_id": 1002,
+        "product": HISTORY_BEFORE,
+        "occurred_at": START - timedelta(days=1),
+    }
     rows.append({**undated, "event_id": "h-1-like-0", "action": "like", "position": 0})
     return _table("events", rows)
 
@@ -80,7 +86,14 @@ def _edges() -> pl.DataFrame:
     return _table(
         "edges",
         [
-            {"user_id": user, "target_id": 1000 + user % 7, "kind": "follow", "weight": 1.0, "derived": True, "created_at": START}
+            {
+                "user_id": user,
+                "target_id": 1000 + user % 7,
+                "kind": "follow",
+                "weight": 1.0,
+                "derived": True,
+                "created_at": START,
+            }
             for user in range(40)
         ],
     )

@@ -16,13 +16,13 @@ from feature_repo.products import product_bucket
 
 
 def fold_events(state: StreamState, events: pl.DataFrame) -> dict[Key, tuple[np.ndarray, States]]:
-    """Fold good, new events (contract columns and `topic`) into states and histories; call inside a transaction.
+    """Fold good, new events (columns of `event_log.read_events`) into states and histories; call inside a transaction.
 
     Every touched key is marked unwritten. Returns the touched ids and their new states, per key.
     """
     touched = {key: _fold_key(state, events, key) for key in Key}
     _fold_histories(state, events)
-    newest = int(events["occurred_at"].dt.epoch("us").max())
+    newest = int(events["at"].max())
     state.set_number("newest_event_us", max(newest, state.number("newest_event_us") or 0))
     state.set_number("applied", (state.number("applied") or 0) + events.height)
     return touched
@@ -36,7 +36,7 @@ def _fold_key(state: StreamState, events: pl.DataFrame, key: Key) -> tuple[np.nd
         action=np.array(events["action"].to_list(), object),
         amount=events["value"].fill_null(float("nan")).to_numpy().astype(np.float64),
         dated=(events["product"] != HISTORY_BEFORE).to_numpy(),
-        at_us=events["occurred_at"].dt.epoch("us").to_numpy(),
+        at_us=events["at"].to_numpy(),
     )
     folded = fold(state.states(key, ids.tolist()), row, batch)
     state.put_states(key, ids.tolist(), folded)
@@ -47,14 +47,14 @@ def _fold_key(state: StreamState, events: pl.DataFrame, key: Key) -> tuple[np.nd
 def _fold_histories(state: StreamState, events: pl.DataFrame) -> None:
     """Exposures first, so that an action in the same batch finds the exposure it answers."""
     relevant = events.filter(pl.col("action").is_in([Action.IMPRESSION.value, *HEADS])).with_columns(
-        at_us=pl.col("occurred_at").dt.epoch("us"), dated=pl.col("product") != HISTORY_BEFORE
+        dated=pl.col("product") != HISTORY_BEFORE
     )
     histories = state.histories(relevant["user_id"].unique().to_list())
     is_exposure = pl.col("action") == Action.IMPRESSION.value
     for row in relevant.filter(is_exposure).iter_rows(named=True):
         histories[row["user_id"]].show(
             Exposure(
-                at_us=row["at_us"],
+                at_us=row["at"],
                 dated=row["dated"],
                 position=-1 if row["position"] is None else row["position"],
                 event_id=row["event_id"],
@@ -66,5 +66,5 @@ def _fold_histories(state: StreamState, events: pl.DataFrame) -> None:
             )
         )
     for row in relevant.filter(~is_exposure).iter_rows(named=True):
-        histories[row["user_id"]].act(row["post_id"], row["request_id"] or "", row["dated"], row["at_us"], row["action"])
+        histories[row["user_id"]].act(row["post_id"], row["request_id"] or "", row["dated"], row["at"], row["action"])
     state.put_histories(histories)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -32,6 +33,14 @@ class Exposure:
     def order(self) -> tuple[int, bool, int, str]:
         """The order of `exposures.exposure_log`: time, undated first, place in the list, event id."""
         return (self.at_us, self.dated, self.position, self.event_id)
+
+
+_VALUES = attrgetter(*(one.name for one in fields(Exposure)))
+
+
+def pack(exposures: list[tuple], waiting: list[tuple]) -> bytes:
+    """The stored form of a history; each exposure is a tuple in the order of Exposure's fields."""
+    return orjson.dumps({"exposures": exposures, "waiting": waiting})
 
 
 @dataclass
@@ -70,7 +79,7 @@ class StreamHistory:
         return columns
 
     def to_bytes(self) -> bytes:
-        return orjson.dumps({"exposures": [list(asdict(one).values()) for one in self.exposures], "waiting": self.waiting})
+        return pack([_VALUES(one) for one in self.exposures], self.waiting)
 
     @staticmethod
     def from_bytes(content: bytes) -> StreamHistory:

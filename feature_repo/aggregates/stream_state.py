@@ -112,7 +112,9 @@ class StreamState:
         return found
 
     def put_histories(self, histories: Mapping[int, StreamHistory]) -> None:
-        rows = ((int(user_id), history.to_bytes()) for user_id, history in histories.items())
+        self.put_packed_histories((int(user_id), history.to_bytes()) for user_id, history in histories.items())
+
+    def put_packed_histories(self, rows: Iterable[tuple[int, bytes]]) -> None:
         self._connection.executemany("INSERT OR REPLACE INTO histories VALUES (?, ?)", rows)
 
     # ---- keys whose newest values are not in the online store yet ----------------------------------------------------

@@ -70,9 +70,14 @@ class DatasetAdapter(Protocol):
 
 
 def open_adapter(settings: Settings) -> DatasetAdapter:
-    """The dataset that the settings choose; `auto` takes KuaiRand where it is found, else the simulated world."""
-    from feature_repo.datasets.search_path import find_kuairand, search_path
+    """The dataset that the settings choose; `auto` takes your own tables, else KuaiRand, else the simulated world."""
+    from feature_repo.datasets.search_path import find_kuairand, find_own_tables, search_path
 
+    own = find_own_tables(settings) if settings.dataset == "auto" else None
+    if own is not None:
+        from feature_repo.datasets.own_tables import OwnTables
+
+        return OwnTables(own)
     if settings.dataset != "world":
         folder = find_kuairand(settings)
         if folder is not None:
@@ -86,5 +91,6 @@ def open_adapter(settings: Settings) -> DatasetAdapter:
                 "point MIXER_DATA at its folder, or set MIXER_DATASET=world."
             )
     from feature_repo.datasets.world.adapter import WorldAdapter
+    from feature_repo.datasets.world.config import WorldConfig
 
-    return WorldAdapter(settings.seed)
+    return WorldAdapter(config=WorldConfig(seed=settings.seed, users=settings.world_users, posts=settings.world_posts))

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from feature_repo.datasets.kuairand.layouts import layout_of
+from feature_repo.datasets.own_tables import NEEDED, table_file
 from infra.settings import Settings
 
 DEFAULT_FOLDERS = (Path("data"), Path("../shared/datasets"))
 
 # Where KuaiRand may lie inside a searched folder; the official archive unpacks to KuaiRand-Pure/data.
 KUAIRAND_PLACES = (".", "kuairand-pure", "KuaiRand-Pure", "KuaiRand-Pure/data", "kuairand-pure/data", "data")
+
+# Where a searched folder may hold tables in the columns of the contracts.
+OWN_PLACES = (".", "own")
 
 
 def search_path(settings: Settings) -> list[Path]:
@@ -31,4 +35,13 @@ def find_kuairand(settings: Settings) -> Path | None:
             candidate = folder / place
             if layout_of(candidate) is not None:
                 return candidate
+    return None
+
+
+def find_own_tables(settings: Settings) -> Path | None:
+    """The first folder on the search path that holds events, posts and users in the columns of the contracts, or None."""
+    for folder in dataset_folders(settings):
+        for place in OWN_PLACES:
+            if all(table_file(folder / place, name) is not None for name in NEEDED):
+                return folder / place
     return None

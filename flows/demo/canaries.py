@@ -37,10 +37,10 @@ def challenger_goes_live(settings: Settings) -> dict[str, Any]:
 
 def bad_release_is_rolled_back(settings: Settings) -> dict[str, Any]:
     """A release whose scores are negated on purpose; the judge must take it out without a person."""
-    from flows.training import registry
+    from flows.training.registered_versions import register_negated
 
     ensure_arms(settings)
-    version = registry.register_negated(settings, "champion", alias="negated")
+    version = register_negated(settings, "champion")
     outcome = _canary(settings, version, "deliberately bad: its scores are negated", approve=False)
     if outcome["state"] != ReleaseState.ROLLED_BACK:
         raise RuntimeError(f"the deliberately bad release {outcome['release']} ended {outcome['state']}, not rolled back")
@@ -108,9 +108,9 @@ class _Traffic:
 
 def _await_release(ledger: Ledger, run_id: Any, settings: Settings, model: str) -> str:
     """The release that the flow run works on, once its bento is built and it is in the ledger."""
-    from flows.training import registry
+    from flows.training.registered_versions import version_of
 
-    version = registry.resolve(settings, model)
+    version = version_of(settings, model)
 
     def found() -> str | None:
         mine = [one for one in ledger.releases() if one.manifest.model_version == version]

@@ -20,7 +20,8 @@ class NotCaught(RuntimeError):
 def plant_and_await_retraining(settings: Settings) -> dict[str, Any]:
     """Plant the fault, see the decision, and wait for the retraining that the automation starts on the server."""
     from flows.drift import drift_flow
-    from flows.training import registry
+    from flows.training.registered_versions import version_of
+    from flows.training.report import read_report
 
     began = datetime.now(UTC) - CLOCK_SLACK
     report = drift_flow(planted=True)
@@ -28,8 +29,8 @@ def plant_and_await_retraining(settings: Settings) -> dict[str, Any]:
         raise NotCaught(f"the planted fault in {report['planted']} gave verdict {report['verdict']!r}: {report['reasons']}")
     announce("the drift event is out; waiting for the automation to start `retrain`")
     run = await_run("retrain/retrain", began)
-    challenger = registry.resolve(settings, "challenger")
-    return {**report, "flow_run": run, "challenger": challenger, "gate": registry.gate(settings, challenger)}
+    challenger = version_of(settings, "challenger")
+    return {**report, "flow_run": run, "challenger": challenger, "gate": read_report(settings, challenger)["gate"]}
 
 
 def await_run(deployment: str, began: datetime) -> dict[str, str]:

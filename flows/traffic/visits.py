@@ -59,7 +59,9 @@ def labelled_exposures(events: pl.DataFrame) -> pl.DataFrame:
 
 def in_sample(user_ids: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Which users are in a `share` of all users: a fixed draw per (user, seed); bool (n,)."""
-    mixed = (user_ids.astype(np.uint64) + np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+    # Splitmix64's constants; the seed's product is reduced by hand, since NumPy warns where a scalar wraps around.
+    offset = np.uint64(seed * 0x9E3779B97F4A7C15 % 2**64)
+    mixed = (user_ids.astype(np.uint64) + offset) * np.uint64(0xBF58476D1CE4E5B9)
     mixed ^= mixed >> np.uint64(31)
     mixed *= np.uint64(0x94D049BB133111EB)
     return (mixed >> np.uint64(40)).astype(np.float64) / 2**24 < share

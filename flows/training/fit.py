@@ -69,7 +69,7 @@ def train_bundle(
     checkpoints = folder / "checkpoints"
     seconds: dict[str, float] = {}
     fingerprint = rows_fingerprint(train)
-    held_out = _held_out(train)
+    held_out = held_out_rows(train)
     with _timed(seconds, "prepare"):
         normaliser = Normaliser.fit(train.blocks)
         fit_rows = train.take(np.flatnonzero(~held_out))
@@ -120,7 +120,7 @@ def rows_fingerprint(rows: FeatureRows) -> str:
     return digest.hexdigest()[:16]
 
 
-def _held_out(rows: FeatureRows) -> np.ndarray:
+def held_out_rows(rows: FeatureRows) -> np.ndarray:
     """bool (n,): rows kept for calibration, chosen by a hash of the row so that every run keeps the same ones."""
     mixed = rows.user_id * 1_000_003 + rows.post_id * 10_007 + (0 if rows.occurred_at is None else rows.occurred_at // 1_000)
     return hash_ids(np.abs(mixed), 16) < CALIBRATION_SHARE * (1 << 16)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitoring.canary.intervals import quantile_interval, sequence_width
-from monitoring.canary.verdict import MetricDecision, MetricResult, Role
+from monitoring.canary.verdict import MetricDecision, MetricResult, Role, Unit
 
 MIN_USERS = 2  # an arm with fewer has no variance
 LATENCY_QUANTILE = 0.95
@@ -25,6 +25,7 @@ class Metric:
     margin: float
     harm_beyond_margin: bool = False  # True: harm means worse than the margin, not only worse than nothing
     is_share: bool = False  # values lie in [0, 1] and are often all zero
+    unit: Unit = "nats"
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def _result(
         control_users=users[0],
         treatment_users=users[1],
         alpha=alpha,
+        unit=metric.unit,
     )
 
 
@@ -166,4 +168,5 @@ def _no_data(metric: Metric, n_control: int, n_treatment: int, alpha: float, nul
         n_control,
         n_treatment,
         alpha,
+        metric.unit,
     )

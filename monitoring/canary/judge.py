@@ -53,14 +53,14 @@ def _metrics(control: ArmEvidence, treatment: ArmEvidence, policy: JudgePolicy) 
         metric = Metric(f"log_loss.{head}", label, role, "lower", policy.log_loss_margin * level)
         results.append(compare_means(metric, *arms, deciding_alpha, policy.tuned_for))
     guards = [
-        (Metric("ndcg", "NDCG", "guards", "higher", policy.ndcg_margin), _ndcg),
-        (Metric("errors", "Errors", "guards", "lower", policy.error_margin, True, True), _errors),
-        (Metric("empties", "Empty timelines", "guards", "lower", policy.empty_margin, True, True), _empties),
-        (Metric("authors", "Distinct authors", "guards", "higher", policy.author_share_margin, True), _authors),
+        (Metric("ndcg", "NDCG", "guards", "higher", policy.ndcg_margin, unit="score"), _ndcg),
+        (Metric("errors", "Errors", "guards", "lower", policy.error_margin, True, True, "share"), _errors),
+        (Metric("empties", "Empty timelines", "guards", "lower", policy.empty_margin, True, True, "share"), _empties),
+        (Metric("authors", "Distinct authors", "guards", "higher", policy.author_share_margin, True, unit="share"), _authors),
     ]
     for metric, values in guards:
         results.append(compare_means(metric, values(control), values(treatment), guard_alpha, policy.tuned_for))
-    latency = Metric("latency_p95", "Latency p95, ratio", "guards", "lower", policy.latency_ratio - 1, True)
+    latency = Metric("latency_p95", "Latency p95, ratio", "guards", "lower", policy.latency_ratio - 1, True, unit="ms")
     results.append(compare_latency(latency, control.latency_ms, treatment.latency_ms, guard_alpha))
     return results
 
@@ -115,10 +115,11 @@ def _sentence(metric: MetricResult) -> str:
     if metric.decision == "no_data":
         return f"{metric.label}: no data ({metric.control_users} and {metric.treatment_users} users)"
     words = {"better": "better", "no_worse": "no worse than tolerated", "worse": "worse", "inconclusive": "not settled yet"}
+    what, sign = ("ratio", "") if metric.null else ("difference", "+")
+    limit = f"at {'most' if metric.better == 'lower' else 'least'} {metric.limit:{sign}.3g} is tolerated"
     return (
-        f"{metric.label} is {words[metric.decision]}: {metric.control:.4g} live, {metric.treatment:.4g} canary, "
-        f"{'ratio' if metric.null else 'difference'} {metric.difference:+.4g} [{metric.low:+.4g}, {metric.high:+.4g}], "
-        f"limit {metric.limit:+.4g}"
+        f"{metric.label} is {words[metric.decision]}: {metric.control:.3g} on the live release, {metric.treatment:.3g} on the canary; "
+        f"the {what} lies between {metric.low:{sign}.2g} and {metric.high:{sign}.2g}, {limit}"
     )
 
 

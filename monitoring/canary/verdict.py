@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 Decision = Literal["promote", "rollback", "inconclusive"]
 MetricDecision = Literal["better", "no_worse", "worse", "inconclusive", "no_data"]
+Unit = Literal["nats", "score", "share", "ms"]
 Role = Literal["decides", "guards", "observed"]
 
 
@@ -31,6 +32,7 @@ class MetricResult:
     control_users: int
     treatment_users: int
     alpha: float
+    unit: Unit = "nats"  # of `control` and `treatment`
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,9 @@ def as_floats(reference: pl.Series, current: pl.Series) -> tuple[np.ndarray, np.
     codes = {value: float(code) for code, value in enumerate(known)}
     return tuple(
         column.cast(pl.String)
-        .replace_strict(codes, default=pl.when(column.is_null()).then(float("nan")).otherwise(float(len(codes))), return_dtype=pl.Float64)
+        .replace_strict(
+            codes, default=pl.when(column.is_null()).then(float("nan")).otherwise(float(len(codes))), return_dtype=pl.Float64
+        )
         .to_numpy()
         if codes
         else np.full(len(column), np.nan)
@@ -79,19 +81,18 @@ def as_floats(reference: pl.Series, current: pl.Series) -> tuple[np.ndarray, np.
     )
 
 
-def _judge(name: str, family: Literal["feature", "score"], comparison: Comparison, q: float, policy: DriftPolicy) -> ColumnDrift:
+def _judge(
+    name: str, family: Literal["feature", "score"], comparison: Comparison, q: float, policy: DriftPolicy
+) -> ColumnDrift:
     significant = q <= policy.alpha
-    beyond = (
-        comparison.psi >= policy.gross_psi
-        or abs(comparison.shift_sigmas) >= policy.gross_sigmas
-        or comparison.missing_current - comparison.missing_reference >= policy.gross_missing
-    )
-    gross = significant and beyond and not name.startswith(policy.clock_columns)
+    vanished = comparison.missing_current - comparison.missing_reference >= policy.gross_missing
+    moved = comparison.psi >= policy.gross_psi or abs(comparison.shift_sigmas) >= policy.gross_sigmas
+    gross = significant and (vanished or (moved and not name.startswith(policy.clock_columns)))
     return ColumnDrift(
         name=name,
         family=family,
         q=q,
-        drifted=bool(significant and (beyond or comparison.psi >= policy.psi)),
+        drifted=bool(significant and (gross or comparison.psi >= policy.psi)),
         gross=bool(gross),
         **asdict(comparison),
     )

@@ -8,7 +8,9 @@ import polars as pl
 from feature_repo.feature_rows import BLOCKS, HEADS, FeatureRows
 
 
-def drift_frame(rows: FeatureRows, probabilities: np.ndarray | None = None, *, scored: np.ndarray | None = None) -> pl.DataFrame:
+def drift_frame(
+    rows: FeatureRows, probabilities: np.ndarray | None = None, *, scored: np.ndarray | None = None
+) -> pl.DataFrame:
     """One row per feature row: `user_id`, `<block>.<name>` columns, `prediction_<head>` and, where known, `label_<head>`.
 
     `probabilities` is (n, len(HEADS)); `scored` (n,) bool tells which rows carry a prediction that may be judged (rows the

@@ -27,7 +27,9 @@ def plant_shift(rows: pl.DataFrame, column: str, *, sigmas: float = 6.0, referen
         raise ValueError(f"no column {column!r} to plant a shift in; there are for example {near}")
     spread = basis[column].cast(pl.Float64).fill_nan(None).std()
     if not spread:
-        raise ValueError(f"column {column!r} is constant, so a shift in standard deviations of it is not defined; choose another")
+        raise ValueError(
+            f"column {column!r} is constant, so a shift in standard deviations of it is not defined; choose another"
+        )
     shifted = rows.with_columns((pl.col(column).cast(pl.Float64) + sigmas * spread).alias(column))
     description = f"planted: {column} shifted by {sigmas:+g} standard deviations ({sigmas * spread:+.3g})"
     return PlantedShift(shifted, column, description)

@@ -18,7 +18,7 @@ class DriftPolicy:
     gross_psi: float = 3.0
     gross_sigmas: float = 3.0
     gross_missing: float = 0.3  # rise of the share of missing values
-    # Columns that follow the clock (prefixes): every window differs in them from every other, so they warn at most.
+    # Columns that follow the clock (prefixes): every window differs in them from every other, so that they move only warns.
     clock_columns: tuple[str, ...] = ("post.log_age_s", "context.weekday_", "context.hour_")
     calibration_tolerance: float = 0.25  # predicted/observed outside [1 - t, 1 / (1 - t)] with 99 % certainty
     auc_drop: float = 0.02  # loss against the reference that counts, beyond the interval of the difference

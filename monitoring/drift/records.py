@@ -14,7 +14,11 @@ def keep_decision(folder: Path, decision: DriftDecision, *, report: str | None =
 
     Keeping a decision of the same label and moment again replaces it, so a resumed flow counts a window once.
     """
-    history = [kept for kept in load_history(folder) if (kept.label, kept.at, kept.planted) != (decision.label, decision.at, decision.planted)]
+    history = [
+        kept
+        for kept in load_history(folder)
+        if (kept.label, kept.at, kept.planted) != (decision.label, decision.at, decision.planted)
+    ]
     lines = [json.dumps(kept.to_dict()) for kept in [*history, decision]]
     with replace_atomically(folder / "history.jsonl") as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -18,6 +18,7 @@ from monitoring.drift.verdict import DriftDecision
 PROJECT = "Home Mixer"
 REPORT_COLUMNS = 30  # a page of more columns takes longer to build and is not read
 REPORT_ROWS = 10_000  # rows per side that the report draws; the decision reads its own, larger sample
+KEPT_REPORTS = 40  # newest reports kept, as pages and in the workspace: a server that opens hundreds grows by gigabytes
 METHOD = "quantile_psi"
 
 
@@ -40,12 +41,17 @@ def write_report(
     policy = policy or DriftPolicy()
     chosen = [name for name in columns or most_moved(reference, decision) if name in current.columns]
     snapshot = _run(
-        sample_rows(reference.select(chosen), rows, policy.seed), sample_rows(current.select(chosen), rows, policy.seed), decision, policy
+        sample_rows(reference.select(chosen), rows, policy.seed),
+        sample_rows(current.select(chosen), rows, policy.seed),
+        decision,
+        policy,
     )
     page = folder / f"{report_name(decision)}.html"
     with replace_atomically(page) as temporary:
         snapshot.save_html(str(temporary))
     _add_to_workspace(snapshot, folder / "workspace", decision)
+    for old in sorted(folder.glob("drift-*.html"))[:-KEPT_REPORTS]:
+        old.unlink()
     return page
 
 
@@ -86,7 +92,10 @@ def _register_method(threshold: float) -> None:
     from evidently.legacy.core import ColumnType
 
     test = StatTest(
-        name=METHOD, display_name="PSI (quantile bins)", allowed_feature_types=[ColumnType.Numerical], default_threshold=threshold
+        name=METHOD,
+        display_name="PSI (quantile bins)",
+        allowed_feature_types=[ColumnType.Numerical],
+        default_threshold=threshold,
     )
 
     def quantile_psi(reference: Any, current: Any, _kind: Any, limit: float) -> tuple[float, bool]:
@@ -104,8 +113,10 @@ def _add_to_workspace(snapshot: Any, folder: Path, decision: DriftDecision) -> N
     project = existing[0] if existing else workspace.create_project(PROJECT, "Drift of the ranking features and scores")
     if not existing:
         _draw_dashboard(project)
-    for run in workspace.list_runs(project.id):
-        if workspace.get_run(project.id, run).name == report_name(decision):
+    kept = {run: workspace.get_run(project.id, run).name for run in workspace.list_runs(project.id)}
+    newest = sorted(name for name in kept.values() if name != report_name(decision))[-(KEPT_REPORTS - 1) :]
+    for run, name in kept.items():
+        if name not in newest:
             workspace.delete_run(project.id, run)
     workspace.add_run(project.id, snapshot)
 

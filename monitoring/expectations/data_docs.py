@@ -16,7 +16,8 @@ from monitoring.expectations.report import ValidationReport
 OFFLINE_STYLE = """<style>
 body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:1100px;padding:1rem;color:#1d2733;background:#fff}
 table{border-collapse:collapse;width:100%;margin:.5rem 0}td,th{border-bottom:1px solid #d9e0e7;padding:.4rem .6rem;text-align:left;
-vertical-align:top}a{color:#0b62c4}.navbar,.ge-navbar,footer,.fixed-bottom,.sticky-bottom,.cooltip,.modal,.fa-exclamation-circle{display:none}ul{padding-left:1.2rem}
+vertical-align:top}a{color:#0b62c4}
+.navbar,.ge-navbar,footer,.fixed-bottom,.sticky-bottom,.cooltip,.modal,.fa-exclamation-circle{display:none}ul{padding-left:1.2rem}
 .badge{background:#e9eef4;border-radius:4px;padding:0 .35rem;font-family:ui-monospace,monospace;font-size:.9em}
 .text-success{color:#12703a}.text-danger{color:#b3261e}.alert-danger{background:#fdecea}.alert-success{background:#e7f6ec}
 .fa-check-circle:before{content:"\\2713"}.fa-times:before,.fa-times-circle:before{content:"\\2717"}img{max-width:180px}
@@ -33,7 +34,7 @@ _REMOTE_TAG = re.compile(
 
 
 def write_data_docs(report: ValidationReport, folder: Path, *, label: str, at: datetime) -> Path:
-    """Write `folder/index.html` and `folder/results.json`, and make GX's site under `folder` self-contained; returns the page."""
+    """Write `folder/index.html` and `folder/results.json`, and free GX's site there from other hosts; returns the page."""
     site = folder / "great_expectations"
     for page in site.rglob("*.html"):
         page.write_text(without_remote_parts(page.read_text(encoding="utf-8")), encoding="utf-8")

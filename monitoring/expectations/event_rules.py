@@ -81,7 +81,12 @@ def _plausibility() -> tuple[Rule, ...]:
             mostly=0.999,
         ),
         holds(
-            "post_is_known", pl.col("post_known"), "a post that is not in `posts` has no features", Severity.SOFT, mostly=0.99, needs=["posts"]
+            "post_is_known",
+            pl.col("post_known"),
+            "a post that is not in `posts` has no features",
+            Severity.SOFT,
+            mostly=0.99,
+            needs=["posts"],
         ),
         holds(
             "author_agrees_with_post",
@@ -91,7 +96,14 @@ def _plausibility() -> tuple[Rule, ...]:
             mostly=0.999,
             needs=["posts"],
         ),
-        holds("user_is_known", pl.col("user_known"), "a user outside `users` is a cold start", Severity.SOFT, mostly=0.9, needs=["users"]),
+        holds(
+            "user_is_known",
+            pl.col("user_known"),
+            "a user outside `users` is a cold start",
+            Severity.SOFT,
+            mostly=0.9,
+            needs=["users"],
+        ),
         holds(
             "dated_event_has_request",
             undated | pl.col("request_id").is_not_null(),
@@ -113,5 +125,7 @@ def _plausibility() -> tuple[Rule, ...]:
             0.98,
             "near 1: engagements are lost on the way; near 0: exposures are",
         ),
-        share_between("click_share", action == Action.CLICK.value, 0.001, 0.6, "a share outside this band is a logging fault, not a taste"),
+        share_between(
+            "click_share", action == Action.CLICK.value, 0.001, 0.6, "a share outside this band is a logging fault, not a taste"
+        ),
     )

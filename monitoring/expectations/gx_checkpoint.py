@@ -109,7 +109,9 @@ def _outcomes(name: str, rules: Sequence[Rule], result: Any) -> list[RuleOutcome
     for entry in validation.results:
         rule = by_rule[entry.expectation_config.meta["rule"]]
         if entry.exception_info.get("raised_exception", False):
-            raise ExpectationError(f"{name}: rule {rule.name!r} could not be evaluated: {entry.exception_info['exception_message']}")
+            raise ExpectationError(
+                f"{name}: rule {rule.name!r} could not be evaluated: {entry.exception_info['exception_message']}"
+            )
         details = entry.result
         found[rule.name] = RuleOutcome(
             rule=rule,

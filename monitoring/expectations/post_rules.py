@@ -27,6 +27,14 @@ def post_rules(latest: datetime) -> tuple[Rule, ...]:
         between("duration_ms", 0, None, "a duration is not negative"),
         holds("not_its_own_reply", pl.col("in_reply_to") != pl.col("post_id"), "a thread must not loop"),
         holds("has_a_topic", topics.list.len() > 0, "topic affinity needs one", Severity.SOFT, mostly=0.9),
-        between("duration_ms", 1, DAY_MS, "zero or a day and more is a placeholder", Severity.SOFT, name="duration_plausible", mostly=0.95),
+        between(
+            "duration_ms",
+            1,
+            DAY_MS,
+            "zero or a day and more is a placeholder",
+            Severity.SOFT,
+            name="duration_plausible",
+            mostly=0.95,
+        ),
         row_count_at_least(1, "a feed needs posts"),
     )

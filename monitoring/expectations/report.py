@@ -90,7 +90,12 @@ class ValidationReport:
 
 
 def table_report(
-    name: str, prepared: pl.DataFrame, split: QuarantineSplit, outcomes: Sequence[RuleOutcome], skipped: Sequence[str], max_share: float
+    name: str,
+    prepared: pl.DataFrame,
+    split: QuarantineSplit,
+    outcomes: Sequence[RuleOutcome],
+    skipped: Sequence[str],
+    max_share: float,
 ) -> TableReport:
     """Count the rows that break each rule of `outcomes` in `prepared`."""
     masks = [o.rule.broken.fill_null(False).sum().alias(o.rule.name) for o in outcomes if o.rule.broken is not None]

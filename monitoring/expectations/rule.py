@@ -56,7 +56,14 @@ def not_null(column: str, why: str, severity: Severity = Severity.HARD) -> Rule:
 
 
 def between(
-    column: str, low: Any, high: Any, why: str, severity: Severity = Severity.HARD, *, name: str | None = None, mostly: float = 1.0
+    column: str,
+    low: Any,
+    high: Any,
+    why: str,
+    severity: Severity = Severity.HARD,
+    *,
+    name: str | None = None,
+    mostly: float = 1.0,
 ) -> Rule:
     """Values of `column` lie in [low, high]; a null abstains, a bound of None is open."""
     value = pl.col(column)
@@ -89,7 +96,9 @@ def unique(columns: Sequence[str], why: str) -> Rule:
     else:
         expectation, arguments = "ExpectCompoundColumnsToBeUnique", {"column_list": list(columns)}
         given = pl.all_horizontal(pl.col(column).is_not_null() for column in columns)
-    broken = given & ~pl.struct(columns).is_first_distinct() if len(columns) > 1 else given & ~pl.col(columns[0]).is_first_distinct()
+    broken = (
+        given & ~pl.struct(columns).is_first_distinct() if len(columns) > 1 else given & ~pl.col(columns[0]).is_first_distinct()
+    )
     return Rule(f"{'_'.join(columns)}_unique", why, Severity.HARD, expectation, arguments, broken=broken)
 
 

@@ -8,7 +8,7 @@ from monitoring.expectations.rule import Rule, Severity, between, holds, not_nul
 
 
 def user_rules() -> tuple[Rule, ...]:
-    """Rules of `users`. Attribute codes: -1 is the contract's "unknown"; other negative codes are the source's own sentinels."""
+    """Rules of `users`. Attribute codes: -1 is the contract's "unknown"; other negative codes are a source's sentinels."""
     attributes = pl.col("attributes")
     return (
         not_null("user_id", "a user without an id cannot be served"),

@@ -76,7 +76,12 @@ def _state(door: Door) -> dict[str, Any]:
         "route": asdict(door.pool.route),
         "arms": {name: asdict(arm) for name, arm in door.pool.arms.items()},
         "releases": [
-            {"release_id": release.release_id, "state": release.state, "percent": release.entry.percent, "since": release.entry.at}
+            {
+                "release_id": release.release_id,
+                "state": release.state,
+                "percent": release.entry.percent,
+                "since": release.entry.at,
+            }
             for release in door.ledger.releases()
         ],
         "pending_approvals": [asdict(approval) for approval in door.approvals.pending()],

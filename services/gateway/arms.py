@@ -105,7 +105,9 @@ class ArmPool:
             return Choice(live)
         canary = self.arms.get(self.route.canary)
         if canary is None or not canary.healthy:
-            return Choice(live, passed_over=canary or Arm(self.route.canary, "", healthy=False, last_error="no process registered"))
+            return Choice(
+                live, passed_over=canary or Arm(self.route.canary, "", healthy=False, last_error="no process registered")
+            )
         return Choice(canary, fallback=live)
 
     async def refresh(self) -> None:

@@ -20,9 +20,7 @@ class GatewayMetrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         labels = ["path", "arm", "release"]
-        self.requests = Counter(
-            "mixer_gateway_requests", "Answers by status.", [*labels, "status"], registry=self.registry
-        )
+        self.requests = Counter("mixer_gateway_requests", "Answers by status.", [*labels, "status"], registry=self.registry)
         self.seconds = Histogram(
             "mixer_gateway_request_seconds", "Time from request to answer.", labels, buckets=_BUCKETS_S, registry=self.registry
         )
@@ -32,8 +30,12 @@ class GatewayMetrics:
             ["release", "reason"],
             registry=self.registry,
         )
-        self.arm_healthy = Gauge("mixer_gateway_arm_healthy", "1 while the arm answers its probe.", ["release"], registry=self.registry)
-        self.in_flight = Gauge("mixer_gateway_in_flight", "Requests that an arm is working on.", ["release"], registry=self.registry)
+        self.arm_healthy = Gauge(
+            "mixer_gateway_arm_healthy", "1 while the arm answers its probe.", ["release"], registry=self.registry
+        )
+        self.in_flight = Gauge(
+            "mixer_gateway_in_flight", "Requests that an arm is working on.", ["release"], registry=self.registry
+        )
         self.route_age = Gauge("mixer_gateway_route_age_seconds", "Seconds since the route was read.", registry=self.registry)
         self.shadow_overlap = Histogram(
             "mixer_gateway_shadow_overlap",

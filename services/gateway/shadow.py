@@ -65,5 +65,7 @@ class Shadow:
 
 def overlap(live_answer: bytes, shadow_answer: bytes) -> float | None:
     """Share of the live answer's first posts that are among the shadow's first; None where live shows none."""
-    live, shadow = ([post["post_id"] for post in orjson.loads(text)["posts"][:COMPARED_POSTS]] for text in (live_answer, shadow_answer))
+    live, shadow = (
+        [post["post_id"] for post in orjson.loads(text)["posts"][:COMPARED_POSTS]] for text in (live_answer, shadow_answer)
+    )
     return len(set(live) & set(shadow)) / len(live) if live else None

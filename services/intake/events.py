@@ -54,14 +54,19 @@ class Examined:
     rejected: list[Rejected]
 
 
-def examine(sent: Sequence[object], author_of: Callable[[int], int | None], now: datetime | None = None) -> Examined:
-    """Part a batch of client events. `author_of` gives the author of a post, or None for an unknown post."""
+def examine(
+    sent: Sequence[object], author_of: Callable[[int], int | None], *, user_id: int | None = None, now: datetime | None = None
+) -> Examined:
+    """Part a batch of client events.
+
+    `author_of` gives the author of a post, or None for an unknown post; `user_id` stands in where an event names no user.
+    """
     now = now or datetime.now(UTC)
     typed: list[tuple[int, dict]] = []
     rejected: list[Rejected] = []
     for index, item in enumerate(sent):
         try:
-            typed.append((index, _completed(ClientEvent.model_validate(item), author_of, now)))
+            typed.append((index, _completed(ClientEvent.model_validate(_with_user(item, user_id)), author_of, now)))
         except ValidationError as error:
             rejected.append(Rejected(index, _in_words(error), item))
         except ValueError as error:
@@ -70,6 +75,10 @@ def examine(sent: Sequence[object], author_of: Callable[[int], int | None], now:
     accepted = [row for (_, row), reason in zip(typed, reasons, strict=True) if reason is None]
     rejected += [Rejected(i, reason, sent[i]) for (i, _), reason in zip(typed, reasons, strict=True) if reason is not None]
     return Examined(accepted, sorted(rejected, key=lambda one: one.index))
+
+
+def _with_user(item: object, user_id: int | None) -> object:
+    return {"user_id": user_id, **item} if isinstance(item, dict) and user_id is not None else item
 
 
 def _completed(event: ClientEvent, author_of: Callable[[int], int | None], now: datetime) -> dict:

@@ -7,8 +7,13 @@ import threading
 from concurrent.futures import Future
 
 import orjson
+import polars as pl
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as KafkaProducer
+
+from feature_repo.contracts import check_table
+from infra.settings import Settings
+from services.intake.events import TOPIC
 
 logger = logging.getLogger(__name__)
 
@@ -21,13 +26,13 @@ class BrokerUnavailable(RuntimeError):
     """A message was not taken by the broker in time."""
 
 
-class Producer:
-    """Sends JSON messages. Opens no connection before the first message; safe to use from many threads."""
+class EventProducer:
+    """Sends JSON messages, keyed by user. Opens no connection before the first message; safe to share between threads."""
 
-    def __init__(self, address: str, delivery_timeout_ms: int = DELIVERY_TIMEOUT_MS) -> None:
-        self._address = address
+    def __init__(self, settings: Settings, delivery_timeout_ms: int = DELIVERY_TIMEOUT_MS) -> None:
+        self._address = settings.broker
         self._configuration = {
-            "bootstrap.servers": address,
+            "bootstrap.servers": self._address,
             "enable.idempotence": True,
             "linger.ms": 2,
             "compression.type": "lz4",
@@ -49,23 +54,47 @@ class Producer:
             if error is None:
                 delivered.set_result(message.offset())
             else:
-                delivered.set_exception(
-                    BrokerUnavailable(f"broker {self._address} did not take a message for {topic}: {error}")
-                )
+                delivered.set_exception(self._refused(topic, error))
 
         try:
             self._connected().produce(topic, key=key.encode(), value=orjson.dumps(value), on_delivery=report)
         except (BufferError, KafkaException) as error:
-            delivered.set_exception(BrokerUnavailable(f"broker {self._address} takes no messages for {topic}: {error}"))
+            delivered.set_exception(self._refused(topic, error))
         return delivered
+
+    def publish(self, events: pl.DataFrame) -> dict[int, int]:
+        """Send a whole table of the events contract to topic `events`, in its order; waits until the broker has all of it.
+
+        Returns, for each partition written to, the offset after the last event: what a consumer must have reached. Events
+        keep their event_id, so publishing a table again changes nothing. Raises BrokerUnavailable.
+        """
+        rows = pl.from_arrow(check_table("events", events)).with_columns(pl.col("occurred_at").dt.epoch("us"))
+        ends: dict[int, int] = {}
+        failures: list[KafkaError] = []
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+            else:
+                ends[message.partition()] = max(ends.get(message.partition(), 0), message.offset() + 1)
+
+        kafka = self._connected()
+        for row in rows.iter_rows(named=True):
+            self._produce_patiently(kafka, str(row["user_id"]).encode(), orjson.dumps(row), report)
+        left = kafka.flush(self._configuration["message.timeout.ms"] / 1000)
+        if failures or left:
+            raise self._refused(TOPIC, failures[0] if failures else f"{left} of {rows.height} events were not acknowledged")
+        return ends
 
     def flush(self, timeout_s: float = 10.0) -> int:
         """Wait until everything is delivered or failed; returns how many messages are still in the queue."""
         return self._kafka.flush(timeout_s) if self._kafka is not None else 0
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Flush, and stop the polling thread."""
-        self.flush(timeout_s)
+        """Flush, and stop the polling thread; what the broker does not take in time is given up."""
+        left = self.flush(timeout_s)
+        if left:
+            logger.warning("broker %s: %d messages were not delivered before closing", self._address, left)
         self._closed.set()
         if self._poller is not None:
             self._poller.join()
@@ -80,9 +109,21 @@ class Producer:
                 self._poller.start()
             return self._kafka
 
+    def _produce_patiently(self, kafka: KafkaProducer, key: bytes, value: bytes, report) -> None:
+        """Produce; while the queue is full, wait for deliveries, which empty it, or fail it by their timeout."""
+        while True:
+            try:
+                kafka.produce(TOPIC, key=key, value=value, on_delivery=report)
+                return
+            except BufferError:
+                kafka.poll(POLL_S)
+
     def _poll(self) -> None:
         while not self._closed.is_set():
             self._kafka.poll(POLL_S)
+
+    def _refused(self, topic: str, error: object) -> BrokerUnavailable:
+        return BrokerUnavailable(f"broker {self._address} took no message for topic {topic!r}: {error}")
 
     def _on_error(self, error: KafkaError) -> None:
         logger.warning("broker %s: %s", self._address, error)

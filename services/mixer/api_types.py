@@ -96,11 +96,12 @@ class EventsRequest(BaseModel):
         extra="forbid",
         json_schema_extra={
             "examples": [
-                {"events": [{"user_id": 7, "post_id": 101, "action": "click", "product": "for_you", "request_id": "r-1"}]}
+                {"user_id": 7, "events": [{"post_id": 101, "action": "click", "product": "for_you", "request_id": "r-1"}]}
             ]
         },
     )
 
+    user_id: StrictInt | None = Field(None, ge=0, lt=INT64, description="Of the events that name no user.")
     events: list[Any] = Field(min_length=1, max_length=MOST_EVENTS)
 
 

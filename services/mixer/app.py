@@ -105,7 +105,7 @@ async def explain(request: Request, body: api_types.ExplainRequest) -> Response:
 async def events(request: Request, body: api_types.EventsRequest) -> Response:
     """Things that users did. Accepted means that the broker has them; refused ones go to the dead letters."""
     runtime: MixerRuntime = request.app.state.runtime
-    examined = examine(body.events, runtime.author_of)
+    examined = examine(body.events, runtime.author_of, user_id=body.user_id)
     sent = [runtime.producer.send(TOPIC, str(event["user_id"]), event) for event in examined.accepted]
     for refused in examined.rejected:
         letter = {"reason": refused.reason, "sent": refused.sent, "received_at": time.time_ns() // 1000}

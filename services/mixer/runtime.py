@@ -12,7 +12,7 @@ from feature_repo.lake import Lake
 from feature_repo.online import OnlineFeatures
 from feature_repo.snapshot import current_version, load_snapshot
 from infra.settings import Settings
-from services.intake.producer import Producer
+from services.intake.producer import EventProducer
 from services.mixer.calls import Caller
 from services.mixer.corpus import Corpus
 from services.mixer.engine import Engine
@@ -42,7 +42,7 @@ class MixerRuntime:
     The corpus is swapped in one assignment when a newer snapshot is published; a running request keeps its own.
     """
 
-    def __init__(self, settings: Settings, manifest: dict, producer: Producer | None = None) -> None:
+    def __init__(self, settings: Settings, manifest: dict, producer: EventProducer | None = None) -> None:
         """Load everything; raises ReleaseError, BundleError or SnapshotMissing, each saying what to run first."""
         self.settings = settings
         self.manifest = manifest
@@ -53,7 +53,7 @@ class MixerRuntime:
         self.online = OnlineFeatures(settings)
         self.online.warm()  # opens the store once, before worker threads share it
         self.recent_relations = RecentRelations()
-        self.producer = producer or Producer(settings.broker)
+        self.producer = producer or EventProducer(settings)
         self._lake = Lake(settings.paths.lake)
         self._closing = threading.Event()
         self._refresher = threading.Thread(target=self._keep_fresh, name="corpus-refresh", daemon=True)

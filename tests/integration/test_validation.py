@@ -69,7 +69,9 @@ def test_pages_load_nothing_from_another_host_and_escape_values(bad_batch):
     pages = list(folder.rglob("*.html"))
     assert report.docs in pages
     assert len(pages) >= 2 * len(SUITE_NAMES) + 2  # ours, GX's index, and per table a suite and a validation page
-    remote = re.compile(r"(?:<(?:script|img|iframe)[^>]+src|<link[^>]+href)\s*=\s*[\"']?(?:https?:)?//|url\([\"']?(?:https?:)?//")
+    remote = re.compile(
+        r"(?:<(?:script|img|iframe)[^>]+src|<link[^>]+href)\s*=\s*[\"']?(?:https?:)?//|url\([\"']?(?:https?:)?//"
+    )
     assert [page.name for page in pages if remote.search(page.read_text())] == []
     own = report.docs.read_text()
     assert "<script" not in own

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.mixer.filters.duplicates import DuplicatesFilter
-from tests.mixer_parts import ListSource, PostIdScorer, RuleFilter, product, query, run
+from tests.unit.mixer.pipeline_parts import ListSource, PostIdScorer, RuleFilter, product, query, run
 
 POSTS = st.lists(st.integers(0, 60), max_size=40)
 SOURCES = st.lists(st.tuples(POSTS, st.booleans()), min_size=1, max_size=4)

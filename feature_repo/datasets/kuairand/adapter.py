@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -10,11 +10,12 @@ import polars as pl
 
 from feature_repo.contracts import split_events
 from feature_repo.datasets.adapter import ContractTables, Splits
+from feature_repo.datasets.checked_files import read_raw
+from feature_repo.datasets.files_fingerprint import files_fingerprint
 from feature_repo.datasets.kuairand.accounts import users_of
 from feature_repo.datasets.kuairand.exposures import exposure_events, history_events
 from feature_repo.datasets.kuairand.layouts import Layout, files_of
 from feature_repo.datasets.kuairand.raw_columns import HISTORY, LOG, USERS, VIDEOS
-from feature_repo.datasets.kuairand.raw_files import read_raw
 from feature_repo.datasets.kuairand.videos import BEIJING, posts_of
 
 LABELS = {Layout.SLICE: "KuaiRand-Pure slice", Layout.OFFICIAL: "KuaiRand-Pure"}
@@ -39,12 +40,7 @@ class KuaiRand:
 
     def fingerprint(self) -> str:
         """SHA-256 over the names and bytes of the files, 16 hex digits."""
-        digest = hashlib.sha256()
-        for file in self.files.all():
-            with file.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").hexdigest()
-            digest.update(f"{file.name}:{content}".encode())
-        return digest.hexdigest()[:16]
+        return files_fingerprint(self.files.all())
 
     def tables(self) -> ContractTables:
         """All exposures, prior histories, videos and users; an event of an unlisted video is malformed, with its reason."""
@@ -52,24 +48,27 @@ class KuaiRand:
         posts = posts_of(videos, self.files.videos)
         users = users_of(read_raw(self.files.users, USERS), self.files.users)
         authors = videos.select("video_id", "author_id")
-        events = pl.concat(self._event_parts(authors))
+        # Part by part, so that at most one log is held twice.
+        checked = [self._part_malformed(part) for part in self._event_parts(authors)]
+        return ContractTables(
+            events=pl.concat([good for good, _ in checked]),
+            posts=posts,
+            users=users,
+            malformed=pl.concat([bad for _, bad in checked]),
+        )
+
+    def _part_malformed(self, events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Events that hold to the contract, and the others with a `reason`."""
         unlisted = pl.col("author_id").is_null()
         split = split_events(events.filter(~unlisted))
         strangers = events.filter(unlisted).with_columns(reason=pl.lit(f"post_id is not listed in {self.files.videos.name}"))
-        return ContractTables(
-            events=split.good,
-            posts=posts,
-            users=users,
-            malformed=pl.concat([strangers, split.dead]),
-        )
+        return split.good, pl.concat([strangers, split.dead])
 
-    def _event_parts(self, authors: pl.DataFrame) -> list[pl.DataFrame]:
+    def _event_parts(self, authors: pl.DataFrame) -> Iterator[pl.DataFrame]:
         # Standard and randomised logs are numbered apart, so ids do not move when only one of the two is there.
-        parts = []
         for prefix, logs in (("kr", self.files.standard), ("kr-r", self.files.random)):
             if logs:
                 log = pl.concat([read_raw(file, LOG) for file in logs])
-                parts.append(exposure_events(log, authors, prefix, pool=authors.height))
+                yield exposure_events(log, authors, prefix, pool=authors.height)
         if self.files.history is not None:
-            parts.append(history_events(read_raw(self.files.history, HISTORY), authors))
-        return parts
+            yield history_events(read_raw(self.files.history, HISTORY), authors)

@@ -5,20 +5,9 @@ Source: the field tables of the dataset's own README (github.com/chongminggao/Ku
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import polars as pl
 
-
-@dataclass(frozen=True)
-class RawColumn:
-    """One column of a raw file. `low` and `high` are inclusive bounds; a value outside refuses the file."""
-
-    name: str
-    dtype: pl.DataType | type[pl.DataType]
-    low: int | None = None
-    high: int | None = None
-    required: bool = True  # false: empty cells are allowed
+from feature_repo.datasets.checked_files import RawColumn
 
 
 def _flag(name: str) -> RawColumn:

@@ -21,7 +21,9 @@ async def show(request: Request) -> Response:
     try:
         document = orjson.loads(await _from_live(request, "/openapi.json"))
     except DoorError as error:
-        return page("api_docs.html", {"page": "docs", "problem": f"{error.message} – {error.remedy}", "endpoints": []}, error.status)
+        return page(
+            "api_docs.html", {"page": "docs", "problem": f"{error.message} – {error.remedy}", "endpoints": []}, error.status
+        )
     return page("api_docs.html", {"page": "docs", "problem": "", "endpoints": endpoints(document)})
 
 

@@ -25,6 +25,7 @@ class IntervalBar:
     limit: float
     cut_low: bool  # the interval goes on beyond the drawing
     cut_high: bool
+    beyond: str  # "worse" or "better" where the whole interval lies past that end of the drawing, else ""
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,18 @@ def interval_bar(metric: MetricResult) -> IntervalBar | None:
     low, high = _harm_ends(metric)
     return IntervalBar(
         low=_x(low), high=_x(high), point=_x(harm(metric, metric.difference)), zero=_x(0), limit=_x(1),
-        cut_low=low < -SPAN, cut_high=high > SPAN,
+        cut_low=low < -SPAN, cut_high=high > SPAN, beyond="worse" if low > SPAN else "better" if high < -SPAN else "",
     )  # fmt: skip
 
 
 def cone(looks: Sequence[Verdict], name: str) -> Cone | None:
     """The intervals of metric `name` over the judge's looks; None with fewer than two looks that had data."""
-    bars = [(*_harm_ends(m), harm(m, m.difference)) for verdict in looks for m in verdict.metrics if m.name == name and interval_bar(m)]
+    bars = [
+        (*_harm_ends(m), harm(m, m.difference))
+        for verdict in looks
+        for m in verdict.metrics
+        if m.name == name and interval_bar(m)
+    ]
     if len(bars) < 2:
         return None
     xs = [WIDTH * place / (len(bars) - 1) for place in range(len(bars))]

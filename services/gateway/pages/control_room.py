@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -54,7 +55,10 @@ async def show(request: Request) -> Response:
 async def decide_by_form(request: Request) -> Response:
     """POST /releases/{release_id}/decision: the forms of the page. The token is asked each time and kept nowhere."""
     door: Door = request.app.state.door
-    form = {name: str(value) for name, value in (await request.form(max_files=0, max_fields=10)).items()}
+    form = {
+        name: values[-1]
+        for name, values in parse_qs((await request.body()).decode(errors="replace"), max_num_fields=10).items()
+    }
     release_id, action = request.path_params["release_id"], form.get("action", "")
     try:
         check_token(form.get("token", ""), door.settings.paths.admin_token())

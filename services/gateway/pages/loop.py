@@ -14,8 +14,8 @@ from services.gateway.route import Route
 
 StageState = Literal["done", "now", "waiting", "alarm"]
 
-# Centres of the stages in a 1000 x 270 drawing: five from left to right above, five back below.
-_PLACES = [(120.0 + 190 * i, 62.0) for i in range(5)] + [(880.0 - 190 * i, 192.0) for i in range(5)]
+# Centres of the stages in a 1000 x 256 drawing: five from left to right above, five back below.
+_PLACES = [(130.0 + 185 * i, 74.0) for i in range(5)] + [(870.0 - 185 * i, 184.0) for i in range(5)]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,11 @@ def loop_stages(paths: Paths, route: Route, entries: list[LedgerEntry], drift: d
         ("Serve", route.live or "nothing live", "done" if route.live else "alarm" if entries else "waiting"),
         ("Canary", *_canary(route, entries)),
         ("Drift", *_drift(verdict, drift)),
-        ("Retrain", "asked for by drift" if verdict == "retrain" else "on schedule", "now" if verdict == "retrain" else "waiting"),
+        (
+            "Retrain",
+            "asked for by drift" if verdict == "retrain" else "on schedule",
+            "now" if verdict == "retrain" else "waiting",
+        ),
     ]
     return [Stage(label, note, state, x, y) for (label, note, state), (x, y) in zip(facts, _PLACES, strict=True)]
 

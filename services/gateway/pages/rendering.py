@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,6 +50,8 @@ def number(value: float | None, digits: int = 3) -> str:
     """A number for reading: thousands parted by thin spaces, or a dash for none."""
     if value is None or value != value:
         return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
     if isinstance(value, int) or (abs(value) >= 1000 and float(value).is_integer()):
         return f"{int(value):,}".replace(",", "\u202f")
     return f"{value:.{digits}g}"
@@ -57,6 +60,19 @@ def number(value: float | None, digits: int = 3) -> str:
 def percent(value: float | None, digits: int = 0) -> str:
     """A share (0..1) as percent."""
     return "–" if value is None else f"{value * 100:.{digits}f} %"
+
+
+def in_unit(value: float | None, unit: str) -> str:
+    """A metric's value in its unit."""
+    if unit == "share":
+        return percent(value, 2 if value is not None and value < 0.1 else 1)
+    return f"{number(value)} ms" if unit == "ms" else number(value, 4)
+
+
+def sentence(text: str) -> str:
+    """`text` with its first letter in upper case and no underscores."""
+    words = text.replace("_", " ")
+    return words[:1].upper() + words[1:]
 
 
 def readable_json(value: Any) -> str:
@@ -68,7 +84,9 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(moment=moment, number=number, percent=percent, readable_json=readable_json)
+    environment.filters.update(
+        moment=moment, in_unit=in_unit, sentence=sentence, number=number, percent=percent, readable_json=readable_json
+    )
     environment.globals.update(state_words=STATE_WORDS)
     return environment
 

@@ -102,7 +102,10 @@ def _content(answer: Answer) -> dict[str, Any]:
         return content
     error = content.get("error", {}) if isinstance(content, dict) else {}
     raise DoorError(
-        answer.status, "mixer_refused", error.get("message", f"the mixer answered {answer.status}"), error.get("remedy", "try again")
+        answer.status,
+        "mixer_refused",
+        error.get("message", f"the mixer answered {answer.status}"),
+        error.get("remedy", "try again"),
     )
 
 
@@ -121,7 +124,9 @@ def _moment_of_use(asked: str, stream: Path) -> tuple[datetime | None, bool]:
         try:
             at = datetime.fromisoformat(asked)
         except ValueError as error:
-            raise DoorError(400, "moment_invalid", f"{asked[:40]!r} is not a moment", "write it as 2022-05-03T12:00:00Z") from error
+            raise DoorError(
+                400, "moment_invalid", f"{asked[:40]!r} is not a moment", "write it as 2022-05-03T12:00:00Z"
+            ) from error
         return (at if at.tzinfo else at.replace(tzinfo=UTC)), False
     try:
         newest_us = json.loads((stream / "progress.json").read_text())["newest_event_us"]

@@ -11,7 +11,7 @@ TOPIC = "served"
 
 
 class Sender(Protocol):
-    """What takes a message for a topic; services.intake.producer.Producer is one."""
+    """What takes a message for a topic; services.intake.producer.EventProducer is one."""
 
     def send(self, topic: str, key: str, value: dict) -> object: ...
 

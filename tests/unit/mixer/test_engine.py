@@ -11,7 +11,7 @@ from services.mixer.candidates import Candidates
 from services.mixer.components import Component
 from services.mixer.pipeline import PipelineError
 from services.mixer.trace import ConservationError, Trace
-from tests.mixer_parts import (
+from tests.unit.mixer.pipeline_parts import (
     BlockingSource,
     ColumnHydrator,
     ConstantFeatures,

@@ -1,9 +1,10 @@
-"""Reads one raw file of KuaiRand, Parquet or CSV, and refuses it with file, column and row when it is malformed."""
+"""Reads one dataset file, Parquet or CSV, and refuses it with file, column and row when it is malformed."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.datasets.adapter import MalformedFile
-from feature_repo.datasets.kuairand.raw_columns import RawColumn
+
+
+@dataclass(frozen=True)
+class RawColumn:
+    """One column of a raw file. `low` and `high` are inclusive bounds; a value outside refuses the file."""
+
+    name: str
+    dtype: pl.DataType | type[pl.DataType]
+    low: int | None = None
+    high: int | None = None
+    required: bool = True  # false: empty cells are allowed
 
 
 def read_raw(file: Path, columns: Sequence[RawColumn]) -> pl.DataFrame:
@@ -28,7 +39,7 @@ def _read_parquet(file: Path, columns: Sequence[RawColumn]) -> pl.DataFrame:
         frame = pl.read_parquet(file, columns=[column.name for column in columns])
     except (pa.ArrowInvalid, pl.exceptions.ComputeError) as error:
         raise MalformedFile(file, f"not a readable Parquet file ({error}); fetch it again") from error
-    return _cast(file, frame, columns)
+    return cast_columns(file, frame, columns)
 
 
 def _read_csv(file: Path, columns: Sequence[RawColumn]) -> pl.DataFrame:
@@ -44,7 +55,7 @@ def _read_csv(file: Path, columns: Sequence[RawColumn]) -> pl.DataFrame:
         return pl.read_csv(file, schema_overrides=types, infer_schema=False).select(names)
     except pl.exceptions.ComputeError:
         # The fast reader does not say where it failed: read as text and find the first cell that does not fit.
-        return _cast(file, _read_as_text(file, names), columns)
+        return cast_columns(file, _read_as_text(file, names), columns)
 
 
 def _read_as_text(file: Path, names: list[str]) -> pl.DataFrame:
@@ -66,12 +77,13 @@ def _check_header(file: Path, found: Sequence[str], columns: Sequence[RawColumn]
             raise MalformedFile(file, f"the column is missing; found {list(found)}", column=column.name)
 
 
-def _cast(file: Path, frame: pl.DataFrame, columns: Sequence[RawColumn]) -> pl.DataFrame:
+def cast_columns(file: Path, frame: pl.DataFrame, columns: Sequence[RawColumn]) -> pl.DataFrame:
+    """The declared columns of `frame` with their declared types; raises MalformedFile at the first cell that does not fit."""
     cast = []
     for column in columns:
         before = frame.get_column(column.name)
         try:
-            after = before.cast(column.dtype, strict=False)
+            after = _as_type(before, column.dtype)
         except pl.exceptions.PolarsError as error:
             raise MalformedFile(file, f"{before.dtype} cannot become {column.dtype}: {error}", column=column.name) from error
         lost = after.is_null() & before.is_not_null()
@@ -80,6 +92,12 @@ def _cast(file: Path, frame: pl.DataFrame, columns: Sequence[RawColumn]) -> pl.D
             raise MalformedFile(file, f"{before[row]!r} is not a valid {column.dtype}", column=column.name, row=row + 1)
         cast.append(after)
     return pl.DataFrame(cast)
+
+
+def _as_type(values: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
+    if values.dtype == pl.String and isinstance(dtype, pl.Datetime):
+        return values.str.to_datetime(time_unit=dtype.time_unit, time_zone=dtype.time_zone, strict=False)
+    return values.cast(dtype, strict=False)
 
 
 def _check_values(file: Path, frame: pl.DataFrame, column: RawColumn) -> None:

@@ -1,0 +1,86 @@
+"""The `events` topic read by manual assignment, from offsets that the caller keeps."""
+
+from __future__ import annotations
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from feature_repo.aggregates.event_messages import EVENTS_TOPIC
+from feature_repo.aggregates.stream_apply import Message
+from feature_repo.aggregates.stream_state import StreamState
+from infra.settings import Settings
+
+log = structlog.get_logger("stream_worker")
+
+BROKER_TIMEOUT_S = 10.0
+# Errors of a single poll that librdkafka recovers from by itself.
+_PASSING = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._PARTITION_EOF, KafkaError._TIMED_OUT}
+
+
+class EventStream:
+    """A consumer of all partitions of the topic. No consumer group: the state file owns the offsets."""
+
+    def __init__(self, settings: Settings, state: StreamState) -> None:
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": settings.broker,
+                "group.id": "stream-worker",  # required by the client, never joined
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",  # an offset that is gone is a loss: never skip over it silently
+                "isolation.level": "read_committed",
+                "fetch.wait.max.ms": 50,
+            }
+        )
+        partitions = self._partitions(settings)
+        self._consumer.assign([TopicPartition(EVENTS_TOPIC, one, self._start(state, one)) for one in partitions])
+
+    def _partitions(self, settings: Settings) -> list[int]:
+        """Partitions of the topic, which is created where it does not exist. Raises KafkaException without a broker."""
+        found = self._consumer.list_topics(EVENTS_TOPIC, timeout=BROKER_TIMEOUT_S).topics[EVENTS_TOPIC]
+        if found.error is not None or not found.partitions:
+            admin = AdminClient({"bootstrap.servers": settings.broker})
+            created = admin.create_topics([NewTopic(EVENTS_TOPIC, num_partitions=1, replication_factor=1)])
+            try:
+                created[EVENTS_TOPIC].result(timeout=BROKER_TIMEOUT_S)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+            return [0]
+        return sorted(found.partitions)
+
+    def _start(self, state: StreamState, partition: int) -> int:
+        """Where to read on. A log that ends before our offset was lost by the broker: it is read anew from its beginning.
+
+        Known event ids are skipped, so nothing is applied twice; a new generation keeps the lake's part names apart.
+        """
+        following = state.offsets().get(partition)
+        if following is None:
+            return OFFSET_BEGINNING
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(EVENTS_TOPIC, partition), timeout=BROKER_TIMEOUT_S)
+        if following > high:
+            generation = state.generations()[partition] + 1
+            log.warning("log lost by broker, reading anew", partition=partition, applied=following, end=high, generation=generation)
+            state.set_offset(partition, low, generation)
+            return low
+        if following < low:
+            log.error("events expired unread", partition=partition, applied=following, beginning=low, lost=low - following)
+            return low
+        return following
+
+    def poll(self, most: int, timeout_s: float) -> list[Message]:
+        """Up to `most` messages, those of a partition in order. Raises KafkaException on an error that does not pass."""
+        messages = []
+        for record in self._consumer.consume(most, timeout=timeout_s):
+            error = record.error()
+            if error is None:
+                messages.append(Message(record.partition(), record.offset(), record.value() or b""))
+            elif error.code() in _PASSING or error.retriable():
+                log.info("broker hiccup", error=str(error))
+            else:
+                raise KafkaException(error)
+        return messages
+
+    def close(self) -> None:
+        self._consumer.close()

@@ -1,0 +1,103 @@
+"""Your own events: files that already have the columns of the contracts, as Parquet or JSON lines.
+
+A folder with `events`, `posts` and `users` (`.parquet` or `.jsonl`), and `edges` where there is a declared graph. Columns that
+the contract lets be null may be left out; times are timestamps or ISO 8601 text, in UTC where they name no zone.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from feature_repo.contracts import TABLES, ContractError, check_table, split_events
+from feature_repo.datasets.adapter import ContractTables, MalformedFile, Splits
+from feature_repo.datasets.checked_files import RawColumn, cast_columns
+from feature_repo.datasets.files_fingerprint import files_fingerprint
+
+NEEDED = ("events", "posts", "users")
+SUFFIXES = (".parquet", ".jsonl")
+LEAST_DAYS = 5  # one to learn from, two to replay, two for the canary
+
+
+def table_file(folder: Path, name: str) -> Path | None:
+    """The file of table `name` in `folder`, or None."""
+    return next((file for suffix in SUFFIXES if (file := folder / f"{name}{suffix}").is_file()), None)
+
+
+class OwnTables:
+    """Adapter of one folder. The last two days meet the canary, the two before are replayed, the rest trains."""
+
+    name = "own"
+    simulated = False
+    day_offset = timedelta(0)
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.label = f"own events ({folder.resolve().name})"
+
+    @cached_property
+    def splits(self) -> Splits:
+        """Counted back from the newest event's day; raises MalformedFile when there are fewer than five days."""
+        events = self._events
+        first, last = events.select(
+            pl.col("occurred_at").min().dt.date().alias("first"), pl.col("occurred_at").max().dt.date().alias("last")
+        ).row(0)
+        if first is None or (last - first).days + 1 < LEAST_DAYS:
+            raise MalformedFile(
+                self._file("events"), f"events from {first} to {last}; the splits need {LEAST_DAYS} days or more"
+            )
+        days = [last - timedelta(days=back) for back in range(LEAST_DAYS)]
+        return Splits(train_end=days[4], replay=(days[3], days[2]), canary=(days[1], days[0]))
+
+    def fingerprint(self) -> str:
+        """Hash of the files."""
+        optional = table_file(self.folder, "edges")
+        files = [self._file(name) for name in NEEDED]
+        return files_fingerprint(files if optional is None else [*files, optional])
+
+    def tables(self) -> ContractTables:
+        """The tables as given; events that break a row-level rule are malformed, with their reason."""
+        split = split_events(self._events)
+        has_edges = table_file(self.folder, "edges") is not None
+        return ContractTables(
+            events=split.good,
+            posts=self._checked("posts"),
+            users=self._checked("users"),
+            malformed=split.dead,
+            edges=self._checked("edges") if has_edges else None,
+        )
+
+    @cached_property
+    def _events(self) -> pl.DataFrame:
+        return self._read("events")
+
+    def _file(self, name: str) -> Path:
+        file = table_file(self.folder, name)
+        if file is None:
+            raise MalformedFile(self.folder / f"{name}.parquet", f"the file is missing (or {name}.jsonl); {NEEDED} are needed")
+        return file
+
+    def _checked(self, name: str) -> pl.DataFrame:
+        try:
+            return pl.from_arrow(check_table(name, self._read(name)))
+        except ContractError as error:
+            raise MalformedFile(self._file(name), str(error)) from error
+
+    def _read(self, name: str) -> pl.DataFrame:
+        file = self._file(name)
+        try:
+            frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_ndjson(file, infer_schema_length=None)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise MalformedFile(file, f"not readable as {file.suffix} ({error})") from error
+        types = pl.from_arrow(TABLES[name].empty_table()).schema
+        for field in TABLES[name]:
+            if field.name in frame.columns:
+                continue
+            if not field.nullable and field.name != "attributes":
+                raise MalformedFile(file, f"the column is missing; found {frame.columns}", column=field.name)
+            empty = pl.lit([], types[field.name]) if field.name == "attributes" else pl.lit(None, types[field.name])
+            frame = frame.with_columns(empty.alias(field.name))
+        return cast_columns(file, frame, [RawColumn(column, dtype) for column, dtype in types.items()])

@@ -1,0 +1,112 @@
+"""Logged exposures become visits, and an arm's answers are worth what the logged outcomes say."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_repo.contracts import EVENTS, HISTORY_BEFORE
+from feature_repo.feature_rows import HEADS
+from flows.traffic.outcomes import JUDGED_HEADS, log_losses, reference_rates, visit_ndcg
+from flows.traffic.visits import Visit, in_sample, labelled_exposures, slices
+
+NOON = datetime(2022, 5, 2, 12, tzinfo=UTC)
+
+
+def _events(*rows: tuple[int, int, str, str, datetime, str]) -> pl.DataFrame:
+    frame = [
+        {
+            "event_id": f"{request}-{action}", "user_id": user, "post_id": post, "author_id": 1, "action": action, "value": None,
+            "product": product, "position": None, "release": None, "propensity": None, "request_id": request, "occurred_at": at,
+        }
+        for user, post, action, product, at, request in rows
+    ]  # fmt: skip
+    schema = pl.from_arrow(EVENTS.empty_table()).schema
+    return pl.DataFrame(frame, schema=schema)
+
+
+def test_labels_join_by_exposure_and_not_by_post():
+    events = _events(
+        (1, 10, "impression", "tab_1", NOON, "a"),
+        (1, 10, "click", "tab_1", NOON, "a"),
+        (1, 10, "impression", "tab_1", NOON + timedelta(seconds=1), "b"),
+        (2, 10, "impression", HISTORY_BEFORE, NOON, "h"),
+    )
+    exposures = labelled_exposures(events)
+    assert exposures["request_id"].to_list() == ["a", "b"]
+    assert exposures["click"].to_list() == [1, 0]
+    assert exposures["like"].to_list() == [0, 0]
+
+
+def test_a_visit_is_one_user_on_one_surface_in_one_slice():
+    events = _events(
+        (1, 10, "impression", "tab_1", NOON, "a"),
+        (1, 11, "impression", "tab_1", NOON + timedelta(minutes=1), "b"),
+        (1, 12, "impression", "tab_2", NOON, "c"),
+        (1, 13, "impression", "tab_1", NOON + timedelta(hours=5), "d"),
+    )
+    parts = list(slices(events, share=1.0, seed=7, name="t"))
+    assert [len(part.visits) for part in parts] == [2, 1]
+    assert sum(part.events.height for part in parts) == 4
+    first = next(visit for visit in parts[0].visits if visit.product == "tab_1")
+    assert first.post_ids.tolist() == [10, 11]
+    assert first.labels.shape == (2, len(HEADS))
+    identifiers = [visit.request_id for part in parts for visit in part.visits]
+    assert len(set(identifiers)) == 3
+
+
+def test_all_events_are_sent_whatever_the_share_of_visits():
+    rows = [(user, 10, "impression", "tab_1", NOON, f"r{user}") for user in range(200)]
+    part = next(iter(slices(_events(*rows), share=0.25, seed=7, name="t")))
+    assert part.events.height == 200
+    assert 20 < len(part.visits) < 80
+
+
+def test_a_sample_of_users_is_stable_and_grows_with_its_share():
+    users = np.arange(10_000)
+    small, large = in_sample(users, 0.1, 7), in_sample(users, 0.3, 7)
+    assert abs(small.mean() - 0.1) < 0.02
+    assert abs(large.mean() - 0.3) < 0.02
+    assert (large | ~small).all()
+    assert (in_sample(users, 0.1, 7) == small).all()
+
+
+def _visit(labels: list[list[int]]) -> Visit:
+    full = np.zeros((len(labels), len(HEADS)), np.uint8)
+    for row, marks in enumerate(labels):
+        for head, mark in zip(JUDGED_HEADS, marks, strict=True):
+            full[row, HEADS.index(head)] = mark
+    return Visit("r", 1, "tab_1", 0, np.arange(len(labels)), full)
+
+
+def test_log_loss_is_the_sum_over_posts():
+    visit = _visit([[1, 0, 0, 0], [0, 0, 0, 0]])
+    probabilities = np.full((2, len(JUDGED_HEADS)), 0.25)
+    losses = log_losses(visit, probabilities)
+    assert losses["click"] == pytest.approx(-math.log(0.25) - math.log(0.75))
+    assert losses["like"] == pytest.approx(-2 * math.log(0.75))
+
+
+def test_ndcg_is_one_for_the_ideal_order_and_less_for_its_reverse():
+    visit = _visit([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
+    assert visit_ndcg(visit, np.array([3.0, 2.0, 1.0])) == pytest.approx(1.0)
+    worst = visit_ndcg(visit, np.array([1.0, 2.0, 3.0]))
+    assert worst == pytest.approx((1 / math.log2(3) + 2 / math.log2(4)) / (2 + 1 / math.log2(3)))
+
+
+def test_ndcg_is_undefined_where_no_order_matters():
+    assert visit_ndcg(_visit([[1, 0, 0, 0]]), np.array([1.0])) is None
+    assert visit_ndcg(_visit([[1, 0, 0, 0], [0, 1, 0, 0]]), np.array([1.0, 2.0])) is None
+
+
+def test_reference_rates_shrink_to_the_global_rate_and_serve_unknown_posts():
+    rows = [(user, 10, "impression", "tab_1", NOON, f"r{user}") for user in range(10)]
+    rows += [(user, 11, "impression", "tab_1", NOON, f"s{user}") for user in range(10)]
+    rows += [(user, 10, "click", "tab_1", NOON, f"r{user}") for user in range(10)]
+    rates = reference_rates(labelled_exposures(_events(*rows)), strength=10.0)
+    clicks = rates.of(np.array([10, 11, 999]))[:, 0]
+    assert clicks.tolist() == pytest.approx([(10 + 5) / 20, 5 / 20, 0.5])

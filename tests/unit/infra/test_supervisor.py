@@ -1,0 +1,84 @@
+"""The supervisor starts, adopts and stops real processes."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+
+from infra.settings import Settings
+from infra.supervisor import ProcessFailed, ProcessSpec, Supervisor, free_port
+
+SERVER = "import http.server, sys; http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()"
+
+
+@pytest.fixture
+def supervisor(tmp_path):
+    supervisor = Supervisor(Settings(home=tmp_path))
+    yield supervisor
+    supervisor.stop_all()
+
+
+def _server(port: int) -> ProcessSpec:
+    command = (sys.executable, "-c", SERVER, str(port))
+    return ProcessSpec("server", command, ready_url=f"http://127.0.0.1:{port}/", ready_port=port, ready_timeout_s=20)
+
+
+def test_a_started_process_is_ready_found_and_stopped(supervisor):
+    spec = _server(free_port("127.0.0.1", 18_000))
+    running = supervisor.start(spec)
+    supervisor.wait_ready(spec)
+    assert [process.pid for process in supervisor.running()] == [running.pid]
+    assert supervisor.stop("server")
+    assert supervisor.running() == []
+    assert not running.alive()
+
+
+def test_a_running_process_is_adopted_by_another_supervisor(supervisor):
+    spec = _server(free_port("127.0.0.1", 18_000))
+    first = supervisor.start(spec)
+    supervisor.wait_ready(spec)
+    second = Supervisor(supervisor.settings).start(spec)
+    assert second.pid == first.pid
+
+
+def test_another_command_under_the_same_name_replaces_the_process(supervisor):
+    first = supervisor.start(_server(free_port("127.0.0.1", 18_000)))
+    second = supervisor.start(ProcessSpec("server", (sys.executable, "-c", "import time; time.sleep(60)")))
+    assert second.pid != first.pid
+    assert not first.alive()
+
+
+def test_a_process_that_ends_early_is_reported_with_the_end_of_its_log(supervisor):
+    spec = ProcessSpec("broken", (sys.executable, "-c", "raise SystemExit('no such broker')"), ready_port=1, ready_timeout_s=20)
+    with pytest.raises(ProcessFailed, match="no such broker"):
+        supervisor.start(spec)
+        supervisor.wait_ready(spec)
+
+
+def test_a_taken_port_is_named_before_anything_starts(supervisor):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ProcessFailed, match=f"port {port} is taken"):
+            supervisor.start(_server(port))
+    assert supervisor.running() == []
+
+
+def test_a_stale_pid_file_is_not_taken_for_a_process(supervisor):
+    running = supervisor.start(ProcessSpec("short", (sys.executable, "-c", "pass")))
+    file = supervisor.paths.pids / "short.json"
+    file.write_text(file.read_text().replace(f'"started_at": {running.started_at}', '"started_at": 1.0'))
+    assert supervisor.find("short") is None
+    assert not file.exists()
+
+
+def test_settings_reach_the_children(tmp_path):
+    settings = Settings(home=tmp_path, gateway_port=18_999, replay_user_share=0.5)
+    environment = settings.child_environment()
+    assert environment["MIXER_HOME"] == str(tmp_path)
+    assert environment["MIXER_GATEWAY_PORT"] == "18999"
+    assert environment["MIXER_REPLAY_USER_SHARE"] == "0.5"
+    assert "MIXER_PREFECT_PORT" not in environment
