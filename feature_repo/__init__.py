@@ -1,0 +1,1 @@
+"""What we know: contracts, datasets, the lake, and features on Feast."""

@@ -25,7 +25,7 @@ def first_topics(posts: pl.DataFrame) -> pl.DataFrame:
 
 def read_events(lakes: Sequence[Lake], until: datetime | None = None, since: datetime | None = None) -> pl.DataFrame:
     """Events from `since` to `until` (both included, None = no bound), each event_id once, as columns
-    event_id, user_id, post_id, author_id, topic, action, value, product, position, request_id, at (int64 us). No order is promised.
+    event_id, user_id, post_id, author_id, topic, action, value, product, position, request_id, at (int64 us), unordered.
     """
     topics = first_topics(read_table(lakes, "posts"))
     days = sorted({day for lake in lakes for day in _days(lake, since, until)})
@@ -53,7 +53,9 @@ def _day_events(lakes: Sequence[Lake], day: date) -> pl.LazyFrame:
 
 def _days(lake: Lake, since: datetime | None, until: datetime | None) -> list[date]:
     """Days of `lake` that can hold events between the two moments."""
-    first, last = (None if moment is None else (moment.replace(tzinfo=None) + lake.day_offset).date() for moment in (since, until))
+    first, last = (
+        None if moment is None else (moment.replace(tzinfo=None) + lake.day_offset).date() for moment in (since, until)
+    )
     return [day for day in lake.event_days() if (first is None or day >= first) and (last is None or day <= last)]
 
 

@@ -51,7 +51,9 @@ def exposure_frame(events: pl.DataFrame) -> pl.DataFrame:
     first such action, null where none came.
     """
     events = events.with_columns(
-        pl.col("request_id").fill_null(""), (pl.col("product") == HISTORY_BEFORE).alias(UNDATED), pl.col("position").fill_null(-1)
+        pl.col("request_id").fill_null(""),
+        (pl.col("product") == HISTORY_BEFORE).alias(UNDATED),
+        pl.col("position").fill_null(-1),
     )
     shown = events.filter(pl.col("action") == Action.IMPRESSION.value)
     keys = ["user_id", "post_id", "request_id", UNDATED]

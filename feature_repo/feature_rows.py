@@ -32,11 +32,11 @@ class History:
     def __len__(self) -> int:
         return len(self.post_id)
 
-    def rows(self, index: np.ndarray | slice) -> "History":
+    def rows(self, index: np.ndarray | slice) -> History:
         return History(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
     @staticmethod
-    def empty(n: int) -> "History":
+    def empty(n: int) -> History:
         shape = (n, HISTORY_LENGTH)
         return History(
             post_id=np.full(shape, -1, np.int64),
@@ -80,7 +80,7 @@ class FeatureRows:
         """All blocks side by side, float32 (n, sum of widths), in the order of BLOCKS."""
         return np.concatenate([self.blocks[name] for name in BLOCKS], axis=1)
 
-    def take(self, index: np.ndarray) -> "FeatureRows":
+    def take(self, index: np.ndarray) -> FeatureRows:
         """The rows at `index` (int array or bool mask)."""
         shared = len(self.history) == 1 and len(self) != 1
         return FeatureRows(

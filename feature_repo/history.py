@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from feature_repo.aggregates.catalogue import MICROSECONDS
 from feature_repo.as_of import last_before
@@ -14,15 +15,9 @@ from feature_repo.feature_rows import HEADS, HISTORY_LENGTH, History
 
 UNDATED_AT = -1  # stored time of an exposure that is known only by its order
 
-# What the online store keeps of a history: one array a column, oldest exposure first, no padding.
-STORED_COLUMNS = {
-    "post_id": "Newest exposures of the user, oldest first.",
-    "author_id": "Author of each.",
-    "topic": "First topic of each, -1 = none.",
-    "actions": "What followed: bit mask in the order of HEADS.",
-    "product": "Product bucket of each.",
-    "at_us": f"Time of each in microseconds UTC; {UNDATED_AT} where only the order is known.",
-}
+# What the online store keeps of a history: one packed array, exposure after exposure (oldest first, no padding), these
+# six numbers each. `actions` is the bit mask in the order of HEADS; `at_us` is UNDATED_AT where only the order is known.
+STORED_COLUMNS = ("post_id", "author_id", "topic", "actions", "product", "at_us")
 
 
 def histories_as_of(log: ExposureLog, user_id: np.ndarray, now_us: np.ndarray) -> History:
@@ -75,33 +70,27 @@ def action_columns(history: History) -> np.ndarray:
 
 
 # ---- the stored form -------------------------------------------------------------------------------------------------
-def stored_histories(log: ExposureLog, index: np.ndarray) -> dict[str, pl.Series]:
-    """STORED_COLUMNS of the histories at `index` (from `newest_exposures`) as list columns."""
+def stored_histories(log: ExposureLog, index: np.ndarray) -> pl.Series:
+    """The packed arrays (see STORED_COLUMNS) of the histories at `index` (from `newest_exposures`), a list column."""
     valid = index >= 0
     flat = index[valid]
-    lengths = valid.sum(axis=1)
-    values = {
-        "post_id": log.post_id[flat],
-        "author_id": log.author_id[flat],
-        "topic": log.topic[flat],
-        "actions": log.actions[flat],
-        "product": log.product[flat],
-        "at_us": np.where(log.dated[flat], log.at_us[flat], UNDATED_AT),
-    }
-    owner = np.repeat(np.arange(len(index)), lengths)
-    flat_rows = pl.DataFrame({"owner": owner, **{name: value.astype(np.int64) for name, value in values.items()}})
-    lists = flat_rows.group_by("owner", maintain_order=True).all()
-    return {name: lists[name] for name in STORED_COLUMNS}
+    at_us = np.where(log.dated[flat], log.at_us[flat], UNDATED_AT)
+    columns = (log.post_id[flat], log.author_id[flat], log.topic[flat], log.actions[flat], log.product[flat], at_us)
+    packed = np.stack([column.astype(np.int64) for column in columns], axis=1)  # (exposures, 6)
+    ends = np.cumsum(valid.sum(axis=1)) * len(STORED_COLUMNS)
+    lists = pa.LargeListArray.from_arrays(pa.array(np.concatenate([[0], ends])), pa.array(packed.reshape(-1)))
+    return pl.Series("exposures", pl.from_arrow(lists))
 
 
-def history_of_stored(columns: Mapping[str, Sequence[int]], now_us: int) -> History:
-    """The history (n = 1) at `now_us` from STORED_COLUMNS of one user."""
-    at_us = np.asarray(columns["at_us"], np.int64)[-HISTORY_LENGTH:]
-    length = len(at_us)
+def history_of_stored(packed: Sequence[int], now_us: int) -> History:
+    """The history (n = 1) at `now_us` from the packed array of one user; an empty one gives an empty history."""
+    columns = np.asarray(packed, np.int64).reshape(-1, len(STORED_COLUMNS))[-HISTORY_LENGTH:]
     history = History.empty(1)
+    length = len(columns)
     if length == 0:
         return history
-    for name in ("post_id", "author_id", "topic", "actions", "product"):
-        getattr(history, name)[0, -length:] = np.asarray(columns[name], np.int64)[-length:]
+    for place, name in enumerate(STORED_COLUMNS[:-1]):
+        getattr(history, name)[0, -length:] = columns[:, place]
+    at_us = columns[:, -1]
     history.age_s[0, -length:] = np.where(at_us == UNDATED_AT, np.float32(np.nan), _age_s(at_us, now_us))
     return history

@@ -14,7 +14,16 @@ _LIKED = [_LIKE, HEADS.index("follow"), HEADS.index("profile_click"), HEADS.inde
 _STRENGTH = np.float32(3.0)
 _RATES = np.array([PRIOR_RATES["click"], PRIOR_RATES["video_view"]], np.float32)
 
-MATCH_COLUMNS = ("log_seen", "log_clicked", "log_viewed", "log_liked", "log_disliked", "click_rate", "view_rate", "log_since_seen")
+MATCH_COLUMNS = (
+    "log_seen",
+    "log_clicked",
+    "log_viewed",
+    "log_liked",
+    "log_disliked",
+    "click_rate",
+    "view_rate",
+    "log_since_seen",
+)
 SPANS = (5, 20, 50)  # newest exposures
 RECENT_S = (1_800.0, 86_400.0)
 CONTEXT_COLUMNS = (
@@ -57,10 +66,8 @@ class HistorySignals:
         """
         same = (ids == candidates[:, None]) & (candidates >= 0)[:, None]  # (m, L)
         weighted = same.astype(np.float32)
-        if len(ids) == 1:
-            sums = weighted @ self.weights[0]
-        else:
-            sums = np.matmul(weighted[:, None, :], self.weights)[:, 0]
+        shared = len(ids) == 1
+        sums = weighted @ self.weights[0] if shared else np.matmul(weighted[:, None, :], self.weights)[:, 0]
         youngest = np.where(same, self.age_s, np.float32(NEVER_S)).min(axis=1)
         return _match_columns(sums, youngest)
 
@@ -72,7 +79,9 @@ class HistorySignals:
         in_product = self.matches(self.history.product, product)
         length = np.maximum(per_history[:, :1], 1.0)
         last_same = (self.history.product[:, -1:] == product[:, None]).astype(np.float32)
-        return np.concatenate([_clock(now_us), per_history, in_product, np.expm1(in_product[:, :1]) / length, last_same], axis=1)
+        return np.concatenate(
+            [_clock(now_us), per_history, in_product, np.expm1(in_product[:, :1]) / length, last_same], axis=1
+        )
 
     def _mood(self) -> np.ndarray:
         """The context columns that depend on the history alone, float32 (n, k)."""

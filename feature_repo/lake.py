@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from feature_repo.contracts import TABLES, check_table
 from infra.storage import replace_atomically
 
-
 KEYS: dict[str, list[str]] = {
     "events": ["event_id"],
     "posts": ["post_id"],
@@ -38,11 +37,13 @@ class Lake:
     def write_events(self, events: pl.DataFrame, part: str) -> dict[date, int]:
         """Write `events` into their days as part `part`; returns rows per day. Days without rows lose a stale part."""
         table = pl.from_arrow(check_table("events", events))
-        day = (pl.col("occurred_at").dt.replace_time_zone(None) + self.day_offset).dt.date().alias("day")
+        days = table.select((pl.col("occurred_at").dt.replace_time_zone(None) + self.day_offset).dt.date()).to_series()
         written: dict[date, int] = {}
-        for (key,), rows in table.with_columns(day).partition_by("day", as_dict=True, include_key=False).items():
-            self._write(rows, self.events_part(key, part))
-            written[key] = rows.height
+        # A day at a time: parting the whole batch at once would hold it twice.
+        for day in days.unique().sort():
+            rows = table.filter(days == day)
+            self._write(rows, self.events_part(day, part))
+            written[day] = rows.height
         for stale in self.root.glob(f"events/day=*/{part}.parquet"):
             if date.fromisoformat(stale.parent.name.removeprefix("day=")) not in written:
                 stale.unlink()
@@ -98,7 +99,9 @@ class Lake:
         gone = 0
         for file in sorted((self.root / name).rglob("*.parquet")):
             held = pl.read_parquet(file, hive_partitioning=False)
-            kept = held.join(bad, on=key, how="anti", maintain_order="left").unique(subset=key, keep="first", maintain_order=True)
+            kept = held.join(bad, on=key, how="anti", maintain_order="left").unique(
+                subset=key, keep="first", maintain_order=True
+            )
             if kept.height < held.height:
                 self._write(kept, file)
                 gone += held.height - kept.height

@@ -40,14 +40,18 @@ def write_offline_rows(settings: Settings, lakes: Sequence[Lake], until: datetim
     write_states(events, states)
     users, posts = read_table(lakes, "users"), read_table(lakes, "posts")
     user_profile = users.select("user_id", profile=_packed(user_profiles(users)))
-    post_profile = posts.select("post_id", profile=_packed(post_profiles(posts)), created_at=pl.col("created_at").dt.epoch("us"))
+    post_profile = posts.select(
+        "post_id", profile=_packed(post_profiles(posts)), created_at=pl.col("created_at").dt.epoch("us")
+    )
     views = {
         "user": _with_profile(_stamped(states, Key.USER, user_profile), unknown_user_profile()),
         "post": _with_profile(_stamped(states, Key.POST, post_profile), unknown_post_profile()).with_columns(
             pl.col("created_at").fill_null(0)
         ),
         "author": _stamped(states, Key.AUTHOR, posts.select("author_id").unique()),
-        "topic": _stamped(states, Key.TOPIC, posts.select(topic=pl.col("topics").list.first()).drop_nulls().unique().cast(pl.Int64)),
+        "topic": _stamped(
+            states, Key.TOPIC, posts.select(topic=pl.col("topics").list.first()).drop_nulls().unique().cast(pl.Int64)
+        ),
         "user_history": _history_rows(exposure_log(events)),
     }
     for view, rows in views.items():
@@ -68,7 +72,9 @@ def _stamped(states: Path, key: Key, known: pl.DataFrame) -> pl.DataFrame:
     rows = pl.read_parquet(states / f"{key.value}.parquet").with_columns(pl.col(key.column).cast(pl.Int64))
     empty = pl.Series("state", [EMPTY_STATE[0].tolist()], dtype=pl.List(pl.Float32))
     early = known.select(key.column).with_columns(updated_at=pl.lit(0, pl.Int64)).join(empty.to_frame(), how="cross")
-    stamped = pl.concat([early, rows.with_columns(pl.col("state").cast(pl.List(pl.Float32)))]).join(known, on=key.column, how="left")
+    stamped = pl.concat([early, rows.with_columns(pl.col("state").cast(pl.List(pl.Float32)))]).join(
+        known, on=key.column, how="left"
+    )
     stamp = pl.from_epoch(pl.col("updated_at") + 1, "us").dt.replace_time_zone("UTC")
     return stamped.with_columns(pl.when(pl.col("updated_at") == 0).then(PROFILES_FROM).otherwise(stamp).alias(TIMESTAMP))
 
@@ -81,11 +87,12 @@ def _with_profile(rows: pl.DataFrame, unknown: np.ndarray) -> pl.DataFrame:
 
 def _history_rows(log: ExposureLog) -> pl.DataFrame:
     """The newest history of every user that was shown anything."""
-    user_id = np.unique(log.user_id)
+    user_id, last = np.unique(log.user_id[::-1], return_index=True)
     after = np.full(len(user_id), np.iinfo(np.int64).max)
-    stored = stored_histories(log, newest_exposures(log, user_id, after))
-    stamp = pl.from_epoch(pl.col("at_us").list.max() + 1, "us").dt.replace_time_zone("UTC")
-    return pl.DataFrame({"user_id": user_id, **stored}).with_columns(stamp.alias(TIMESTAMP))
+    stamps = log.at_us[len(log) - 1 - last] + 1
+    return pl.DataFrame(
+        {"user_id": user_id, "exposures": stored_histories(log, newest_exposures(log, user_id, after))}
+    ).with_columns(pl.from_epoch(pl.Series(TIMESTAMP, stamps), "us").dt.replace_time_zone("UTC"))
 
 
 def _packed(matrix: np.ndarray) -> pl.Series:

@@ -10,7 +10,7 @@ import numpy as np
 from feature_repo.aggregates.catalogue import Key
 from feature_repo.blocks import States, user_block
 from feature_repo.feature_rows import History, UserFeatures
-from feature_repo.history import STORED_COLUMNS, history_of_stored
+from feature_repo.history import history_of_stored
 from feature_repo.profiles import unknown_user_profile
 from infra.settings import Settings
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from feast import FeatureStore
 
 READ_BATCH = 500  # entities per online read; SQLite binds one variable each
+_REFERENCES = ["user:state", "user:updated_at", "user:profile", "user_history:exposures"]
 
 
 class OnlineFeatures:
@@ -25,12 +26,6 @@ class OnlineFeatures:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._references = [
-            "user:state",
-            "user:updated_at",
-            "user:profile",
-            *(f"user_history:{name}" for name in STORED_COLUMNS),
-        ]
 
     @cached_property
     def _store(self) -> FeatureStore:
@@ -44,9 +39,8 @@ class OnlineFeatures:
 
     def user(self, user_id: int, now_us: int) -> UserFeatures:
         """Features of `user_id` at `now_us` (microseconds UTC). A user nobody has met gets the declared cold-start defaults."""
-        answer = self._store.get_online_features(self._references, [{"user_id": int(user_id)}]).to_dict()
+        answer = self._store.get_online_features(_REFERENCES, [{"user_id": int(user_id)}]).to_dict()
         state, updated_at, profile = (answer[name][0] for name in ("state", "updated_at", "profile"))
-        stored = {name: answer[name][0] or [] for name in STORED_COLUMNS}
         if state is None:
             return cold_start(int(user_id), now_us)
         states = States(np.array([state], np.float32), np.array([updated_at], np.int64))
@@ -54,7 +48,7 @@ class OnlineFeatures:
         return UserFeatures(
             user_id=int(user_id),
             user=user_block(states, packed, now_us),
-            history=history_of_stored(stored, now_us),
+            history=history_of_stored(answer["exposures"][0] or [], now_us),
             known=True,
         )
 
@@ -66,7 +60,7 @@ def cold_start(user_id: int, now_us: int) -> UserFeatures:
 
 
 def read_states(settings: Settings, view: str, ids: np.ndarray) -> States:
-    """The online states of `ids` (n,) from view `post`, `author` or `topic`, in their order; unknown ids get the empty state."""
+    """The online states of `ids` (n,) from view `post`, `author` or `topic`, in their order; unknown ids get empty ones."""
     from feature_repo.feature_store import open_store
 
     store = open_store(settings)
@@ -75,7 +69,9 @@ def read_states(settings: Settings, view: str, ids: np.ndarray) -> States:
     states = States.empty(len(unique))
     for start in range(0, len(unique), READ_BATCH):
         batch = unique[start : start + READ_BATCH]
-        answer = store.get_online_features([f"{view}:state", f"{view}:updated_at"], [{column: int(key)} for key in batch]).to_dict()
+        answer = store.get_online_features(
+            [f"{view}:state", f"{view}:updated_at"], [{column: int(key)} for key in batch]
+        ).to_dict()
         for offset, (state, updated_at) in enumerate(zip(answer["state"], answer["updated_at"], strict=True)):
             if state is not None:
                 states.state[start + offset] = state

@@ -9,7 +9,12 @@ from feature_repo.products import media_code
 
 ATTRIBUTE_CODES = 28  # categorical codes kept of a user; datasets with fewer are padded with -1, more are cut
 
-USER_PROFILE = ("log_followers", "log_following", "account_known", *(f"attribute_{number}" for number in range(ATTRIBUTE_CODES)))
+USER_PROFILE = (
+    "log_followers",
+    "log_following",
+    "account_known",
+    *(f"attribute_{number}" for number in range(ATTRIBUTE_CODES)),
+)
 POST_PROFILE = ("log_duration_s", "media", "topics", "is_reply", "log_text_length")
 
 

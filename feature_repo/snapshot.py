@@ -68,7 +68,9 @@ def popularity(state: np.ndarray) -> np.ndarray:
     shown = state[:, MEASURES.index("impression")]
     click_rate = (clicks + 20.0 * PRIOR_RATES["click"]) / (shown + 20.0)
     seen = np.log1p(shown + state[:, STATE_INDEX["prior_impression"]]) / 20.0  # a post that was shown more is known better
-    return (click_rate + lifetime_rate(state, "video_view") + 2.0 * lifetime_rate(state, "like") + 0.1 * seen).astype(np.float32)
+    return (click_rate + lifetime_rate(state, "video_view") + 2.0 * lifetime_rate(state, "like") + 0.1 * seen).astype(
+        np.float32
+    )
 
 
 def assemble_snapshot(posts: pl.DataFrame, states: dict[str, States], as_of_us: int) -> Snapshot:
@@ -167,7 +169,10 @@ def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
 
 
 def _drop_old(root: Path, current: str) -> None:
-    """Remove all but the newest versions. A mixer that still maps a removed file keeps its data until it lets go."""
+    """Remove all but the newest versions. A mixer that still maps a removed file keeps its data until it lets go.
+
+    Another publisher may be removing the same folder, hence no error where one is already gone.
+    """
     versions = sorted((folder for folder in root.iterdir() if folder.is_dir()), key=lambda folder: folder.stat().st_mtime)
     for folder in versions[:-KEPT_VERSIONS]:
         if folder.name != current:

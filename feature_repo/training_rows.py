@@ -88,7 +88,9 @@ def _rows(
     pieces = []
     for start in range(0, len(chosen), CHUNK_ROWS):
         part = slice(start, start + CHUNK_ROWS)
-        pieces.append(history_blocks(history.rows(part), post_id[part], author_id[part], topic[part], product[part], now_us[part]))
+        pieces.append(
+            history_blocks(history.rows(part), post_id[part], author_id[part], topic[part], product[part], now_us[part])
+        )
     blocks |= {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
     return FeatureRows(
         user_id=user_id,

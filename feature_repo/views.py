@@ -19,7 +19,7 @@ STATE = [
 
 SCHEMAS: dict[str, list[Field]] = {
     "user": [*STATE, Field(name="profile", dtype=Array(Float32), description="profiles.USER_PROFILE")],
-    "user_history": [Field(name=name, dtype=Array(Int64), description=words) for name, words in STORED_COLUMNS.items()],
+    "user_history": [Field(name="exposures", dtype=Array(Int64), description=f"Newest exposures, packed: {STORED_COLUMNS}")],
     "post": [
         *STATE,
         Field(name="profile", dtype=Array(Float32), description="profiles.POST_PROFILE"),

@@ -1,0 +1,1 @@
+"""When things happen: Prefect flows, their deployments, and the command line."""

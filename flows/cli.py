@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import os
 import sys
 from datetime import date
 from typing import Annotated
@@ -31,8 +33,15 @@ out = Console()
 err = Console(stderr=True)
 
 
+def _mute_native_teardown() -> None:
+    """DuckDB's extension lists its own leaked types on stderr when the interpreter has ended: nobody can act on that."""
+    sys.stderr.flush()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
 def main() -> None:
     """Entry point: expected errors end with one clear line and exit code 1, unexpected ones with their traceback."""
+    atexit.register(_mute_native_teardown)  # registered first, so it runs last
     try:
         app()
     except (RuntimeError, ValueError, FileNotFoundError) as error:

@@ -18,12 +18,12 @@ from flows.days import day_start, microseconds
 from flows.deployments import RETRAIN_EVENT, ROLLBACK_EVENT
 from flows.lakes import dataset_marker, open_lakes, split_days
 from flows.progress import announce
-from flows.retries import FLAKY_EDGE
+from flows.retries import FLAKY_EDGE, PURE_STEP
 from flows.train import rows_of, split_at
 from infra.settings import get_settings
 
 REFERENCE_DAYS = 3  # newest training days: enough rows, and near enough that counters have the same age
-PLANTED_COLUMN = "post.click_rate"
+PLANTED_COLUMN = "post.click_rate.7d"
 
 
 @task(name="frames", **FLAKY_EDGE)
@@ -52,7 +52,7 @@ def _frame(drift_frame, bundle, rows: FeatureRows, scored: np.ndarray | None) ->
     return drift_frame(rows, probabilities, scored=judged)
 
 
-@task(name="decide and report")
+@task(name="decide and report", **PURE_STEP)
 def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str, planted: bool) -> dict[str, Any]:
     from monitoring.drift.decision import decide
     from monitoring.drift.planted import plant_shift

@@ -10,6 +10,7 @@ from prefect.artifacts import create_table_artifact
 
 from flows.lakes import open_lakes, split_days
 from flows.progress import announce
+from flows.retries import PURE_STEP
 from flows.traffic.driver import Replay, ReplayReport
 from flows.traffic.outcomes import ReferenceRates, reference_rates
 from flows.traffic.visits import labelled_exposures, slices
@@ -37,7 +38,7 @@ def replay_days(name: str, days: list[date], share: float, stop_when: Callable[[
     return replay.run(parts, on_progress=tell, stop_when=stop_when)
 
 
-@task(name="replay traffic")
+@task(name="replay traffic", **PURE_STEP)
 def replay_traffic(name: str, days: list[date], share: float) -> dict:
     return replay_days(name, days, share).summary()
 

@@ -17,6 +17,7 @@ from feature_repo.feature_rows import FeatureRows
 from flows.days import day_end, microseconds
 from flows.lakes import open_lakes, split_days
 from flows.progress import announce
+from flows.retries import PURE_STEP
 from flows.traffic.visits import in_sample
 from flows.train import fit, headline, read_rows, register
 from infra.settings import get_settings
@@ -30,7 +31,7 @@ class GateFailed(RuntimeError):
     """The challenger predicts the newest days worse than the champion does."""
 
 
-@task(name="gate")
+@task(name="gate", **PURE_STEP)
 def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]:
     """Both models on the rows kept out; raises GateFailed where the challenger is worse than tolerated."""
     from flows.training.compare import compare

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
+
+# A cache key would hash every input, and inputs here are whole tables and arrays.
+PURE_STEP: dict[str, Any] = {"cache_policy": NO_CACHE}
 
 # Three more tries after 2, 4 and 8 seconds, jittered so that two flows do not knock at the same moment.
 FLAKY_EDGE: dict[str, Any] = {
+    **PURE_STEP,
     "retries": 3,
     "retry_delay_seconds": exponential_backoff(backoff_factor=2),
     "retry_jitter_factor": 0.3,

@@ -13,7 +13,7 @@ from feature_repo.feature_rows import FeatureRows
 from flows.days import day_start, microseconds
 from flows.lakes import open_lakes, split_days
 from flows.progress import announce
-from flows.retries import FLAKY_EDGE
+from flows.retries import FLAKY_EDGE, PURE_STEP
 from infra.settings import get_settings
 
 HEADLINE_HEAD = "click"
@@ -32,17 +32,21 @@ def read_rows(days: list[date]) -> FeatureRows:
     return rows_of(days)
 
 
-@task(name="fit")
+def _tell_fit(model: str, share: float, loss: float) -> None:
+    announce(f"fitting {model}: {share:.0%}, loss {loss:.4f}")
+
+
+@task(name="fit", **PURE_STEP)
 def fit(train: FeatureRows, name: str) -> Any:
     """The bundle, in a folder named for its data, so that a killed fit finds its checkpoints again."""
     from flows.training.fit import train_bundle
 
     settings = get_settings()
     folder = settings.paths.bundles / name
-    return train_bundle(train, None, folder, seed=settings.seed, threads=settings.threads, on_progress=announce)
+    return train_bundle(train, None, folder, seed=settings.seed, threads=settings.threads, on_progress=_tell_fit)
 
 
-@task(name="evaluate beside baselines")
+@task(name="evaluate beside baselines", **PURE_STEP)
 def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows) -> dict[str, Any]:
     """Metrics of every model on the same test rows, and the heavy ranker's AUC lead over LightGBM with intervals."""
     from flows.training import baselines

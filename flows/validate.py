@@ -8,7 +8,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from flows.lakes import dataset_marker, open_lakes
 from flows.progress import announce
-from flows.retries import FLAKY_EDGE
+from flows.retries import FLAKY_EDGE, PURE_STEP
 from infra.settings import get_settings
 
 
@@ -26,7 +26,7 @@ def read_tables() -> dict[str, pl.DataFrame]:
     return {"events": pl.concat([lived, ahead]), **tables}
 
 
-@task(name="expectations")
+@task(name="expectations", **PURE_STEP)
 def check_tables(tables: dict[str, pl.DataFrame]):
     from monitoring.expectations.validation import validate_tables
 

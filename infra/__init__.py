@@ -1,0 +1,1 @@
+"""Where it runs: settings, storage paths, the local supervisor and its processes."""

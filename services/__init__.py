@@ -1,0 +1,1 @@
+"""What answers: the gateway, the mixer, the rankers, the intake of events."""

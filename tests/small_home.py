@@ -47,8 +47,8 @@ def untrained_bundle(settings: Settings, folder: Path, seed: int = 3, users: int
     torch.manual_seed(seed)
     snapshot, online = load_snapshot(settings), OnlineFeatures(settings)
     ids = Lake(settings.paths.lake).read("users")["user_id"].head(users).to_list()
-    every_post = np.arange(len(snapshot))
-    parts = [candidate_rows(online.user(user, snapshot.as_of_us), snapshot, every_post, "for_you", snapshot.as_of_us) for user in ids]
+    every_post, now_us = np.arange(len(snapshot)), snapshot.as_of_us
+    parts = [candidate_rows(online.user(user, now_us), snapshot, every_post, "for_you", now_us) for user in ids]
     normaliser = Normaliser.fit({name: np.concatenate([part.blocks[name] for part in parts]) for name in BLOCKS})
     widths = normaliser.widths
     random = np.random.default_rng(seed)

@@ -1,0 +1,1 @@
+"""The aggregate catalogue and its two engines, batch and stream."""

@@ -62,9 +62,7 @@ def states(events: ir.Table, key: Key) -> ir.Table:
     plain = {f"{measure}.all": moments[measure].sum().over(by_time) for measure in MEASURES}
     plain |= {f"prior_{action}": moments[f"prior_{action}"].sum().over(by_time) for action in PRIOR}
     last = {action: (moments[action] > 0).ifelse(moments.at, ibis.null("int64")).max().over(by_time) for action in AGED}
-    ages = {
-        f"age.{action}": ((moments.at - at).cast("float64") / MICROSECONDS).fill_null(NEVER) for action, at in last.items()
-    }
+    ages = {f"age.{action}": ((moments.at - at).cast("float64") / MICROSECONDS).fill_null(NEVER) for action, at in last.items()}
     complete = moments.mutate(**plain, **ages)
     packed = ibis.array([complete[column.name].cast("float32") for column in STATE_COLUMNS])
     return complete.select(key.column, updated_at=complete.at, state=packed).order_by([key.column, "updated_at"])
@@ -113,6 +111,11 @@ def _with_fading_sums(moments: ir.Table, key: Key, window: Window) -> ir.Table:
         f"{measure}.{window.name}": (joined[f"_run_{measure}"] + joined[f"_carry_{measure}"].fill_null(0.0)) / joined.weight
         for measure in MEASURES
     }
+    clashing = [name for name in joined.columns if name.endswith("_right")]
     return joined.mutate(**faded).drop(
-        "era", "weight", *running, *[f"_carry_{measure}" for measure in MEASURES], *[name for name in joined.columns if name.endswith("_right")]
+        "era",
+        "weight",
+        *running,
+        *[f"_carry_{measure}" for measure in MEASURES],
+        *clashing,
     )

@@ -69,7 +69,7 @@ def _state_columns() -> tuple[Column, ...]:
         Column(f"{measure}.{window.name}", f"sum of {measure}, {window.words}") for window in WINDOWS for measure in MEASURES
     ]
     prior = [Column(f"prior_{action}", f"undated {action} events from before the first logged day") for action in PRIOR]
-    ages = [Column(f"age.{action}", f"seconds from the last {action} to updated_at, {NEVER:g} before the first") for action in AGED]
+    ages = [Column(f"age.{action}", f"seconds from the last {action} to updated_at, {NEVER:g}: never") for action in AGED]
     return (*sums, *prior, *ages)
 
 
@@ -96,7 +96,7 @@ LOGGED_COUNTS = ("impression", "click", "video_view", "like")
 def _derived_columns() -> tuple[Column, ...]:
     columns = []
     for window in WINDOWS:
-        columns += [Column(f"log_{action}.{window.name}", f"log1p of {action} count, {window.words}") for action in LOGGED_COUNTS]
+        columns += [Column(f"log_{action}.{window.name}", f"log1p of {action}s, {window.words}") for action in LOGGED_COUNTS]
         columns += [Column(f"{head}_rate.{window.name}", f"smoothed {head} per impression, {window.words}") for head in HEADS]
         columns.append(Column(f"mean_dwell.{window.name}", f"log1p of mean seconds per impression, {window.words}"))
     columns += [Column(f"log_prior_{action}", f"log1p of undated {action} count") for action in PRIOR]

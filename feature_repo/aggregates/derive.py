@@ -42,7 +42,7 @@ def derive(state: np.ndarray, updated_at: np.ndarray, now_us: np.ndarray | int) 
     Returns float32 (n, len(DERIVED_COLUMNS)). A `now_us` before `updated_at` counts as `updated_at`.
     """
     if state.shape[1] != STATE_WIDTH:
-        raise ValueError(f"state has {state.shape[1]} columns, the catalogue declares {STATE_WIDTH}; rebuild the offline tables")
+        raise ValueError(f"state has {state.shape[1]} columns, the catalogue has {STATE_WIDTH}; rebuild the offline tables")
     state = state.astype(np.float32, copy=False)
     elapsed_s = (np.maximum(np.asarray(now_us, np.int64) - updated_at, 0) / MICROSECONDS).astype(np.float32)[:, None]  # (n, 1)
     out = np.empty((len(state), len(DERIVED_COLUMNS)), np.float32)
@@ -89,5 +89,3 @@ def _prior_columns(state: np.ndarray, out: np.ndarray, at: int) -> int:
 def _smoothed(count: np.ndarray, impressions: np.ndarray, rate: np.ndarray | np.float32) -> np.ndarray:
     strength = np.float32(PRIOR_STRENGTH)
     return (count + strength * rate) / (impressions + strength)
-
-

@@ -15,7 +15,13 @@ log = structlog.get_logger("stream_worker")
 
 BROKER_TIMEOUT_S = 10.0
 # Errors of a single poll that librdkafka recovers from by itself.
-_PASSING = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._RESOLVE, KafkaError._PARTITION_EOF, KafkaError._TIMED_OUT}
+_PASSING = {
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+    KafkaError._RESOLVE,
+    KafkaError._PARTITION_EOF,
+    KafkaError._TIMED_OUT,
+}
 
 
 class EventStream:
@@ -61,7 +67,9 @@ class EventStream:
         low, high = self._consumer.get_watermark_offsets(TopicPartition(EVENTS_TOPIC, partition), timeout=BROKER_TIMEOUT_S)
         if following > high:
             generation = state.generations()[partition] + 1
-            log.warning("log lost by broker, reading anew", partition=partition, applied=following, end=high, generation=generation)
+            log.warning(
+                "log lost by broker, reading anew", partition=partition, applied=following, end=high, generation=generation
+            )
             state.set_offset(partition, low, generation)
             return low
         if following < low:

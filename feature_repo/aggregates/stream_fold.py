@@ -7,7 +7,7 @@ import polars as pl
 
 from feature_repo.aggregates.catalogue import Key
 from feature_repo.aggregates.stream import EventBatch, fold
-from feature_repo.aggregates.stream_history import Exposure
+from feature_repo.aggregates.stream_history import FIELDS
 from feature_repo.aggregates.stream_state import StreamState
 from feature_repo.blocks import States
 from feature_repo.contracts import HISTORY_BEFORE, Action
@@ -46,25 +46,19 @@ def _fold_key(state: StreamState, events: pl.DataFrame, key: Key) -> tuple[np.nd
 
 def _fold_histories(state: StreamState, events: pl.DataFrame) -> None:
     """Exposures first, so that an action in the same batch finds the exposure it answers."""
+    names = events["product"].unique().to_list()
+    buckets = pl.col("product").replace_strict(names, [product_bucket(name) for name in names], return_dtype=pl.Int64)
     relevant = events.filter(pl.col("action").is_in([Action.IMPRESSION.value, *HEADS])).with_columns(
-        dated=pl.col("product") != HISTORY_BEFORE
+        pl.col("position").fill_null(-1),
+        pl.col("request_id").fill_null(""),
+        dated=pl.col("product") != HISTORY_BEFORE,
+        product=buckets,
+        actions=pl.lit(0, pl.Int64),
     )
     histories = state.histories(relevant["user_id"].unique().to_list())
     is_exposure = pl.col("action") == Action.IMPRESSION.value
     for row in relevant.filter(is_exposure).iter_rows(named=True):
-        histories[row["user_id"]].show(
-            Exposure(
-                at_us=row["at"],
-                dated=row["dated"],
-                position=-1 if row["position"] is None else row["position"],
-                event_id=row["event_id"],
-                request_id=row["request_id"] or "",
-                post_id=row["post_id"],
-                author_id=row["author_id"],
-                topic=row["topic"],
-                product=product_bucket(row["product"]),
-            )
-        )
+        histories[row["user_id"]].show([row[name] for name in FIELDS])
     for row in relevant.filter(~is_exposure).iter_rows(named=True):
-        histories[row["user_id"]].act(row["post_id"], row["request_id"] or "", row["dated"], row["at"], row["action"])
+        histories[row["user_id"]].act(row["post_id"], row["request_id"], row["dated"], row["at"], row["action"])
     state.put_histories(histories)

@@ -8,14 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
 from feature_repo.aggregates.catalogue import Key
 from feature_repo.aggregates.stream_state import StreamState
 from feature_repo.blocks import States
 from feature_repo.event_log import first_topics, read_table
 from feature_repo.feature_store import open_store
-from feature_repo.history import STORED_COLUMNS
 from feature_repo.lake import Lake
 from feature_repo.profiles import post_profiles, unknown_post_profile, unknown_user_profile, user_profiles
 from feature_repo.snapshot import ENTITIES, assemble_snapshot, publish
@@ -77,12 +75,11 @@ class OnlineWriter:
     def _write_histories(self, ids: list[int], states: States) -> None:
         histories = self._state.histories(ids)
         stored = [histories[one].stored() for one in ids]
-        shown = [index for index, one in enumerate(stored) if one["post_id"]]
-        if not shown:
-            return
-        columns = {name: [stored[index][name] for index in shown] for name in STORED_COLUMNS}
-        rows = _frame(Key.USER, [ids[index] for index in shown], columns, states.updated_at[shown])
-        self._store.write_to_online_store("user_history", rows)
+        shown = [index for index, one in enumerate(stored) if one]
+        if shown:
+            columns = {"exposures": [stored[index] for index in shown]}
+            rows = _frame(Key.USER, [ids[index] for index in shown], columns, states.updated_at[shown])
+            self._store.write_to_online_store("user_history", rows)
 
 
 def _frame(key: Key, ids: list[int], columns: dict[str, Any], updated_at: np.ndarray) -> pd.DataFrame:

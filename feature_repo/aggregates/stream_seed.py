@@ -100,7 +100,9 @@ def _seed_states(settings: Settings, state: StreamState, key: Key, cut_us: int) 
 def _seed_histories(state: StreamState, lake: Lake, cut: datetime) -> int:
     frame = exposure_frame(read_events([lake], until=cut - timedelta(microseconds=1)))
     newest = frame.group_by("user_id", maintain_order=True).tail(HISTORY_LENGTH).sort("user_id", maintain_order=True)
-    bits = pl.sum_horizontal([pl.col(f"at_{head}").is_not_null().cast(pl.Int64) * (1 << place) for place, head in enumerate(HEADS)])
+    bits = pl.sum_horizontal(
+        [pl.col(f"at_{head}").is_not_null().cast(pl.Int64) * (1 << place) for place, head in enumerate(HEADS)]
+    )
     names = newest["product"].unique().to_list()
     rows = newest.select(
         "user_id",

@@ -22,7 +22,9 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS offsets (partition INTEGER PRIMARY KEY, next INTEGER NOT NULL, generation INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS seen (event BLOB PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS states (key TEXT, id INTEGER, updated_at INTEGER NOT NULL, state BLOB NOT NULL, PRIMARY KEY (key, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS states (
+    key TEXT, id INTEGER, updated_at INTEGER NOT NULL, state BLOB NOT NULL, PRIMARY KEY (key, id)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS histories (user_id INTEGER PRIMARY KEY, history BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS unwritten (key TEXT, id INTEGER, PRIMARY KEY (key, id)) WITHOUT ROWID;
 """
@@ -95,7 +97,9 @@ class StreamState:
     def put_states(self, key: Key, ids: Sequence[int], states: States) -> None:
         packed = np.ascontiguousarray(states.state, np.float64)
         if packed.shape != (len(ids), STATE_WIDTH):
-            raise ValueError(f"{key.value}: states of shape {packed.shape} for {len(ids)} ids, {STATE_WIDTH} columns are wanted")
+            raise ValueError(
+                f"{key.value}: states of shape {packed.shape} for {len(ids)} ids, {STATE_WIDTH} columns are wanted"
+            )
         rows = (
             (key.value, int(identity), int(at), row.tobytes())
             for identity, at, row in zip(ids, states.updated_at, packed, strict=True)

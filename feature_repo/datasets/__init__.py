@@ -1,0 +1,1 @@
+"""Adapters from datasets to the contract tables."""

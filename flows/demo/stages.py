@@ -50,10 +50,11 @@ def _find_or_fetch(settings: Settings) -> None:
     from pathlib import Path
 
     from feature_repo.datasets.fetch import FetchError, fetch_kuairand
-    from feature_repo.datasets.search_path import find_kuairand
+    from feature_repo.datasets.search_path import find_kuairand, find_own_tables
     from flows.progress import announce
 
-    if settings.dataset != "auto" or find_kuairand(settings) is not None or settings.paths.lake.exists():
+    found = find_kuairand(settings) or find_own_tables(settings)
+    if settings.dataset != "auto" or found or settings.paths.lake.exists():
         return
     announce("KuaiRand is not on the search path: fetching it (CC BY-SA 4.0)")
     try:

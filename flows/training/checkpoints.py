@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,22 +22,22 @@ class Checkpoints:
     folder: Path
     fingerprint: str
 
-    def save(self, epoch: int, model: nn.Module, optimiser: torch.optim.Optimizer, losses: list[float]) -> None:
-        """Remember the state after `epoch` (0-based). The progress file comes last, so what it names is whole."""
+    def save(self, part: int, model: nn.Module, optimiser: torch.optim.Optimizer, losses: list[float]) -> None:
+        """Remember the state after `part` (0-based, counted over all epochs). The progress file comes last, so what it names is whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value).contiguous() for name, value in state.items()}
-        with replace_atomically(self.folder / f"epoch-{epoch}.safetensors") as temporary:
+        with replace_atomically(self.folder / f"part-{part}.safetensors") as temporary:
             save_file(tensors, temporary)
         with replace_atomically(self.folder / _PROGRESS) as temporary:
-            temporary.write_text(json.dumps({"fingerprint": self.fingerprint, "epoch": epoch, "losses": losses}))
-        for stale in self.folder.glob("epoch-*.safetensors"):
-            if stale.name != f"epoch-{epoch}.safetensors":
+            temporary.write_text(json.dumps({"fingerprint": self.fingerprint, "part": part, "losses": losses}))
+        for stale in self.folder.glob("part-*.safetensors"):
+            if stale.name != f"part-{part}.safetensors":
                 stale.unlink()
 
     def restore(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, list[float]]:
-        """Load the newest state into `model` and `optimiser`; returns (next epoch, losses so far), (0, []) where there is none.
+        """Load the newest state into `model` and `optimiser`; returns (next part, losses so far), (0, []) where there is none.
 
         A checkpoint of other data or settings is not used.
         """
@@ -48,7 +47,7 @@ class Checkpoints:
         progress = json.loads(file.read_text())
         if progress["fingerprint"] != self.fingerprint:
             return 0, []
-        tensors = load_file(self.folder / f"epoch-{progress['epoch']}.safetensors")
+        tensors = load_file(self.folder / f"part-{progress['part']}.safetensors")
         model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
         state: dict[int, dict[str, torch.Tensor]] = {}
         for key, tensor in tensors.items():
@@ -56,8 +55,4 @@ class Checkpoints:
                 _, index, name = key.split(".", 2)
                 state.setdefault(int(index), {})[name] = tensor
         optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-        return progress["epoch"] + 1, progress["losses"]
-
-    def clear(self) -> None:
-        """Forget: the training that they were kept for is finished."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        return progress["part"] + 1, progress["losses"]

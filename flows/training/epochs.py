@@ -1,4 +1,4 @@
-"""The training loop that the networks share: seeded epochs of AdamW with warm-up and cosine decay, resumable per epoch."""
+"""The training loop that the networks share: seeded epochs of AdamW with warm-up and cosine decay, resumable within an epoch."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Schedule:
     weight_decay: float = 0.01
     warm_up: float = 0.05  # share of all steps
     floor: float = 0.02  # of the rate, at the end
+    parts: int = 4  # checkpoints per epoch
 
     def factor(self, step: int, steps: int) -> float:
         """Multiplier of the rates at `step` of `steps`."""
@@ -52,37 +53,44 @@ class Training:
         """Train to the end, from the newest checkpoint where there is one; returns the mean loss of every epoch."""
         kept = Checkpoints(checkpoints / self.name, f"{self.fingerprint}/{self.seed}/{asdict(self.schedule)}")
         optimiser = self._optimiser()
-        first, losses = kept.restore(self.model, optimiser)
+        first, sums = kept.restore(self.model, optimiser)
         self.model.train()
-        for epoch in range(first, self.schedule.epochs):
-            losses.append(self._epoch(epoch, optimiser, on_progress))
-            kept.save(epoch, self.model, optimiser, losses)
+        parts = self.schedule.parts
+        for part in range(first, self.schedule.epochs * parts):
+            sums.append(self._part(part, optimiser, on_progress))
+            kept.save(part, self.model, optimiser, sums)
         self.model.eval()
-        return losses
+        return [sum(sums[start : start + parts]) / max(1, self.rows) for start in range(0, len(sums), parts)]
 
-    def _epoch(self, epoch: int, optimiser: torch.optim.Optimizer, on_progress: OnProgress | None) -> float:
-        # Order and dropout depend on (seed, epoch) alone: a resumed training draws what an unbroken one would have.
-        torch.manual_seed(self.seed * 1_000 + epoch)
-        order = torch.randperm(self.rows)
+    def _part(self, part: int, optimiser: torch.optim.Optimizer, on_progress: OnProgress | None) -> float:
+        """Train on one part of an epoch; returns the sum of the rows' losses."""
+        # Order and dropout depend on the seed, the epoch and the part alone: a resumed training draws what an unbroken
+        # one would have.
+        epoch, piece = divmod(part, self.schedule.parts)
+        order = torch.randperm(self.rows, generator=torch.Generator().manual_seed(self.seed * 1_000 + epoch))
+        torch.manual_seed(self.seed * 1_000 + part)
         batches = order.split(self.schedule.batch)
-        steps = len(batches) * self.schedule.epochs
-        total = 0.0
-        for index, batch in enumerate(batches):
+        begin, end = (len(batches) * at // self.schedule.parts for at in (piece, piece + 1))
+        total, steps = 0.0, len(batches) * self.schedule.epochs
+        for index in range(begin, end):
             step = epoch * len(batches) + index
-            for group in optimiser.param_groups:
-                group["lr"] = group["base_rate"] * self.schedule.factor(step, steps)
-            loss = self.loss(batch)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            optimiser.step()
-            value = float(loss.detach())
+            value = self._step(batches[index], optimiser, self.schedule.factor(step, steps))
             if not math.isfinite(value):
                 raise FloatingPointError(f"{self.name}: loss is {value} at step {step}; look for odd values in the feature rows")
-            total += value * len(batch)
-            if on_progress is not None and (index % 10 == 9 or index + 1 == len(batches)):
+            total += value * len(batches[index])
+            if on_progress is not None and (index % 10 == 9 or index + 1 == end):
                 on_progress(self.name, (step + 1) / steps, value)
-        return total / max(1, self.rows)
+        return total
+
+    def _step(self, batch: Tensor, optimiser: torch.optim.Optimizer, factor: float) -> float:
+        for group in optimiser.param_groups:
+            group["lr"] = group["base_rate"] * factor
+        loss = self.loss(batch)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        optimiser.step()
+        return float(loss.detach())
 
     def _optimiser(self) -> torch.optim.Optimizer:
         tables = [p for module in self.model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()]
@@ -92,4 +100,4 @@ class Training:
             {"params": rest, "weight_decay": self.schedule.weight_decay, "base_rate": self.schedule.rate},
             {"params": tables, "weight_decay": 0.0, "base_rate": self.schedule.table_rate},
         ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.schedule.rate, betas=(0.9, 0.99))
+        return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.schedule.rate, betas=(0.9, 0.99), fused=True)

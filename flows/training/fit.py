@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import resource
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ def train_bundle(
     """Train all three models on `train` and save the bundle in `folder`.
 
     `validate` is only scored, never learned from. Checkpoints lie in `folder`/checkpoints while training runs: called
-    again with the same rows and seed after a kill, training carries on from the last finished epoch.
+    again with the same rows and seed after a kill, training carries on from the last checkpoint.
     """
     _check(train)
     torch.set_num_threads(threads)
@@ -87,6 +88,7 @@ def train_bundle(
     with _timed(seconds, "calibrate"):
         bundle.calibration = calibrate(bundle, train.take(np.flatnonzero(held_out)))
     bundle.save(folder)
+    shutil.rmtree(checkpoints, ignore_errors=True)  # what they were kept for is finished
     metrics = {}
     if validate is not None:
         with _timed(seconds, "validate"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,16 @@ from flows.training.epochs import OnProgress, Schedule, Training
 from services.ranking.heavy import HeavyConfig, HeavyRanker
 from services.ranking.inputs import RowTensors
 
-SCHEDULE = Schedule(epochs=2, batch=512, rate=1e-3, table_rate=2e-3)
+# One epoch: with tables of ids a second one overfits (Zhang et al. 2022, "one-epoch phenomenon") and costs as much again.
+SCHEDULE = Schedule(epochs=1, batch=128, rate=1e-3, table_rate=4e-3)
+LEAST_STEPS = 400  # an epoch of few rows takes smaller batches rather than too few steps
+LEAST_BATCH = 16
+
+
+def schedule_for(rows: int) -> Schedule:
+    """The schedule for that many training rows."""
+    return replace(SCHEDULE, batch=max(LEAST_BATCH, min(SCHEDULE.batch, rows // LEAST_STEPS)))
+
 
 # Share of each head in the loss: the common actions teach the shared layers, the rare ones must not drown in them.
 HEAD_WEIGHTS = {
@@ -37,7 +47,7 @@ def fit_heavy(
     fingerprint: str,
     checkpoints: Path,
     config: HeavyConfig | None = None,
-    schedule: Schedule = SCHEDULE,
+    schedule: Schedule | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[HeavyRanker, list[float]]:
     """Train on rows with a history each and `labels` (n, len(HEADS)); returns the ranker and the loss by epoch."""
@@ -52,7 +62,7 @@ def fit_heavy(
         by_head = F.binary_cross_entropy_with_logits(model(rows.rows(batch)), target[batch], reduction="none").mean(0)
         return (by_head * weight).sum() / weight.sum()
 
-    training = Training("heavy", model, loss, len(rows), schedule, seed, fingerprint)
+    training = Training("heavy", model, loss, len(rows), schedule or schedule_for(len(rows)), seed, fingerprint)
     return model, training.run(checkpoints, on_progress)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from services.ranking.inputs import RowTensors, TableBits
 from services.ranking.two_tower import TwoTower, TwoTowerConfig
 
 SCHEDULE = Schedule(epochs=2, batch=1024, rate=1e-3, table_rate=4e-3)
+LEAST_STEPS = 100  # an epoch of few rows takes smaller batches rather than too few steps
 SOFTMAX_SHARE = 0.5  # of the loss; the rest is the logged outcome
 
 
@@ -25,14 +27,12 @@ def fit_two_tower(
     seed: int,
     fingerprint: str,
     checkpoints: Path,
-    bits: TableBits | None = None,
-    schedule: Schedule = SCHEDULE,
     on_progress: OnProgress | None = None,
 ) -> tuple[TwoTower, list[float]]:
     """Train on rows with a history each and `labels` (n, len(HEADS)); returns the towers and the loss by epoch."""
     torch.manual_seed(seed)
     widths = {name: block.shape[1] for name, block in rows.blocks.items()}
-    model = TwoTower(TwoTowerConfig(widths, bits or TableBits()))
+    model = TwoTower(TwoTowerConfig(widths, TableBits()))
     target = torch.from_numpy(engaged(labels))
     log_share = _log_share(rows.post)
 
@@ -48,6 +48,7 @@ def fit_two_tower(
             1 - SOFTMAX_SHARE
         ) * outcome
 
+    schedule = replace(SCHEDULE, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
     training = Training("two_tower", model, loss, len(rows), schedule, seed, fingerprint)
     return model, training.run(checkpoints, on_progress)
 

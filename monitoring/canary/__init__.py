@@ -1,0 +1,1 @@
+"""Evidence of a canary and the judge that decides on it."""

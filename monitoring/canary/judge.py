@@ -118,8 +118,9 @@ def _sentence(metric: MetricResult) -> str:
     what, sign = ("ratio", "") if metric.null else ("difference", "+")
     limit = f"at {'most' if metric.better == 'lower' else 'least'} {metric.limit:{sign}.3g} is tolerated"
     return (
-        f"{metric.label} is {words[metric.decision]}: {metric.control:.3g} on the live release, {metric.treatment:.3g} on the canary; "
-        f"the {what} lies between {metric.low:{sign}.2g} and {metric.high:{sign}.2g}, {limit}"
+        f"{metric.label} is {words[metric.decision]}: "
+        f"{metric.control:.3g} on the live release, {metric.treatment:.3g} on the canary; the {what} lies "
+        f"between {metric.low:{sign}.2g} and {metric.high:{sign}.2g}, {limit}"
     )
 
 
@@ -137,7 +138,8 @@ def _log_loss(arm: ArmEvidence, head: str) -> UserValues:
     rows = arm.rows[has]
     # A user counts by how much was judged, up to a cap, so that neither one-post users nor a few heavy ones set the noise.
     weight = np.minimum(rows, ROWS_CAP).astype(np.float64)
-    return UserValues(arm.log_loss[head][has] / rows, arm.reference_log_loss[head][has] / rows, weight)
+    reference = arm.reference_log_loss.get(head)
+    return UserValues(arm.log_loss[head][has] / rows, None if reference is None else reference[has] / rows, weight)
 
 
 def _ndcg(arm: ArmEvidence) -> UserValues:

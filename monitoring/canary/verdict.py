@@ -65,6 +65,14 @@ class Verdict:
         return Verdict(value["decision"], metrics, list(value["reasons"]), dict(value["samples"]))
 
 
+def verdict_in(evidence: Mapping[str, Any]) -> Verdict | None:
+    """The verdict that a piece of evidence is, or holds under `verdict`; None where it has none."""
+    for candidate in (evidence.get("verdict"), evidence):
+        if isinstance(candidate, Mapping) and "metrics" in candidate and "decision" in candidate:
+            return Verdict.from_dict(candidate)
+    return None
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _finite(item) for name, item in value.items()}

@@ -34,33 +34,38 @@ def sample_rows(frame: pl.DataFrame, rows: int, seed: int) -> pl.DataFrame:
 
 
 def independent_rows(frame: pl.DataFrame) -> float:
-    """Effective sample size: the number of users where the frame names them, else its rows."""
-    return frame[USER].n_unique() if USER in frame.columns else frame.height
+    """Effective sample size of a value that is the same in all of a user's rows: (sum n)^2 / sum n^2 over users (Kish).
+
+    Without a `user_id` column, the rows themselves.
+    """
+    if USER not in frame.columns or frame.is_empty():
+        return float(frame.height)
+    per_user = frame[USER].value_counts()["count"].to_numpy().astype(float)
+    return float(per_user.sum() ** 2 / (per_user**2).sum())
 
 
 def column_drift(
     reference: pl.DataFrame, current: pl.DataFrame, names: list[str], family: Literal["feature", "score"], policy: DriftPolicy
 ) -> tuple[ColumnDrift, ...]:
     """Compare the columns `names` of both frames; a column that `current` lacks counts as missing in every row."""
-    comparisons = [_compare_column(reference, current, name, family) for name in names]
+    independent = (independent_rows(reference), independent_rows(current))
+    comparisons = [_compare_column(reference, current, name, family, independent) for name in names]
     adjusted = benjamini_hochberg(np.array([comparison.p for comparison in comparisons]))
     return tuple(_judge(name, family, c, float(q), policy) for name, c, q in zip(names, comparisons, adjusted, strict=True))
 
 
-def _compare_column(reference: pl.DataFrame, current: pl.DataFrame, name: str, family: str) -> Comparison:
+def _compare_column(
+    reference: pl.DataFrame, current: pl.DataFrame, name: str, family: str, independent: tuple[float, float]
+) -> Comparison:
     if name not in current.columns:
         current = current.with_columns(pl.lit(None, reference.schema[name]).alias(name))
     if family == "score":  # rows without a prediction were not scored: that is no missing value
         reference, current = reference.filter(pl.col(name).is_not_null()), current.filter(pl.col(name).is_not_null())
+        independent = (independent_rows(reference), independent_rows(current))
     values_r, values_c = as_floats(reference[name], current[name])
     if not len(values_r) or not len(values_c):
         return Comparison("empty", 0.0, 1.0, 0.0, float("nan"), float(not len(values_r)), float(not len(values_c)))
-    return compare(
-        values_r,
-        values_c,
-        independent_reference=independent_rows(reference),
-        independent_current=independent_rows(current),
-    )
+    return compare(values_r, values_c, independent_reference=independent[0], independent_current=independent[1])
 
 
 def as_floats(reference: pl.Series, current: pl.Series) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import math
 
 import polars as pl
 
-from monitoring.drift.columns import LABEL, PREDICTION, independent_rows
+from monitoring.drift.columns import LABEL, PREDICTION, USER
 from monitoring.drift.policy import DriftPolicy
 from monitoring.drift.quality import HeadQuality, head_quality
 from monitoring.drift.verdict import HeadDrift
@@ -33,7 +33,9 @@ def _quality(frame: pl.DataFrame, head: str) -> HeadQuality | None:
     if judged.is_empty():
         return None
     values = judged[prediction].cast(pl.Float64).to_numpy()
-    return head_quality(values, judged[label].cast(pl.Float64).to_numpy(), independent=independent_rows(judged))
+    # A user's rows err together only in part, so the number of users is already a cautious sample size here.
+    users = judged[USER].n_unique() if USER in judged.columns else judged.height
+    return head_quality(values, judged[label].cast(pl.Float64).to_numpy(), independent=users)
 
 
 def _enough(quality: HeadQuality, policy: DriftPolicy) -> bool:

@@ -32,7 +32,7 @@ def compare(
     `independent_*` cap the sample sizes behind the p-values: rows of one user are alike, so 20,000 rows of 5,000 users carry
     the certainty of about 5,000.
     """
-    values_r, values_c = reference[np.isfinite(reference)], current[np.isfinite(current)]
+    values_r, values_c = np.sort(reference[np.isfinite(reference)]), np.sort(current[np.isfinite(current)])
     missing_r, missing_c = 1 - len(values_r) / len(reference), 1 - len(values_c) / len(current)
     n, m = min(len(reference), independent_reference), min(len(current), independent_current)
     p_missing = proportions_p(missing_r, n, missing_c, m)
@@ -60,24 +60,25 @@ def compare(
 
 
 def bin_edges(reference: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Upper bin edges from the reference's quantiles, or its distinct values when they are few (second item True).
+    """Upper bin edges from the quantiles of the ascending `reference`, or its distinct values when they are few (then True).
 
     A value that holds much of the mass (zeros of a count) becomes a bin of its own, since equal quantiles merge: equal-width
     bins would put nearly all of a long tail into the first bin and see nothing.
     """
-    distinct = np.unique(reference)
-    if len(distinct) <= CATEGORICAL_VALUES:
-        return distinct, True
-    quantiles = np.quantile(reference, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf")
-    return np.unique(quantiles), False
+    new = np.flatnonzero(np.diff(reference)) + 1
+    if len(new) < CATEGORICAL_VALUES:
+        return reference[np.append(0, new)], True
+    places = np.ceil(np.arange(1, BINS) * len(reference) / BINS).astype(int) - 1
+    return np.unique(reference[places]), False
 
 
 def _counts(values: np.ndarray, edges: np.ndarray, categorical: bool) -> np.ndarray:
-    """Values per bin (previous edge, edge]; one bin more than edges, for values above the last (or of no known category)."""
-    place = np.searchsorted(edges, values, side="left")
+    """Ascending values per bin (previous edge, edge]; the last bin holds those above all edges (or of no known category)."""
+    upto = np.searchsorted(values, edges, side="right")
     if categorical:
-        place = np.where(np.isclose(edges[np.minimum(place, len(edges) - 1)], values), place, len(edges))
-    return np.bincount(place, minlength=len(edges) + 1).astype(float)
+        known = upto - np.searchsorted(values, edges, side="left")
+        return np.append(known, len(values) - known.sum()).astype(float)
+    return np.diff(np.concatenate([[0], upto, [len(values)]])).astype(float)
 
 
 def psi_of_shares(reference: np.ndarray, current: np.ndarray, n: float, m: float) -> float:
@@ -90,10 +91,10 @@ def psi_of_shares(reference: np.ndarray, current: np.ndarray, n: float, m: float
 
 
 def ks_distance(reference: np.ndarray, current: np.ndarray) -> float:
-    """Largest distance of the two empirical distribution functions, ties included."""
-    r, c = np.sort(reference), np.sort(current)
-    both = np.concatenate([r, c])
-    distance = np.searchsorted(r, both, side="right") / len(r) - np.searchsorted(c, both, side="right") / len(c)
+    """Largest distance of the empirical distribution functions of two ascending samples, ties included."""
+    both = np.concatenate([reference, current])
+    share_r = np.searchsorted(reference, both, side="right") / len(reference)
+    distance = share_r - np.searchsorted(current, both, side="right") / len(current)
     return float(np.abs(distance).max())
 
 

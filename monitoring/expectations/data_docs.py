@@ -15,8 +15,8 @@ from monitoring.expectations.report import ValidationReport
 # Styles for the class names that GX's pages use; its own come from six outside hosts.
 OFFLINE_STYLE = """<style>
 body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:1100px;padding:1rem;color:#1d2733;background:#fff}
-table{border-collapse:collapse;width:100%;margin:.5rem 0}td,th{border-bottom:1px solid #d9e0e7;padding:.4rem .6rem;text-align:left;
-vertical-align:top}a{color:#0b62c4}
+table{border-collapse:collapse;width:100%;margin:.5rem 0}td,th{border-bottom:1px solid #d9e0e7;padding:.4rem .6rem;
+text-align:left;vertical-align:top}a{color:#0b62c4}
 .navbar,.ge-navbar,footer,.fixed-bottom,.sticky-bottom,.cooltip,.modal,.fa-exclamation-circle{display:none}ul{padding-left:1.2rem}
 .badge{background:#e9eef4;border-radius:4px;padding:0 .35rem;font-family:ui-monospace,monospace;font-size:.9em}
 .text-success{color:#12703a}.text-danger{color:#b3261e}.alert-danger{background:#fdecea}.alert-success{background:#e7f6ec}

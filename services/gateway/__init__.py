@@ -1,0 +1,1 @@
+"""The one door: sticky split, arms, ledger, approvals, control room."""

@@ -168,5 +168,5 @@ def _no_answer(arm: Arm, error: ArmDown) -> DoorError:
         "arm_down",
         f"release {arm.release_id} gave no answer ({error})",
         "try again in a second; on call: look at the control room and the release's log",
-        {"retry-after": "1"},
+        {"retry-after": "1", "x-mixer-release": arm.release_id},
     )

@@ -1,0 +1,1 @@
+"""Client events in, Kafka out."""

@@ -38,13 +38,17 @@ class EventProducer:
             "compression.type": "lz4",
             "message.timeout.ms": delivery_timeout_ms,
             "queue.buffering.max.messages": QUEUE_MESSAGES,
+            # An absent broker is tried again ever more slowly, and reported by us once, not at every try.
+            "reconnect.backoff.ms": 250,
+            "reconnect.backoff.max.ms": 5_000,
             "error_cb": self._on_error,
-            "log_level": 3,
+            "log_level": 2,
         }
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._kafka: KafkaProducer | None = None
         self._poller: threading.Thread | None = None
+        self._reported = False  # whether the present trouble with the broker has been logged
 
     def send(self, topic: str, key: str, value: dict) -> Future[int]:
         """Queue one message; the future gives its offset once the broker has it, or raises BrokerUnavailable."""
@@ -52,6 +56,7 @@ class EventProducer:
 
         def report(error: KafkaError | None, message: Message) -> None:
             if error is None:
+                self._reported = False
                 delivered.set_result(message.offset())
             else:
                 delivered.set_exception(self._refused(topic, error))
@@ -126,4 +131,6 @@ class EventProducer:
         return BrokerUnavailable(f"broker {self._address} took no message for topic {topic!r}: {error}")
 
     def _on_error(self, error: KafkaError) -> None:
-        logger.warning("broker %s: %s", self._address, error)
+        if not self._reported:
+            self._reported = True
+            logger.warning("broker %s: %s; trying on, and silent until it answers", self._address, error)

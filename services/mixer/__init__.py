@@ -1,0 +1,1 @@
+"""The full mixer: products over a columnar candidate pipeline."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ from services.mixer import api_types, errors
 from services.mixer.answers import score_answer, timeline_answer
 from services.mixer.errors import ApiError
 from services.mixer.explanations import explain_page, explain_post
+from services.mixer.json_bodies import JsonBodies
 from services.mixer.queries import score_query, timeline_query
+from services.mixer.release import BENTO_RELEASE
 from services.mixer.request_metrics import RequestMetrics
 from services.mixer.social_graph import RELATION_OF_ACTION
 
@@ -37,9 +40,11 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 def create_app(runtime: MixerRuntime | None = None) -> FastAPI:
     """The app. A server that loads the runtime later puts it at `app.state.runtime` before the first request."""
+    # FastAPI's interactive pages load scripts from other hosts; the gateway serves a page of its own.
     app = FastAPI(title="Home Mixer", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
     app.state.runtime = runtime
     errors.install(app)
+    app.add_middleware(JsonBodies)
     app.add_middleware(RequestMetrics, state=app.state)
     for path, endpoint, answer in (
         ("/for_you", for_you, api_types.TimelineResponse),
@@ -108,7 +113,8 @@ async def events(request: Request, body: api_types.EventsRequest) -> Response:
     examined = examine(body.events, runtime.author_of, user_id=body.user_id)
     sent = [runtime.producer.send(TOPIC, str(event["user_id"]), event) for event in examined.accepted]
     for refused in examined.rejected:
-        letter = {"reason": refused.reason, "sent": refused.sent, "received_at": time.time_ns() // 1000}
+        # As text: what is refused may hold numbers and strings that no strict encoder takes.
+        letter = {"reason": refused.reason, "sent": json.dumps(refused.sent), "received_at": time.time_ns() // 1000}
         sent.append(runtime.producer.send(DEAD_LETTERS, "rejected", letter))
     try:
         await asyncio.gather(*(asyncio.wrap_future(delivery) for delivery in sent))
@@ -126,12 +132,15 @@ async def events(request: Request, body: api_types.EventsRequest) -> Response:
 
 
 async def release(request: Request) -> Response:
-    """The manifest of the release that answers, the model's version and the snapshot in use."""
+    """The manifest of the release that answers, and what this process has loaded: model, snapshot, code."""
     runtime: MixerRuntime = request.app.state.runtime
+    corpus = runtime.corpus
     loaded = {
         "bundle_version": runtime.bundle.version,
-        "snapshot": runtime.corpus.version,
-        "posts": len(runtime.corpus.snapshot),
+        "snapshot": corpus.version,
+        "posts": len(corpus.snapshot),
+        "source": str(BENTO_RELEASE.parent),
+        "open_circuits": runtime.caller.open_circuits(),
     }
     return _json({"manifest": runtime.manifest, "loaded": loaded})
 

@@ -56,7 +56,7 @@ def _origin(names: set[str], author_id: int, following: Targets, graph: SocialGr
     if "in_network" in names and len(at):
         inferred = " (inferred from your likes and views)" if following.derived[at[0]] else ""
         return f"You follow this author{inferred}."
-    also = graph.followers_among(following.ids, author_id)
+    also = graph.followers_among(following, author_id)
     social = f" {also} of the accounts you follow follow{'s' * (also == 1)} this author." if also else ""
     if is_new:
         return f"Popular with everyone: we do not know your taste yet.{social}"

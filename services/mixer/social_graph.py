@@ -76,10 +76,14 @@ class SocialGraph:
             blocked_by=Relation.of(kind[EdgeKind.BLOCK], user="target_id", target="user_id"),
         )
 
-    def followers_among(self, user_ids: np.ndarray, target_id: int) -> int:
-        """How many of `user_ids` follow `target_id`."""
-        followers = self.followed_by.of_user(target_id).ids
-        return int(np.count_nonzero(np.isin(user_ids, followers))) if len(followers) else 0
+    def followers_among(self, following: Targets, target_id: int) -> int:
+        """How many of the accounts in `following` follow `target_id`.
+
+        Only declared follows count on either side: an inferred one is good enough to rank by, not to tell a person about.
+        """
+        followers = self.followed_by.of_user(target_id)
+        declared = following.ids[~following.derived]
+        return int(np.count_nonzero(np.isin(declared, followers.ids[~followers.derived])))
 
 
 class RecentRelations:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 from typing import TYPE_CHECKING
 
 from feature_repo.lake import Lake
 from services.mixer.api_types import ScoreRequest, TimelineRequest
+from services.mixer.breaker import COOL_DOWN_S
 from services.mixer.queries import score_query, timeline_query
 
 if TYPE_CHECKING:
@@ -22,18 +24,22 @@ COUNT = 20
 SCORED = 5
 
 
-async def warm_up(runtime: MixerRuntime) -> bool:
+async def warm_up(runtime: MixerRuntime, pause_s: float = COOL_DOWN_S) -> bool:
     """Serve until a round goes without a failed component; sets `runtime.not_ready` and returns whether it is ready."""
     users = [*Lake(runtime.settings.paths.lake).read("users")["user_id"].head(USERS).to_list(), NOBODY]
+    seen: set[str] = set()
     for _ in range(ROUNDS):
         problems = [problem for user in users for problem in await _serve(runtime, user)]
-        if not problems:
+        if problems:
+            seen.update(problems)
+            await asyncio.sleep(pause_s)  # circuits that cold components opened close again
+        else:
             # Feast's read path makes many short-lived objects: freezing what is loaded keeps full collections short.
             gc.collect()
             gc.freeze()
             runtime.not_ready = None
             return True
-    runtime.not_ready = f"warm-up requests went wrong: {'; '.join(sorted(set(problems)))}"
+    runtime.not_ready = f"warm-up requests went wrong: {'; '.join(sorted(seen))}"
     logger.error("release %s is not ready: %s", runtime.release_id, runtime.not_ready)
     return False
 

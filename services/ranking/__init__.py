@@ -1,0 +1,1 @@
+"""The ranking models and their runtime."""

@@ -26,12 +26,12 @@ class HeavyConfig:
 
     widths: dict[str, int]  # block -> columns
     bits: TableBits = field(default_factory=TableBits)
-    d: int = 64
-    attention_heads: int = 4
+    d: int = 32
+    attention_heads: int = 2
     layers: int = 2
     hidden: int = 192  # width of the block sum
-    ffn: int = 128
-    dropout: float = 0.1
+    ffn: int = 64
+    dropout: float = 0.05
 
     def as_json(self) -> dict:
         return asdict(self)

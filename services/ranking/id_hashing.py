@@ -16,5 +16,6 @@ def hash_ids(ids: np.ndarray, bits: int) -> np.ndarray:
         raise ValueError(f"bits is {bits}; an embedding table needs between 2**1 and 2**30 rows")
     ids = np.asarray(ids)
     mixed = ids.astype(np.uint64) * _MULTIPLIER
-    rows = (mixed >> np.uint64(64 - bits)).astype(np.int32)
-    return np.where(ids < 0, np.int32(PADDING_ROW), np.maximum(rows, 1))
+    # The top half of the product as a fraction of 2^32, stretched over the rows that are not padding.
+    rows = 1 + ((mixed >> np.uint64(32)) * np.uint64((1 << bits) - 1) >> np.uint64(32)).astype(np.int32)
+    return np.where(ids < 0, np.int32(PADDING_ROW), rows)

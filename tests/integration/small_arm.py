@@ -51,7 +51,9 @@ class SmallArm:
 
     async def explain(self, request: Request) -> Response:
         asked = await request.json()
-        return JSONResponse({"posts": [explanation(post) for post in timeline_answer(self.release, asked)["posts"]]}, self.status)
+        return JSONResponse(
+            {"posts": [explanation(post) for post in timeline_answer(self.release, asked)["posts"]]}, self.status
+        )
 
     async def readiness(self, _: Request) -> Response:
         return JSONResponse({"ready": self.ready}, 200 if self.ready else 503)

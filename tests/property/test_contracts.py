@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.contracts import EVENTS, TABLES, Action, ContractError, check_table, split_events
@@ -58,6 +58,7 @@ def table(rows: list[dict]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
+@settings(deadline=None)
 @given(st.lists(good_rows, max_size=20))
 def test_no_event_that_holds_to_the_rules_is_refused(rows: list[dict]) -> None:
     split = split_events(table(rows))
@@ -65,6 +66,7 @@ def test_no_event_that_holds_to_the_rules_is_refused(rows: list[dict]) -> None:
     assert split.dead.is_empty()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(good_rows, st.none() | st.sampled_from(FAULTS)), max_size=20))
 def test_every_event_ends_in_exactly_one_part_and_a_dead_one_says_why(drawn: list[tuple]) -> None:
     rows, reasons = [], []
@@ -79,6 +81,7 @@ def test_every_event_ends_in_exactly_one_part_and_a_dead_one_says_why(drawn: lis
         assert reason.startswith(reasons[position])
 
 
+@settings(deadline=None)
 @given(st.lists(good_rows, max_size=20))
 def test_a_checked_table_has_the_contracts_schema_and_checking_it_again_changes_nothing(rows: list[dict]) -> None:
     once = check_table("events", table(rows))
@@ -87,6 +90,7 @@ def test_a_checked_table_has_the_contracts_schema_and_checking_it_again_changes_
     assert pl.from_arrow(once).equals(table(rows))
 
 
+@settings(deadline=None)
 @given(st.lists(good_rows, max_size=12), st.integers(-12, 14))
 def test_the_lake_gives_back_every_event_whatever_its_midnight(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict], hours: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.datasets.world.config import WorldConfig
@@ -31,6 +31,7 @@ def test_philox_gives_the_published_answers(counter: str, key: str, answer: str)
     assert [f"{word:08x}" for word in philox(words, (first, second))[0]] == answer.split()
 
 
+@settings(deadline=None)
 @given(ids, st.integers(0, 2**63 - 1), st.sampled_from(list(Stream)))
 def test_a_draw_does_not_depend_on_its_batch(rows: list[int], seed: int, stream: Stream) -> None:
     together = uniforms(seed, stream, rows)
@@ -55,6 +56,7 @@ def test_ids_that_do_not_fit_a_counter_are_refused() -> None:
         uniforms(1, Stream.POST, [0, 2**32])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, CONFIG.posts - 1), min_size=1, max_size=20))
 def test_any_worker_draws_the_same_posts(chosen: list[int]) -> None:
     every, some = posts(CONFIG, np.arange(CONFIG.posts)), posts(CONFIG, np.array(chosen))
@@ -62,6 +64,7 @@ def test_any_worker_draws_the_same_posts(chosen: list[int]) -> None:
         assert np.array_equal(getattr(every, name)[chosen], getattr(some, name)), name
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, CONFIG.users - 1), min_size=1, max_size=20))
 def test_any_worker_draws_the_same_people(chosen: list[int]) -> None:
     every, some = people(CONFIG.seed, np.arange(CONFIG.users)), people(CONFIG.seed, np.array(chosen))

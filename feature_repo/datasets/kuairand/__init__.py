@@ -1,0 +1,1 @@
+"""KuaiRand-Pure: real short-video exposures with eight feedback signals."""

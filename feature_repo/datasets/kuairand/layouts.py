@@ -28,6 +28,7 @@ class KuaiRandFiles:
     videos: Path
 
     def all(self) -> tuple[Path, ...]:
+        """Every file, in a fixed order."""
         history = () if self.history is None else (self.history,)
         return (*self.standard, *self.random, *history, self.users, self.videos)
 

@@ -33,14 +33,17 @@ class World:
 
     @cached_property
     def people(self) -> People:
+        """Everyone, in the order of their ids."""
         return people(self.config.seed, np.arange(self.config.users))
 
     @cached_property
     def all_posts(self) -> Posts:
+        """Every post in the order of ids and of time; `respond` does without, so a huge world need not hold them."""
         return posts(self.config, np.arange(self.config.posts))
 
     @cached_property
     def graph(self) -> FollowGraph:
+        """Who follows whom, among all accounts."""
         return follow_graph(self.config, self.people)
 
     # ---- contract tables ----------------------------------------------------------------------------------------

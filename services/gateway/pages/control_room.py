@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from monitoring.canary.verdict import Verdict
+from monitoring.canary.verdict import Verdict, verdict_in
 from services.gateway.admin import ACTIONS, decide
 from services.gateway.approvals import Approval
 from services.gateway.auth import check_token
@@ -89,7 +89,7 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "stages": loop_stages(paths, route, entries, drift, bool(pending)),
         "canary": _canary_view(door, shown, entries, route) if shown else None,
         "canaried": canaried,
-        "pending": [(approval, _verdict_of(approval)) for approval in pending],
+        "pending": [(approval, verdict_in(approval.evidence)) for approval in pending],
         "interval_bar": interval_bar,
         "traffic": _traffic(door),
         "shadow": door.shadow,
@@ -121,7 +121,9 @@ def _canary_view(door: Door, release_id: str, entries: list[LedgerEntry], route:
     steps = [entry for entry in own if entry.state is ReleaseState.CANARY]
     ends = (ReleaseState.LIVE, ReleaseState.ROLLED_BACK)
     ended = next((entry for entry in own if entry.state in ends and entry.seq > steps[0].seq), None)
-    looks = [Verdict.from_dict(look) for look in door.evidence.looks(release_id)] or _verdicts_in(own)
+    looks = [Verdict.from_dict(look) for look in door.evidence.looks(release_id)] or [
+        found for entry in own if (found := verdict_in(entry.evidence)) is not None
+    ]
     verdict = looks[-1] if looks else None
     decisive = [metric for metric in verdict.metrics if metric.role == "decides"] if verdict else []
     cones = [(metric.label, drawn) for metric in decisive if (drawn := cone(looks, metric.name)) is not None]
@@ -138,15 +140,6 @@ def _canary_view(door: Door, release_id: str, entries: list[LedgerEntry], route:
         ended=ended,
         steps=steps,
     )
-
-
-def _verdicts_in(entries: list[LedgerEntry]) -> list[Verdict]:
-    """The verdicts that a release's ledger entries carry as evidence, oldest first."""
-    return [Verdict.from_dict(entry.evidence["verdict"]) for entry in entries if "verdict" in entry.evidence]
-
-
-def _verdict_of(approval: Approval) -> Verdict | None:
-    return Verdict.from_dict(approval.evidence["verdict"]) if "verdict" in approval.evidence else None
 
 
 def _traffic(door: Door) -> list[dict[str, Any]]:

@@ -1,0 +1,1 @@
+"""Components that add columns to candidates."""

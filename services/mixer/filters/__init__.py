@@ -1,0 +1,1 @@
+"""Rules that remove candidates, one file a rule."""

@@ -1,0 +1,1 @@
+"""Components that add what is known of the asking user."""

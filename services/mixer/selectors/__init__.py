@@ -1,0 +1,1 @@
+"""Components that choose and order the page."""

@@ -179,6 +179,14 @@ def test_inverse_propensity_weighting_of_the_log_finds_the_true_value_of_another
     assert logged_rate - np.mean(truth) > 4 * error  # without the weights the log would mislead
 
 
+def test_a_post_of_a_huge_world_costs_nothing_until_it_is_asked_for() -> None:
+    huge = World(WorldConfig(users=200, posts=100_000_000, days=6))
+    last = np.array([99_999_999, 0, 50_000_000])
+    chances = huge.probabilities(np.array([1, 2, 3]), last, huge.start_us + 6 * DAY_US, 0)
+    assert ((chances[Action.CLICK] > 0) & (chances[Action.CLICK] < 1)).all()
+    assert "all_posts" not in vars(huge)
+
+
 def test_a_good_feed_brings_people_back_and_a_bad_one_does_not(world: World) -> None:
     def served(best: bool) -> tuple[float, int]:
         satisfaction = world.first_satisfaction()

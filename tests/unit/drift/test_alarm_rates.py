@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from monitoring.drift.decision import decide
@@ -29,6 +30,22 @@ def test_significance_alone_keeps_its_promised_false_discovery_rate():
     ]
     # Under the null the chance that any column of a family is significant is at most alpha; two families, 60 windows.
     assert np.mean(significant) <= 0.10 + 3 * np.sqrt(0.10 * 0.90 / 60)
+
+
+def _rows_of_few_users(seed: int) -> pl.DataFrame:
+    """4,000 rows of 400 users, a few of them very active, with features that are the same in all of a user's rows."""
+    rng = np.random.default_rng(seed)
+    activity = rng.lognormal(0, 1, 400)
+    user = rng.choice(400, 4000, p=activity / activity.sum())
+    features = {f"user.trait_{i}": rng.normal(size=400)[user] for i in range(20)}
+    return pl.DataFrame({"user_id": user, **features})
+
+
+def test_rows_of_few_users_raise_no_alarm_but_would_if_taken_for_independent():
+    pairs = [(_rows_of_few_users(2 * seed), _rows_of_few_users(2 * seed + 1)) for seed in range(20)]
+    assert [decide(reference, current).verdict for reference, current in pairs] == ["ok"] * len(pairs)
+    naive = [decide(reference.drop("user_id"), current.drop("user_id")) for reference, current in pairs]
+    assert np.mean([any(column.q <= 0.01 for column in decision.columns) for decision in naive]) > 0.9
 
 
 @pytest.mark.parametrize("column", ["user.normal_0", "post.pareto_count_0", "author.log_normal_0", "topic.sparse_0"])

@@ -32,7 +32,7 @@ def test_ks_distance_and_p_agree_with_scipy_with_and_without_ties():
     rng = np.random.default_rng(0)
     for a, b in [(rng.normal(size=700), rng.normal(0.1, 1, 900)), (rng.poisson(1, 700) * 1.0, rng.poisson(1.2, 900) * 1.0)]:
         expected = stats.ks_2samp(a, b, method="asymp")
-        assert ks_distance(a, b) == pytest.approx(expected.statistic, abs=1e-12)
+        assert ks_distance(np.sort(a), np.sort(b)) == pytest.approx(expected.statistic, abs=1e-12)
         assert ks_p(expected.statistic, 700, 900) == pytest.approx(expected.pvalue, abs=0.03)
 
 

@@ -1,0 +1,88 @@
+"""What clients get for requests that cannot be served: a 4xx, in one shape, that names the field and the remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.mixer.api_types import ErrorResponse
+
+
+def refusal(response, status: int, code: str) -> str:
+    """Check shape, status and code; returns the message."""
+    assert response.status_code == status
+    error = ErrorResponse.model_validate(response.json()).error
+    assert error.code == code
+    assert error.remedy
+    return error.message
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "named"),
+    [
+        ("/for_you", {"user_id": 1, "count": -3}, "count"),
+        ("/for_you", {"user_id": 1, "count": 0}, "count"),
+        ("/for_you", {"user_id": 1, "count": 201}, "count"),
+        ("/for_you", {"user_id": 1, "count": "many"}, "count"),
+        ("/for_you", {"count": 5}, "user_id"),
+        ("/for_you", {"user_id": -1}, "user_id"),
+        ("/for_you", {"user_id": 2**63}, "user_id"),
+        ("/for_you", {"user_id": 10**30}, "user_id"),
+        ("/for_you", {"user_id": 1.5}, "user_id"),
+        ("/for_you", {"user_id": None}, "user_id"),
+        ("/for_you", {"user_id": 1, "cuont": 5}, "cuont"),
+        ("/for_you", {"user_id": 1, "seen_post_ids": ["x"]}, "seen_post_ids.0"),
+        ("/for_you", {"user_id": 1, "seen_post_ids": [2**70]}, "seen_post_ids"),
+        ("/for_you", {"user_id": 1, "weights": "loudest"}, "weights"),
+        ("/for_you", {"user_id": 1, "requested_at": "yesterday"}, "requested_at"),
+        ("/for_you", {"user_id": 1, "requested_at": "2025-03-05T12:00:00"}, "requested_at"),
+        ("/score", {"user_id": 1, "post_ids": []}, "post_ids"),
+        ("/score", {"user_id": 1}, "post_ids"),
+        ("/explain", {"user_id": 1, "post_id": -5}, "post_id"),
+        ("/events", {"events": []}, "events"),
+        ("/events", {"events": {"user_id": 1}}, "events"),
+        ("/following", [1, 2], "body"),
+        ("/following", "hello", "body"),
+    ],
+    ids=str,
+)
+def test_a_field_with_an_impossible_value_is_named(client, path, body, named):
+    assert named in refusal(client.post(path, json=body), 422, "invalid_request")
+
+
+@pytest.mark.parametrize("path", ["/for_you", "/following", "/score", "/explain"])
+def test_an_unknown_product_is_refused_with_the_known_ones(client, path):
+    body = {"user_id": 1, "product": "tab_99"} | ({"post_ids": [1]} if path == "/score" else {})
+    message = refusal(client.post(path, json=body), 422, "unknown_product")
+    assert "'tab_99'" in message
+    assert "tab_1" in message
+
+
+@pytest.mark.parametrize("content", [b"{bad", b"", b"\xff\xfe", b'{"user_id": 1'], ids=["broken", "empty", "binary", "cut off"])
+def test_a_body_that_is_not_json_is_a_4xx(client, content):
+    response = client.post("/for_you", content=content)
+    assert response.status_code in (400, 422)
+    assert response.json()["error"]["message"]
+
+
+def test_broken_json_says_so(client):
+    refusal(client.post("/for_you", content=b"{bad"), 400, "invalid_json")
+
+
+@pytest.mark.parametrize("path", ["/for_me", "/", "/timeline/for_you", "/docs"])
+def test_an_unknown_path_lists_the_known_ones(client, path):
+    response = client.post(path, json={"user_id": 1})
+    refusal(response, 404, "unknown_path")
+    assert "/for_you" in response.json()["error"]["remedy"]
+
+
+def test_a_timeline_cannot_be_asked_by_get(client):
+    refusal(client.get("/for_you"), 405, "method_not_allowed")
+
+
+def test_every_refusal_carries_the_release(client):
+    assert client.post("/for_you", json={}).headers["x-mixer-release"] == "r-test"
+
+
+def test_json_is_read_whatever_the_content_type_says(client, as_of):
+    content = f'{{"user_id": 1, "count": 1, "requested_at": "{as_of}"}}'
+    assert client.post("/for_you", content=content, headers={"content-type": "text/plain"}).status_code == 200

@@ -1,0 +1,54 @@
+"""Whose request it is, read from its body."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.gateway.errors import DoorError
+from services.gateway.proxy import MAX_BODY_BYTES, MAX_USER_ID, user_of
+from services.gateway.shadow import overlap
+
+
+@pytest.mark.parametrize(
+    ("body", "user_id"),
+    [
+        (b'{"user_id": 0}', 0),
+        (b'{"count": 3, "user_id": 17}', 17),
+        (b'{"user_id": 9223372036854775807}', MAX_USER_ID),
+        (b'{"events": [{"user_id": 4}, {"user_id": 5}]}', 4),
+    ],
+)
+def test_the_user_is_read_from_the_body(body, user_id):
+    assert user_of(body) == user_id
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "not_json"),
+        (b"{", "not_json"),
+        (b"\xff\xfe", "not_json"),
+        (b"[1]", "user_id_invalid"),
+        (b"{}", "user_id_invalid"),
+        (b'{"user_id": null}', "user_id_invalid"),
+        (b'{"user_id": "7"}', "user_id_invalid"),
+        (b'{"user_id": true}', "user_id_invalid"),
+        (b'{"user_id": -1}', "user_id_invalid"),
+        (b'{"user_id": 1.5}', "user_id_invalid"),
+        (b'{"user_id": 99999999999999999999}', "user_id_invalid"),
+        (b'{"events": []}', "user_id_invalid"),
+        (b'{"events": ["x"]}', "user_id_invalid"),
+        (b"{" + b" " * MAX_BODY_BYTES, "body_too_large"),
+    ],
+)
+def test_a_body_without_a_user_is_refused_with_a_remedy(body, code):
+    with pytest.raises(DoorError) as refused:
+        user_of(body)
+    assert refused.value.code == code
+    assert refused.value.remedy
+
+
+def test_the_overlap_is_the_share_of_the_live_posts_that_the_shadow_shows_too():
+    live, shadow = b'{"posts": [{"post_id": 1}, {"post_id": 2}]}', b'{"posts": [{"post_id": 2}, {"post_id": 9}]}'
+    assert overlap(live, shadow) == 0.5
+    assert overlap(b'{"posts": []}', shadow) is None

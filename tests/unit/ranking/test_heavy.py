@@ -1,0 +1,122 @@
+"""The heavy ranker against an independent reading of its definition: one masked sequence, one dense first layer."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from feature_repo.feature_rows import BLOCKS, HEADS
+from services.ranking.heavy import BlockSum, HeavyConfig, HeavyRanker
+from services.ranking.inputs import TableBits, row_tensors
+from services.ranking.normalise import Normaliser
+from tests.synthetic_rows import WIDTHS, synthetic_rows
+
+
+@pytest.fixture(scope="module")
+def ranker() -> HeavyRanker:
+    torch.manual_seed(1)
+    model = HeavyRanker(HeavyConfig(WIDTHS, layers=3)).eval()
+    with torch.no_grad():  # large enough weights that every path shows in the output
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def _tensors(rows):
+    return row_tensors(rows, Normaliser.fit(synthetic_rows(500).blocks), TableBits())
+
+
+def _one_masked_sequence(model: HeavyRanker, rows) -> torch.Tensor:
+    """Logits of N candidates of one request by plain full attention over [user | history | candidates] and a mask."""
+    history = rows.history
+    item = model.post(history.post) + model.author(history.author) + model.topic(history.topic)
+    done = model.action_bits[history.actions.int()] @ model.actions.weight.T
+    exposures = item + done + model.product(history.product) + model.age(history.age) + model.position
+    user = model.user_token(rows.blocks["user"][:1]).unsqueeze(1)
+    dense = torch.cat([rows.blocks[name] for name in BLOCKS], dim=1)
+    weight = torch.cat([model.block_sum.projections[name].weight for name in BLOCKS], dim=1)
+    blocks = F.gelu(dense @ weight.T + model.block_sum.bias)
+    candidates = model.from_blocks(blocks) + model.post(rows.post) + model.author(rows.author) + model.topic(rows.topic)
+    candidates = candidates + model.product(rows.product)
+    x = torch.cat([user, exposures, candidates.unsqueeze(0)], dim=1)[0]
+    n, context = len(rows), 1 + history.post.shape[1]
+    may_read = torch.zeros(len(x), len(x), dtype=torch.bool)
+    may_read[:, :context] = torch.cat([torch.tensor([True]), ~history.padding[0]])
+    may_read[context:, context:] = torch.eye(n, dtype=torch.bool)
+    for layer in model.layers:
+        x = x + layer.out(_attention(layer, layer.norm_attention(x), may_read))
+        x = x + layer.ffn(layer.norm_ffn(x))
+    joined = model.norm_out(torch.cat([x[context:], blocks], dim=1))
+    return model.output(F.gelu(model.tower(joined)))
+
+
+def _attention(layer, x: torch.Tensor, may_read: torch.Tensor) -> torch.Tensor:
+    key, value = layer.key_value(x).chunk(2, dim=1)
+    query, width = layer.query(x), x.shape[1] // layer.attention_heads
+    out = []
+    for head in range(layer.attention_heads):
+        part = slice(head * width, (head + 1) * width)
+        logits = query[:, part] @ key[:, part].T / math.sqrt(width)
+        out.append(logits.masked_fill(~may_read, -math.inf).softmax(-1) @ value[:, part])
+    return torch.cat(out, dim=1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_context_once_then_candidates_equals_one_masked_sequence(ranker, seed):
+    rows = _tensors(synthetic_rows(40, seed=seed, shared=True))
+    torch.testing.assert_close(ranker(rows), _one_masked_sequence(ranker, rows), atol=2e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_shared_context_equals_the_same_context_repeated_by_row(ranker):
+    rows = synthetic_rows(30, shared=True)
+    repeated = rows.history.rows(np.zeros(len(rows), np.int64))
+    by_row = _tensors(type(rows)(**{**vars(rows), "history": repeated}))
+    torch.testing.assert_close(ranker(_tensors(rows)), ranker(by_row), atol=2e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_user_without_history_is_ranked_by_the_rest(ranker):
+    rows = synthetic_rows(20, shared=True)
+    history = rows.history
+    history.post_id[:] = -1
+    logits = ranker(_tensors(rows))
+    assert torch.isfinite(logits).all()
+    history.author_id[:], history.topic[:], history.actions[:], history.product[:], history.age_s[:] = 3, 4, 255, 2, 60.0
+    torch.testing.assert_close(ranker(_tensors(rows)), logits)  # what stands behind padding is not read
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("field", ["post_id", "actions", "product", "age_s"])
+def test_every_part_of_the_history_reaches_the_scores(ranker, field):
+    rows = synthetic_rows(5, seed=3, shared=True)
+    rows.history.post_id[:] = np.arange(50)
+    rows.history.product[:], rows.history.age_s[:] = 2, 100.0
+    before = ranker(_tensors(rows))
+    changed = getattr(rows.history, field)
+    changed[:] = changed * 3 + 1 if field != "actions" else ~changed
+    assert (ranker(_tensors(rows)) - before).abs().max() > 1e-4
+
+
+@torch.no_grad()
+def test_block_sum_equals_one_dense_layer_also_for_a_block_shared_by_all_rows():
+    torch.manual_seed(0)
+    layer = BlockSum(WIDTHS, 16)
+    layer.bias.normal_()
+    blocks = {name: torch.randn(50, width) for name, width in WIDTHS.items()}
+    blocks["user"] = torch.randn(1, WIDTHS["user"]).expand(50, -1)
+    weight = torch.cat([layer.projections[name].weight for name in BLOCKS], dim=1)
+    dense = F.linear(torch.cat([blocks[name] for name in BLOCKS], dim=1), weight, layer.bias)
+    torch.testing.assert_close(layer(blocks), dense, atol=1e-5, rtol=1e-5)
+
+
+def test_one_logit_per_action_in_the_order_of_heads(ranker):
+    assert ranker(_tensors(synthetic_rows(7))).shape == (7, len(HEADS))
+
+
+def test_config_round_trips_through_json():
+    config = HeavyConfig(WIDTHS, bits=TableBits(post=9), d=32)
+    assert HeavyConfig.from_json(config.as_json()) == config

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from feature_repo.feature_rows import HEADS
+from flows.training.baselines import PRIOR_EXPOSURES, lightgbm, popularity
+from flows.training.evaluate import auc
+from tests.synthetic_rows import synthetic_rows
+
+
+def test_popularity_is_the_smoothed_rate_of_the_training_rows():
+    train = synthetic_rows(2_000, seed=1)
+    asked = synthetic_rows(5, seed=2)
+    asked.post_id[:2] = (7, 10**9)
+    p = popularity(train, asked)
+    shown = train.post_id == 7
+    rate = train.labels[:, 0].mean()
+    expected = (train.labels[shown, 0].sum() + PRIOR_EXPOSURES * rate) / (shown.sum() + PRIOR_EXPOSURES)
+    assert p[0, 0] == pytest.approx(expected, abs=1e-6)
+    assert p[1] == pytest.approx(train.labels.mean(0), abs=1e-6)  # a post nobody has seen
+
+
+def test_popularity_never_reads_the_labels_it_is_asked_to_predict():
+    train, asked = synthetic_rows(500, seed=1), synthetic_rows(100, seed=2)
+    before = popularity(train, asked)
+    asked.labels[:] = 1 - asked.labels
+    np.testing.assert_array_equal(popularity(train, asked), before)
+
+
+def test_lightgbm_finds_the_planted_signal_the_same_way_twice():
+    train, asked = synthetic_rows(3_000, seed=1), synthetic_rows(1_000, seed=2)
+    p = lightgbm(train, asked, seed=7, threads=1)
+    assert p.shape == (1_000, len(HEADS))
+    assert auc(p[:, 0], asked.labels[:, 0]) > 0.65
+    np.testing.assert_array_equal(lightgbm(train, asked, seed=7, threads=1), p)
+
+
+def test_lightgbm_answers_a_head_of_one_class_with_its_rate():
+    train, asked = synthetic_rows(400, seed=1), synthetic_rows(50, seed=2)
+    train.labels[:, 4] = 0
+    assert (lightgbm(train, asked, seed=7, threads=1)[:, 4] == 0).all()

@@ -1,0 +1,110 @@
+"""Training of a whole bundle on small synthetic rows whose signal is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from feature_repo.feature_rows import HEADS
+from flows.training.evaluate import auc
+from flows.training.fit import TrainingRowsError, rows_fingerprint, train_bundle
+from flows.training.fit_light import engaged
+from flows.training.negated import negate_bundle
+from flows.training.retrieval import recall
+from services.ranking.bundle import ModelBundle
+from tests.synthetic_rows import synthetic_rows
+
+pytestmark = pytest.mark.slow
+ROWS = 6_000
+
+
+class Killed(Exception):
+    """What a test stops a training with."""
+
+
+@pytest.fixture(scope="module")
+def train():
+    return synthetic_rows(ROWS, seed=1)
+
+
+@pytest.fixture(scope="module")
+def later():
+    return synthetic_rows(2_000, seed=2)
+
+
+@pytest.fixture(scope="module")
+def report(train, later, tmp_path_factory):
+    return train_bundle(train, later, tmp_path_factory.mktemp("trained") / "bundle", seed=7, threads=1)
+
+
+@pytest.fixture(scope="module")
+def bundle(report):
+    return ModelBundle.load(report.folder)
+
+
+def test_all_three_models_find_the_planted_signal(bundle, later):
+    assert auc(bundle.heavy_predict(later)[:, 0], later.labels[:, 0]) > 0.65
+    assert auc(bundle.light_score(later), engaged(later.labels)) > 0.62
+
+
+def test_two_towers_fetch_what_is_engaged_with_more_often_than_chance(bundle, train, later):
+    found = recall(bundle, train, later, seed=1, depths=(30, 100, 300))["two_tower"]
+    assert found["recall_at_30"] > 1.2 * 30 / 300
+    assert found["recall_at_30"] < found["recall_at_100"] < found["recall_at_300"] == 1.0
+
+
+def test_report_says_what_was_made_and_what_it_cost(report, bundle):
+    assert report.version == bundle.version
+    assert report.rows == ROWS
+    assert set(report.seconds) >= {"prepare", "light", "two_tower", "heavy", "calibrate", "validate"}
+    assert report.peak_memory_mb > 0
+    assert set(report.metrics) == set(HEADS)
+    assert all(len(losses) > 0 and np.isfinite(losses).all() for losses in report.losses.values())
+
+
+def test_predicted_shares_meet_the_observed_ones(bundle, later):
+    p = bundle.heavy_predict(later)[:, :3].mean(0)
+    assert p == pytest.approx(later.labels[:, :3].mean(0), abs=0.05)
+
+
+def test_no_checkpoint_is_left_behind(report):
+    assert {file.suffix for file in report.folder.iterdir()} == {".safetensors", ".json"}
+
+
+def test_same_rows_and_seed_give_the_same_bundle_also_after_a_kill(train, report, tmp_path):
+    def killed_in_the_middle(name: str, done: float, loss: float) -> None:
+        if name == "heavy" and done > 0.6:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train_bundle(train, None, tmp_path / "b", seed=7, threads=1, on_progress=killed_in_the_middle)
+    resumed = train_bundle(train, None, tmp_path / "b", seed=7, threads=1)
+    assert resumed.version == report.version
+
+
+def test_negated_copy_ranks_upside_down_and_leaves_the_original_alone(bundle, report, later, tmp_path):
+    version = negate_bundle(report.folder, tmp_path / "bad")
+    bad = ModelBundle.load(tmp_path / "bad")
+    assert version == bad.version != bundle.version
+    assert bad.details["negated_from"] == bundle.version
+    good, worse = (auc(model.heavy_predict(later)[:, 0], later.labels[:, 0]) for model in (bundle, bad))
+    assert worse == pytest.approx(1 - good, abs=1e-3)
+    assert ModelBundle.load(report.folder).version == report.version
+
+
+def test_rows_without_labels_or_too_few_are_refused_with_a_remedy(train, tmp_path):
+    with pytest.raises(TrainingRowsError, match="build them with point_in_time_rows"):
+        train_bundle(replace(train, labels=None), None, tmp_path, seed=1, threads=1)
+    with pytest.raises(TrainingRowsError, match="at least 100"):
+        train_bundle(train.take(np.arange(50)), None, tmp_path, seed=1, threads=1)
+    with pytest.raises(TrainingRowsError, match="one history per row"):
+        train_bundle(synthetic_rows(200, shared=True), None, tmp_path, seed=1, threads=1)
+
+
+def test_fingerprint_follows_labels_and_features(train):
+    labels = train.labels.copy()
+    labels[5, 0] ^= 1
+    blocks = {**train.blocks, "post": train.blocks["post"] + 0.1}
+    prints = {rows_fingerprint(rows) for rows in (train, replace(train, labels=labels), replace(train, blocks=blocks))}
+    assert len(prints) == 3
+    assert rows_fingerprint(synthetic_rows(ROWS, seed=1)) == rows_fingerprint(train)
