@@ -23,6 +23,7 @@ from services.gateway.approvals import Approval, Approvals
 from services.gateway.ledger import Ledger
 from services.gateway.manifest import ReleaseManifest
 from services.gateway.states import ReleaseState
+from services.ranking.weights import DEFAULT_PRESET
 
 DEFAULT_RAMP = (1, 5, 25, 50)  # per cent of users at each canary step
 POLL_S = 1.0  # how often evidence and approvals are looked at
@@ -85,7 +86,7 @@ class Rollout:
             "model_version": version,
             "bundle": str(bundle),
             "feature_service": "ranking",
-            "weight_preset": "engagement",
+            "weight_preset": DEFAULT_PRESET,
             "settings": {"note": note},
             "data_fingerprint": data_fingerprint(self.settings, version),
             "created_at": datetime.now(UTC).isoformat(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,12 +22,17 @@ def local_broker(folder: Path) -> Iterator[int]:
     """Run a broker with its data in `folder`; yields its port."""
     port = free_port()
     command = [str(Path(sys.executable).with_name("noida-db")), "start", "--only", "kafka", "--kafka-port", str(port)]
-    broker = subprocess.Popen([*command, "--data-dir", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    broker = subprocess.Popen(
+        [*command, "--data-dir", str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # the command is a launcher: its child must be ended with it
+    )
     try:
         _wait_for(port, broker)
         yield port
     finally:
-        broker.terminate()
+        os.killpg(broker.pid, signal.SIGTERM)
         broker.wait(timeout=15)
 
 

@@ -33,7 +33,7 @@ def synthetic_history(n: int, posts: int, random: np.random.Generator) -> Histor
 def synthetic_rows(
     n: int, *, seed: int = 0, users: int = 200, posts: int = 300, widths: dict[str, int] | None = None, shared: bool = False
 ) -> FeatureRows:
-    """n rows in time order over three days. Clicks follow two dense columns, the post and the history; `shared` = one request."""
+    """n rows in time order over three days. Clicks follow dense columns, post and history; `shared` = one request."""
     random = np.random.default_rng(seed)
     widths = widths or WIDTHS
     blocks = {name: random.lognormal(0.0, 1.0, (n, widths[name])).astype(np.float32) for name in BLOCKS}
@@ -58,7 +58,13 @@ def synthetic_rows(
 
 def _labels(blocks: dict[str, np.ndarray], post: np.ndarray, history: History, random: np.random.Generator) -> np.ndarray:
     same_topic = (history.topic == (post % 11)[:, None]).mean(1)
-    pull = 1.2 * np.log1p(blocks["user"][:, 0]) - 1.2 * np.log1p(blocks["post"][:, 1]) + np.sin(post) + 6.0 * same_topic - 0.5
+    pull = (
+        1.2 * np.log1p(blocks["user"][:, 0])
+        - 1.2 * np.log1p(blocks["post"][:, 1])
+        + 2.0 * np.sin(post)
+        + 6.0 * same_topic
+        - 0.5
+    )
     base = np.log(np.array(BASE_RATES) / (1 - np.array(BASE_RATES)))
     strength = np.array([1.0, 1.0, 0.8, 0.5, 0.5, 0.5, 0.5, -0.5])
     probability = 1 / (1 + np.exp(-(pull[:, None] * strength + base)))

@@ -91,4 +91,5 @@ class EventStream:
         return messages
 
     def close(self) -> None:
+        """Let go of the broker."""
         self._consumer.close()

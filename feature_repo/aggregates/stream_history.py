@@ -66,10 +66,12 @@ class StreamHistory:
         return packed
 
     def to_bytes(self) -> bytes:
+        """The stored form."""
         return pack(self.exposures, self.waiting)
 
     @staticmethod
     def from_bytes(content: bytes) -> StreamHistory:
+        """Read the stored form."""
         return StreamHistory(**orjson.loads(content))
 
 

@@ -43,6 +43,7 @@ class StreamState:
         self._connection.executescript(_TABLES)
 
     def close(self) -> None:
+        """Close the file."""
         self._connection.close()
 
     @contextmanager
@@ -58,10 +59,12 @@ class StreamState:
 
     # ---- meta and offsets --------------------------------------------------------------------------------------------
     def number(self, name: str) -> int | None:
+        """A remembered number, None before it was set."""
         row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if row is None else row[0]
 
     def set_number(self, name: str, value: int) -> None:
+        """Remember a number."""
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
     def offsets(self) -> dict[int, int]:
@@ -73,6 +76,7 @@ class StreamState:
         return dict(self._connection.execute("SELECT partition, generation FROM offsets"))
 
     def set_offset(self, partition: int, following: int, generation: int = 0) -> None:
+        """Remember the next offset to read of a partition."""
         self._connection.execute("INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)", (partition, following, generation))
 
     # ---- seen events -------------------------------------------------------------------------------------------------
@@ -95,6 +99,7 @@ class StreamState:
         return states
 
     def put_states(self, key: Key, ids: Sequence[int], states: States) -> None:
+        """Replace the states of `ids`. Raises ValueError where the width is not the catalogue's."""
         packed = np.ascontiguousarray(states.state, np.float64)
         if packed.shape != (len(ids), STATE_WIDTH):
             raise ValueError(
@@ -116,13 +121,16 @@ class StreamState:
         return found
 
     def put_histories(self, histories: Mapping[int, StreamHistory]) -> None:
+        """Replace the histories of some users."""
         self.put_packed_histories((int(user_id), history.to_bytes()) for user_id, history in histories.items())
 
     def put_packed_histories(self, rows: Iterable[tuple[int, bytes]]) -> None:
+        """Replace histories that are in their stored form already."""
         self._connection.executemany("INSERT OR REPLACE INTO histories VALUES (?, ?)", rows)
 
     # ---- keys whose newest values are not in the online store yet ----------------------------------------------------
     def mark_unwritten(self, key: Key, ids: Iterable[int]) -> None:
+        """Note that the online values of `ids` are behind."""
         self._connection.executemany("INSERT OR IGNORE INTO unwritten VALUES (?, ?)", ((key.value, int(one)) for one in ids))
 
     def mark_changed_since(self, at_us: int) -> int:
@@ -131,9 +139,11 @@ class StreamState:
         return self._connection.execute(query, (at_us,)).rowcount
 
     def unwritten(self, key: Key) -> list[int]:
+        """Ids whose online values are behind, ascending."""
         return [row[0] for row in self._connection.execute("SELECT id FROM unwritten WHERE key = ? ORDER BY id", (key.value,))]
 
     def mark_written(self, key: Key, ids: Iterable[int]) -> None:
+        """Note that the online values of `ids` are the newest."""
         self._connection.executemany("DELETE FROM unwritten WHERE key = ? AND id = ?", ((key.value, int(one)) for one in ids))
 
     def clear_features(self) -> None:

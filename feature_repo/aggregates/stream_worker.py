@@ -141,6 +141,7 @@ def run(settings: Settings) -> None:
 
 
 def main() -> int:
+    """Run the worker of this process's settings; returns the exit code, 2 where it cannot start."""
     settings = apply_environment()
     try:
         run(settings)

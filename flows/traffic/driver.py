@@ -12,26 +12,23 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import numpy as np
 import polars as pl
 
-from flows.traffic.outcomes import JUDGED_HEADS, ReferenceRates, log_losses, visit_ndcg
+from flows.traffic.asker import Answer, Asker, ReplayFailed
+from flows.traffic.outcomes import ReferenceRates
 from flows.traffic.visits import Slice, Visit
 from infra.settings import Settings
 from infra.storage import replace_atomically
-from monitoring.canary.evidence import EvidenceStore, VisitEvidence
+from monitoring.canary.evidence import EvidenceStore
+from services.gateway.ledger import Ledger
 
 CONCURRENCY = 4  # requests in flight: enough to keep two cores busy, few enough that latency means something
 TIMELINE_EVERY = 8  # one visit in so many also asks for a whole timeline
 APPLIED_TIMEOUT_S = 120.0  # the stream worker must have applied a slice's events by then
-
-
-class ReplayFailed(RuntimeError):
-    """The replay can't go on; the message says what did not answer."""
 
 
 @dataclass
@@ -79,6 +76,7 @@ class Replay:
         self.reference = reference
         self.checkpoint = Checkpoint(settings.paths.runs / "replays" / f"{name}.json")
         self.evidence = EvidenceStore(settings.platform_database_url)
+        self.ledger = Ledger(settings.platform_database_url)
 
     def run(
         self,
@@ -116,77 +114,16 @@ class Replay:
 
     async def _requests(self, visits: list[Visit]) -> list[Answer]:
         gate = asyncio.Semaphore(CONCURRENCY)
-        limits = httpx.Limits(max_connections=CONCURRENCY)
+        limits = httpx.Limits(max_connections=2 * CONCURRENCY)
+        route, arms = self.ledger.route_and_arms()
         async with httpx.AsyncClient(base_url=self.settings.gateway_url, limits=limits, timeout=30.0) as client:
+            asker = Asker(client, self.reference, route.live, arms.get(route.live or ""))
 
             async def one(position: int, visit: Visit) -> Answer:
                 async with gate:
-                    return await self._answer(client, visit, with_timeline=position % TIMELINE_EVERY == 0)
+                    return await asker.ask(visit, with_timeline=position % TIMELINE_EVERY == 0)
 
             return list(await asyncio.gather(*(one(position, visit) for position, visit in enumerate(visits))))
-
-    async def _answer(self, client: httpx.AsyncClient, visit: Visit, *, with_timeline: bool) -> Answer:
-        moment = datetime.fromtimestamp(visit.at_us / 1e6, UTC).isoformat()
-        body = {
-            "user_id": visit.user_id,
-            "post_ids": visit.post_ids.tolist(),
-            "product": visit.product,
-            "requested_at": moment,
-            "request_id": visit.request_id,
-        }
-        started = time.perf_counter()
-        response = await client.post("/score", json=body)
-        latency_ms = (time.perf_counter() - started) * 1000
-        release = response.headers.get("x-mixer-release")
-        if release is None:
-            raise ReplayFailed(f"the gateway answered {response.status_code} without a release: {response.text[:300]}")
-        if response.status_code != 200:
-            return Answer(self._failed(visit, release, latency_ms), timeline=False)
-        timeline = None
-        if with_timeline:
-            request = {"user_id": visit.user_id, "count": 20, "requested_at": moment, "request_id": f"{visit.request_id}-t"}
-            timeline = await client.post("/for_you", json=request)
-        return Answer(self._evidence(visit, release, latency_ms, response.json(), timeline), timeline=with_timeline)
-
-    def _evidence(
-        self, visit: Visit, release: str, latency_ms: float, content: dict, timeline: httpx.Response | None
-    ) -> VisitEvidence:
-        scored = {row["post_id"]: row for row in content["scores"]}
-        rows = [scored[post] for post in visit.post_ids.tolist()]
-        probabilities = np.array([[row["predictions"][head] for head in JUDGED_HEADS] for row in rows], dtype=np.float64)
-        reference = self.reference.of(visit.post_ids)
-        posts = timeline.json().get("posts", []) if timeline is not None and timeline.status_code == 200 else None
-        return VisitEvidence(
-            release_id=release,
-            user_id=visit.user_id,
-            request_id=visit.request_id,
-            at_us=visit.at_us,
-            rows=len(rows),
-            log_loss=log_losses(visit, probabilities),
-            reference_log_loss=log_losses(visit, reference),
-            ndcg=visit_ndcg(visit, np.array([row["score"] for row in rows])),
-            reference_ndcg=visit_ndcg(visit, reference.sum(axis=1)),
-            latency_ms=latency_ms,
-            error=timeline is not None and timeline.status_code != 200,
-            empty=posts is not None and not posts,
-            distinct_author_share=len({post["author_id"] for post in posts}) / len(posts) if posts else None,
-        )
-
-    @staticmethod
-    def _failed(visit: Visit, release: str, latency_ms: float) -> VisitEvidence:
-        return VisitEvidence(
-            release_id=release, user_id=visit.user_id, request_id=visit.request_id, at_us=visit.at_us,
-            rows=0, log_loss={}, reference_log_loss={}, ndcg=None, latency_ms=latency_ms, error=True, empty=False,
-            distinct_author_share=None,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One visit's evidence, and whether a whole timeline was asked for too."""
-
-    evidence: VisitEvidence
-    timeline: bool
 
 
 def publish_and_wait(settings: Settings, events: pl.DataFrame) -> None:

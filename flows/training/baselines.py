@@ -14,7 +14,7 @@ def popularity(train: FeatureRows, rows: FeatureRows) -> np.ndarray:
     global_rate = train.labels.mean(axis=0)
     posts, inverse = np.unique(train.post_id, return_inverse=True)
     shown = np.bincount(inverse, minlength=len(posts))
-    acted = np.stack([np.bincount(inverse, weights=train.labels[:, h], minlength=len(posts)) for h in range(len(HEADS))], axis=1)
+    acted = np.stack([np.bincount(inverse, weights=label, minlength=len(posts)) for label in train.labels.T], axis=1)
     rate = (acted + PRIOR_EXPOSURES * global_rate) / (shown[:, None] + PRIOR_EXPOSURES)
     at = np.minimum(np.searchsorted(posts, rows.post_id), len(posts) - 1)
     known = posts[at] == rows.post_id

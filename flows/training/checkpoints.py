@@ -23,7 +23,7 @@ class Checkpoints:
     fingerprint: str
 
     def save(self, part: int, model: nn.Module, optimiser: torch.optim.Optimizer, losses: list[float]) -> None:
-        """Remember the state after `part` (0-based, counted over all epochs). The progress file comes last, so what it names is whole."""
+        """Remember the state after `part` (0-based, over all epochs). The progress file comes last: what it names is whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
         tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
         for index, state in optimiser.state_dict()["state"].items():

@@ -1,4 +1,4 @@
-"""The training loop that the networks share: seeded epochs of AdamW with warm-up and cosine decay, resumable within an epoch."""
+"""The training loop that the networks share: seeded AdamW with warm-up and cosine decay, resumable within an epoch."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ class Training:
             step = epoch * len(batches) + index
             value = self._step(batches[index], optimiser, self.schedule.factor(step, steps))
             if not math.isfinite(value):
-                raise FloatingPointError(f"{self.name}: loss is {value} at step {step}; look for odd values in the feature rows")
+                raise FloatingPointError(
+                    f"{self.name}: loss is {value} at step {step}; look for odd values in the feature rows"
+                )
             total += value * len(batches[index])
             if on_progress is not None and (index % 10 == 9 or index + 1 == end):
                 on_progress(self.name, (step + 1) / steps, value)

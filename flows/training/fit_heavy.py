@@ -26,16 +26,16 @@ def schedule_for(rows: int) -> Schedule:
     return replace(SCHEDULE, batch=max(LEAST_BATCH, min(SCHEDULE.batch, rows // LEAST_STEPS)))
 
 
-# Share of each head in the loss: the common actions teach the shared layers, the rare ones must not drown in them.
+# Weight of each head in the loss: the common actions teach the shared layers, the rarer ones must not drown in them.
 HEAD_WEIGHTS = {
     "click": 1.0,
     "video_view": 1.0,
-    "like": 0.5,
-    "profile_click": 0.5,
-    "follow": 0.3,
-    "reply": 0.3,
-    "share": 0.3,
-    "not_interested": 0.3,
+    "like": 2.0,
+    "profile_click": 2.0,
+    "follow": 1.0,
+    "reply": 1.0,
+    "share": 1.0,
+    "not_interested": 1.0,
 }
 
 

@@ -44,9 +44,10 @@ def fit_two_tower(
         liked = target[batch].nonzero().squeeze(1)
         if len(liked) < 2:
             return outcome
-        return SOFTMAX_SHARE * _softmax(users[liked], posts[liked], part.post[liked], log_share[batch][liked]) + (
-            1 - SOFTMAX_SHARE
-        ) * outcome
+        return (
+            SOFTMAX_SHARE * _softmax(users[liked], posts[liked], part.post[liked], log_share[batch][liked])
+            + (1 - SOFTMAX_SHARE) * outcome
+        )
 
     schedule = replace(SCHEDULE, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
     training = Training("two_tower", model, loss, len(rows), schedule, seed, fingerprint)

@@ -109,7 +109,9 @@ def download_bundle(settings: Settings, version_or_alias: str, target: Path) -> 
         present = json.loads((target / DESCRIPTION).read_text())["version"]
         if present == found.tags.get("bundle_version"):
             return target
-        raise BundleError(f"{target} already holds bundle {present}, not {found.tags.get('bundle_version')}: choose another folder")
+        raise BundleError(
+            f"{target} already holds bundle {present}, not {found.tags.get('bundle_version')}: choose another folder"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
         mlflow.artifacts.download_artifacts(
@@ -191,7 +193,9 @@ def _register(client: MlflowClient, run_id: str, report: TrainReport, fingerprin
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(MODEL_NAME, description="Two-tower, light and heavy ranker of one training, as one bundle.")
+        client.create_registered_model(
+            MODEL_NAME, description="Two-tower, light and heavy ranker of one training, as one bundle."
+        )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -20,6 +20,7 @@ import yaml
 
 from infra.settings import Settings
 from services.mixer.release import BENTO_RELEASE, BUNDLE_NAME, MANIFEST_NAME
+from services.ranking.weights import DEFAULT_PRESET, preset_named
 
 logger = logging.getLogger(__name__)
 
@@ -73,9 +74,11 @@ def build_bento(settings: Settings, release_id: str, manifest: dict) -> str:
     """Build the bento of `release_id` with the bundle that `manifest["bundle"]` names; returns its tag.
 
     Building the same release again returns the bento that is there. One with another content can only stem from a release
-    that was cut off before the ledger knew it (the ledger never gives an id twice), so it is replaced.
+    that was cut off before the ledger knew it (the ledger never gives an id twice), so it is replaced. Raises BentoError,
+    and WeightError for an unknown weight preset.
     """
     tag = bento_tag(release_id)
+    preset_named(manifest.get("weight_preset") or DEFAULT_PRESET)  # an unknown one is refused now, not when serving starts
     manifest = {**manifest, "release_id": release_id, "bento_tag": tag}
     built = bento_folder(settings, release_id)
     if built.exists():

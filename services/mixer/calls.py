@@ -6,14 +6,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.mixer.breaker import Breaker
 from services.mixer.components import Component
 
 logger = logging.getLogger(__name__)
+
+# Calls of one component that may overrun their deadline and still hold a thread. With as many stuck it is not called
+# again until one ends: otherwise a component that hangs would take every thread, and with them every other component.
+MOST_STUCK = 2
 
 
 @dataclass(frozen=True)
@@ -29,43 +33,63 @@ class Outcome:
         return bool(self.failure)
 
 
-# Called after each component: pipeline, component, outcome ("ok", "error", "deadline", "circuit_open"), seconds.
+# Called after each component: pipeline, component, outcome ("ok", "error", "deadline", "circuit_open", "stuck"), seconds.
 Observer = Callable[[str, str, str, float], None]
 
 
+@dataclass
+class _Line:
+    """What is remembered of one component of one pipeline."""
+
+    breaker: Breaker
+    overrun: list[Future] = field(default_factory=list)
+
+    def refusal(self) -> tuple[str, str] | None:
+        """Outcome and words when the component must not be called now."""
+        self.overrun = [call for call in self.overrun if not call.done()]
+        if len(self.overrun) >= MOST_STUCK:
+            return "stuck", f"{len(self.overrun)} calls that overran their deadline are still running"
+        if not self.breaker.allows():
+            return "circuit_open", "circuit open after repeated failures"
+        return None
+
+
 class Caller:
-    """Runs components in `threads` worker threads. One breaker a component name and pipeline."""
+    """Runs components in `threads` worker threads; made for one event loop. One breaker a pipeline and component."""
 
     def __init__(self, threads: int, observer: Observer | None = None, new_breaker: Callable[[], Breaker] = Breaker) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="mixer-component")
         self._observer = observer
         self._new_breaker = new_breaker
-        self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._lines: dict[tuple[str, str], _Line] = {}
 
     async def call(self, pipeline: str, component: Component, function: Callable[..., Any], *arguments: Any) -> Outcome:
         """Run `function(*arguments)`. An overrun call is cut: its thread runs on, and its late result is dropped."""
-        breaker = self._breakers.setdefault((pipeline, component.name), self._new_breaker())
-        if not breaker.allows():
-            return self._finish(pipeline, component, None, "circuit_open", "circuit open after repeated failures", 0.0)
+        line = self._lines.get((pipeline, component.name))
+        if line is None:
+            line = self._lines[pipeline, component.name] = _Line(self._new_breaker())
+        if (refusal := line.refusal()) is not None:
+            return self._finish(pipeline, component, None, *refusal, 0.0)
         started = time.perf_counter()
-        running = asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        running = self._pool.submit(function, *arguments)
         try:
-            value = await asyncio.wait_for(running, component.deadline_ms / 1000)
+            value = await asyncio.wait_for(asyncio.wrap_future(running), component.deadline_ms / 1000)
         except TimeoutError:
-            breaker.failed()
+            line.breaker.failed()
+            line.overrun.append(running)
             message = f"deadline of {component.deadline_ms:g} ms passed"
             return self._finish(pipeline, component, None, "deadline", message, time.perf_counter() - started)
         except Exception as error:  # whatever a component raises must not end the request; it is named in the response
-            breaker.failed()
+            line.breaker.failed()
             logger.warning("%s: component %s failed", pipeline, component.name, exc_info=error)
             message = f"{type(error).__name__}: {error}"
             return self._finish(pipeline, component, None, "error", message, time.perf_counter() - started)
-        breaker.succeeded()
+        line.breaker.succeeded()
         return self._finish(pipeline, component, value, "ok", "", time.perf_counter() - started)
 
     def open_circuits(self) -> list[str]:
         """`pipeline/component` of every breaker that is open now."""
-        return sorted(f"{pipeline}/{name}" for (pipeline, name), breaker in self._breakers.items() if breaker.is_open)
+        return sorted(f"{pipeline}/{name}" for (pipeline, name), line in self._lines.items() if line.breaker.is_open)
 
     def close(self) -> None:
         """Stop taking calls; calls that overran their deadline are not waited for."""

@@ -22,6 +22,7 @@ class MixerMetrics:
         self.candidates = self._histogram("mixer_candidates", "Candidates that sources proposed.", COUNTS, "pipeline")
         self.ends = self._counter("mixer_candidate_ends", "How candidates ended.", "pipeline", "end")
         self.empty = self._counter("mixer_empty_timelines", "Timelines without a post.", "pipeline")
+        self.served_log = self._counter("mixer_served_log_messages", "Served pages written to the broker.", "outcome")
         self.events = self._counter("mixer_events", "Client events by outcome.", "outcome")
         self.snapshot_age = Gauge("mixer_snapshot_age_seconds", "Time since the snapshot was taken up.", registry=self.registry)
         self.snapshot_swaps = self._counter("mixer_snapshot_loads", "Snapshot refreshes by outcome.", "outcome")
@@ -39,6 +40,9 @@ class MixerMetrics:
             self.ends.labels(pipeline, end).inc(count)
         if not ends.get("selected"):
             self.empty.labels(pipeline).inc()
+
+    def observe_served_log(self, outcome: str) -> None:
+        self.served_log.labels(outcome).inc()
 
     def text(self) -> bytes:
         """The Prometheus exposition."""

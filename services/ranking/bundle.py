@@ -91,7 +91,9 @@ class ModelBundle:
         """Read a bundle; `threads` sets torch's threads in this process. BundleError says what is wrong with the folder."""
         folder = Path(folder)
         if not (folder / DESCRIPTION).exists():
-            raise BundleError(f"{folder} holds no {DESCRIPTION}: it is no model bundle, or its writing was cut off; train again")
+            raise BundleError(
+                f"{folder} holds no {DESCRIPTION}: it is no model bundle, or its writing was cut off; train again"
+            )
         content = json.loads((folder / DESCRIPTION).read_text())
         if content["format"] != FORMAT or tuple(content["heads"]) != HEADS:
             raise BundleError(
@@ -110,7 +112,9 @@ class ModelBundle:
             details=content["details"],
         )
         if bundle.version != content["version"]:
-            raise BundleError(f"{folder}: weights hash to {bundle.version}, but {DESCRIPTION} says {content['version']}: it is damaged")
+            raise BundleError(
+                f"{folder}: weights hash to {bundle.version}, but {DESCRIPTION} says {content['version']}: it is damaged"
+            )
         return bundle
 
     def _arrays(self) -> dict[str, dict[str, np.ndarray]]:

@@ -78,9 +78,7 @@ class Normaliser:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Flat named arrays, for storage."""
-        return {
-            f"{name}.{part}": getattr(block, part) for name, block in self.blocks.items() for part in ("mean", "scale")
-        }
+        return {f"{name}.{part}": getattr(block, part) for name, block in self.blocks.items() for part in ("mean", "scale")}
 
     @staticmethod
     def from_arrays(arrays: Mapping[str, np.ndarray]) -> Normaliser:

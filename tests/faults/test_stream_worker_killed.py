@@ -119,6 +119,9 @@ def outcome(tmp_path_factory) -> Iterator[tuple[Settings, Lake, pl.DataFrame, di
             newest = coming["occurred_at"].dt.epoch("us").max()
             done = wait_until(settings, second, lambda progress: progress["offsets"].get("0") == sent, log)
             wait_until(settings, second, lambda progress: str(progress["snapshot"]).startswith(f"{newest + 1}-"), log)
+            fresh = read_progress(settings)["snapshot"]
+            materialise(settings, CUT)  # sets every online value back by two days; the worker must write its own again
+            wait_until(settings, second, lambda progress: progress["snapshot"] != fresh, log)
             second.send_signal(signal.SIGTERM)
             assert second.wait(timeout=30) == 0, log.read_text()
         yield settings, lake, events, done

@@ -196,6 +196,8 @@ def test_the_api_page_is_the_live_releases_document(rig):
     page = rig.client.get("/docs").text
     assert "/for_you" in page
     assert "Posts wanted, 1 to 200." in page
+    assert f"curl {rig.client.base_url}/for_you" in page
+    assert "-d &#39;{&#34;user_id&#34;: 7, &#34;count&#34;: 20}&#39;" in page
     assert rig.client.get("/openapi.json").json()["openapi"] == "3.1.0"
     assert rig.client.get("/release").json() == {"release_id": "r1"}
 

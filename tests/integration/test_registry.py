@@ -109,5 +109,7 @@ def test_a_training_that_cannot_be_stored_is_marked_failed_and_not_registered(se
     with pytest.raises(OSError, match="bundle.json"):
         log_training(settings, report, {}, "f3")
     client = MlflowClient(settings.tracking_uri)
-    assert [run.info.status for run in client.search_runs(client.search_experiments()[0].experiment_id, max_results=1)] == ["FAILED"]
+    assert [run.info.status for run in client.search_runs(client.search_experiments()[0].experiment_id, max_results=1)] == [
+        "FAILED"
+    ]
     assert resolve(settings, CHALLENGER) == "2"

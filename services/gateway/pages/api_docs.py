@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,7 @@ from starlette.responses import Response
 
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
-from services.gateway.pages.rendering import page, readable_json
+from services.gateway.pages.rendering import page
 
 _METHODS = ("get", "post")
 
@@ -24,7 +25,7 @@ async def show(request: Request) -> Response:
         return page(
             "api_docs.html", {"page": "docs", "problem": f"{error.message} – {error.remedy}", "endpoints": []}, error.status
         )
-    return page("api_docs.html", {"page": "docs", "problem": "", "endpoints": endpoints(document)})
+    return page("api_docs.html", {"page": "docs", "problem": "", "endpoints": endpoints(document, str(request.base_url))})
 
 
 async def openapi(request: Request) -> Response:
@@ -37,8 +38,8 @@ async def release(request: Request) -> Response:
     return await _passed_on(request, "/release")
 
 
-def endpoints(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Method, path, summary, description, the request's fields and an example, for each operation of an OpenAPI document."""
+def endpoints(document: dict[str, Any], base: str) -> list[dict[str, Any]]:
+    """Method, path, summary, description, the request's fields and a call to try, for each operation of an OpenAPI document."""
     found = []
     for path, operations in document.get("paths", {}).items():
         for method in _METHODS:
@@ -55,11 +56,17 @@ def endpoints(document: dict[str, Any]) -> list[dict[str, Any]]:
                     "path": path,
                     "summary": operation.get("summary", ""),
                     "description": operation.get("description", ""),
-                    "example": readable_json(first) if first is not None else "",
+                    "example": _call(base.rstrip("/") + path, first) if first is not None else "",
                     "fields": [_field(name, field, schema) for name, field in schema.get("properties", {}).items()],
                 }
             )
     return found
+
+
+def _call(address: str, body: Any) -> str:
+    """The operation's example as a command for a shell."""
+    quoted = json.dumps(body).replace("'", "'\\''")
+    return f"curl {address} \\\n  -H 'content-type: application/json' \\\n  -d '{quoted}'"
 
 
 def _field(name: str, field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -101,7 +101,7 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "entry_count": len(entries),
         "ledger_problems": door.ledger.verify(),
         "dataset": _dataset(paths.lake),
-        "links": _links(door),
+        "links": _links(door, drift),
     }
 
 
@@ -162,15 +162,15 @@ def _dataset(lake: Path) -> str | None:
     return None if marker is None else str(marker.get("label") or marker.get("name"))
 
 
-def _links(door: Door) -> list[tuple[str, str, str]]:
-    """Name, address and what is there."""
-    settings = door.settings
-    local = [
-        ("Data Docs", "/reports/data_docs/index.html", "what failed validation"),
-        ("Drift report", "/reports/drift/", "the columns, drawn"),
-        ("API", "/docs", "endpoints with examples"),
-        ("Metrics", "/metrics", "for Prometheus"),
-    ]
+def _links(door: Door, drift: dict | None) -> list[tuple[str, str, str]]:
+    """Name, address and what is there; reports only once they are written."""
+    settings, reports = door.settings, door.settings.paths.reports
+    local = [("API", "/docs", "endpoints with examples"), ("Metrics", "/metrics", "for Prometheus")]
+    drift_page = str((drift or {}).get("report") or "")
+    if drift_page and (reports / "drift" / drift_page).is_file():
+        local.insert(0, ("Drift report", f"/reports/drift/{quote(drift_page)}", "the columns, drawn"))
+    if (reports / "data_docs" / "index.html").is_file():
+        local.insert(0, ("Data Docs", "/reports/data_docs/index.html", "what failed validation"))
     others = [
         ("Prefect", settings.prefect_port, "flows and schedules"),
         ("MLflow", settings.mlflow_port, "runs and models"),

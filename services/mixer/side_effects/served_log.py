@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Protocol
 
 from services.mixer.components import Component
@@ -13,7 +15,7 @@ TOPIC = "served"
 class Sender(Protocol):
     """What takes a message for a topic; services.intake.producer.EventProducer is one."""
 
-    def send(self, topic: str, key: str, value: dict) -> object: ...
+    def send(self, topic: str, key: str, value: dict) -> Future[int]: ...
 
 
 class ServedLog(Component):
@@ -22,9 +24,11 @@ class ServedLog(Component):
     name = "served_log"
     deadline_ms = 1_000.0
 
-    def __init__(self, sender: Sender, release: str) -> None:
+    def __init__(self, sender: Sender, release: str, on_outcome: Callable[[str], None]) -> None:
+        """`on_outcome` hears "delivered" or "lost" for each message, when the broker has it or it is given up."""
         self._sender = sender
         self._release = release
+        self._on_outcome = on_outcome
 
     def run(self, result: Result) -> None:
         query, page = result.query, result.page
@@ -44,4 +48,5 @@ class ServedLog(Component):
             "propensity": [1.0] * len(page),
             "degraded": result.trace.degraded,
         }
-        self._sender.send(TOPIC, str(query.user_id), message)
+        sent = self._sender.send(TOPIC, str(query.user_id), message)
+        sent.add_done_callback(lambda done: self._on_outcome("lost" if done.exception() else "delivered"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from feature_repo.feature_rows import HEADS
 from feature_repo.lake import Lake
 from services.mixer.api_types import ExplainResponse
+from services.mixer.sources.popular import PopularSource
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +76,21 @@ def test_every_end_of_the_funnel_adds_up(explain):
     assert answer["ends"]["selected"] == 10
 
 
-def test_a_post_that_no_source_proposed_is_scored_for_comparison(explain, runtime):
-    proposed = set()
-    for name in ("in_network", "two_tower", "popular"):
-        proposed.add(name)
+def test_a_post_that_nobody_knows_is_said_to_be_unknown(explain):
     outside = explain(post_id=2**61)["posts"][0]
     assert outside["outcome"] == "not_proposed"
-    assert all(name in outside["why"][0] for name in proposed)
+    assert outside["why"][0] == "None of the sources (in_network, two_tower, popular) proposed it for you."
     assert outside["why"][1] == "The platform knows nothing about this post yet."
+
+
+def test_a_known_post_that_no_source_proposed_is_scored_for_comparison(explain, runtime, monkeypatch):
+    narrow = replace(runtime.pipelines["for_you"], sources=(PopularSource(limit=40),))
+    monkeypatch.setitem(runtime.pipelines, "for_you", narrow)
+    corpus = runtime.corpus
+    outside = explain(post_id=int(corpus.snapshot.post_id[corpus.by_popularity[-1]]))["posts"][0]
+    assert (outside["outcome"], outside["sources"]) == ("not_proposed", [])
+    assert outside["why"][1].startswith(f"Had it been proposed, its score would have been {outside['scores']['score']:.4f}")
+    assert {head["head"] for head in outside["heads"]} == set(HEADS)
 
 
 def test_following_explains_without_a_model(client, user, as_of):

@@ -28,11 +28,8 @@ def reason(event: object) -> str:
 
 def test_a_bare_event_is_completed():
     accepted = examine([GOOD], author_of, now=NOW).accepted[0]
-    assert (accepted["author_id"], accepted["product"], accepted["occurred_at"]) == (
-        910,
-        "for_you",
-        round(NOW.timestamp() * 1e6),
-    )
+    assert (accepted["author_id"], accepted["product"]) == (910, "for_you")
+    assert accepted["occurred_at"] == round(NOW.timestamp() * 1e6)
     assert len(accepted["event_id"]) == 36
 
 
@@ -86,11 +83,8 @@ def test_what_is_no_event_is_refused(item):
     assert reason(item).startswith("event")
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=2),
-    max_leaves=3,
-)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2), max_leaves=3)
 FIELDS = st.dictionaries(st.sampled_from([*EVENTS.names, "other"]), JSON, max_size=6)
 
 

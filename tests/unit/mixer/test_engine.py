@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 
+from services.mixer.calls import MOST_STUCK
 from services.mixer.candidates import Candidates
 from services.mixer.components import Component
 from services.mixer.pipeline import PipelineError
@@ -47,12 +48,23 @@ def test_an_overrunning_source_is_cut_and_named_and_the_others_are_served(releas
     assert stage(result, "slow").failure == "deadline of 20 ms passed"
 
 
-def test_a_circuit_opens_after_repeated_failures_and_spares_the_component(released):
-    slow = BlockingSource("slow", deadline_ms=10, released=released)
-    result = run(product([slow, ListSource("quick", [1])]), times=5, new_breaker=breaker_that_opens_after(2))
+def test_a_circuit_opens_after_repeated_failures_and_spares_the_component():
+    heard = []
+    pipeline = product([ListSource("down", [], broken=True), ListSource("up", [1])])
+    result = run(pipeline, times=5, new_breaker=breaker_that_opens_after(2), observer=lambda *call: heard.append(call[1:3]))
 
-    assert slow.calls == 2
-    assert stage(result, "slow").failure.startswith("circuit open")
+    assert [outcome for name, outcome in heard if name == "down"] == ["error"] * 2 + ["circuit_open"] * 3
+    assert stage(result, "down").failure.startswith("circuit open")
+    assert result.page.post_id.tolist() == [1]
+
+
+def test_a_component_that_hangs_does_not_take_every_thread(released):
+    hanging = BlockingSource("hanging", deadline_ms=10, released=released)
+    pipeline = product([hanging, ListSource("quick", [1])])
+    result = run(pipeline, times=8, new_breaker=breaker_that_opens_after(1000))
+
+    assert hanging.calls == MOST_STUCK
+    assert "still running" in stage(result, "hanging").failure
     assert result.page.post_id.tolist() == [1]
 
 

@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from feature_repo.feature_rows import HEADS
-from services.ranking.weights import BOUNDS, EPSILON, PRESETS, WeightError, WeightPreset, contributions, preset_named, weighted_score
+from services.ranking.weights import (
+    BOUNDS,
+    EPSILON,
+    PRESETS,
+    WeightError,
+    WeightPreset,
+    contributions,
+    preset_named,
+    weighted_score,
+)
 
 
 def _one(**probabilities: float) -> np.ndarray:

@@ -30,7 +30,7 @@ def test_lightgbm_finds_the_planted_signal_the_same_way_twice():
     train, asked = synthetic_rows(3_000, seed=1), synthetic_rows(1_000, seed=2)
     p = lightgbm(train, asked, seed=7, threads=1)
     assert p.shape == (1_000, len(HEADS))
-    assert auc(p[:, 0], asked.labels[:, 0]) > 0.65
+    assert auc(p[:, 0], asked.labels[:, 0]) > 0.6
     np.testing.assert_array_equal(lightgbm(train, asked, seed=7, threads=1), p)
 
 

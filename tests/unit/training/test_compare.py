@@ -7,7 +7,16 @@ from tests.synthetic_rows import synthetic_rows
 
 
 def _metrics(auc: float, positives: int = 500) -> dict:
-    return {"click": {"auc": auc, "log_loss": 0.5, "normalised_entropy": None, "ece": 0.01, "ndcg_at_10": 0.8, "positives": positives}}
+    return {
+        "click": {
+            "auc": auc,
+            "log_loss": 0.5,
+            "normalised_entropy": None,
+            "ece": 0.01,
+            "ndcg_at_10": 0.8,
+            "positives": positives,
+        }
+    }
 
 
 def test_markdown_has_a_row_per_model_and_shows_an_undefined_metric_as_a_dash():

@@ -15,7 +15,7 @@ from services.ranking.bundle import ModelBundle
 from tests.synthetic_rows import synthetic_rows
 
 pytestmark = pytest.mark.slow
-ROWS = 6_000
+ROWS = 4_000
 
 
 class Killed(Exception):

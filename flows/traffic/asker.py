@@ -1,0 +1,124 @@
+"""Asks the gateway what it would show in a visit, and turns the answer into evidence for the judge."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import numpy as np
+
+from flows.traffic.outcomes import JUDGED_HEADS, ReferenceRates, log_losses, visit_ndcg
+from flows.traffic.visits import Visit
+from monitoring.canary.visits import VisitEvidence
+
+
+class ReplayFailed(RuntimeError):
+    """The replay can't go on; the message says what did not answer."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One visit's evidence, and whether a whole timeline was asked for too."""
+
+    evidence: VisitEvidence
+    timeline: bool
+
+
+class Asker:
+    """Asks through the gateway. A canary's visits are scored by the live arm too, as the judge's reference.
+
+    The reference is one fixed predictor for both arms: for users of the live release its loss is their own, for users
+    of the canary that of the live release on the same rows. The judge then compares pairs, and needs far fewer users.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, rates: ReferenceRates, live: str | None, live_address: str | None) -> None:
+        self.client = client
+        self.rates = rates
+        self.live = live
+        self.live_address = live_address
+
+    async def ask(self, visit: Visit, *, with_timeline: bool) -> Answer:
+        """POST /score with the visit's posts, and POST /for_you where `with_timeline`."""
+        body = _body(visit)
+        started = time.perf_counter()
+        response = await self.client.post("/score", json=body)
+        latency_ms = (time.perf_counter() - started) * 1000
+        release = response.headers.get("x-mixer-release")
+        if release is None:
+            raise ReplayFailed(f"the gateway answered {response.status_code} without a release: {response.text[:300]}")
+        fallback = response.headers.get("x-mixer-fallback")
+        if fallback is not None:
+            # The live release answered for a canary that failed. The failure is the canary's evidence; the answer is
+            # nobody's, since a user who counted for both arms would be left out of the comparison.
+            return Answer(_failure(visit, fallback.partition(":")[0], latency_ms), timeline=False)
+        if response.status_code != 200:
+            return Answer(_failure(visit, release, latency_ms), timeline=False)
+        scored = _predictions(visit, response.json())
+        reference = scored[0] if release == self.live else await self._reference(visit, body)
+        timeline = await self._timeline(visit, body) if with_timeline else None
+        return Answer(_evidence(visit, release, latency_ms, scored, reference, timeline), timeline=with_timeline)
+
+    async def _reference(self, visit: Visit, body: dict[str, Any]) -> np.ndarray:
+        """The live arm's probabilities for the visit's posts; the posts' own rates where no live arm answers."""
+        if self.live_address is None:
+            return self.rates.of(visit.post_ids)
+        response = await self.client.post(
+            f"{self.live_address}/score", json={**body, "request_id": f"{visit.request_id}-reference"}
+        )
+        return _predictions(visit, response.raise_for_status().json())[0]
+
+    async def _timeline(self, visit: Visit, body: dict[str, Any]) -> httpx.Response:
+        request = {"user_id": visit.user_id, "count": 20, "requested_at": body["requested_at"]}
+        return await self.client.post("/for_you", json={**request, "request_id": f"{visit.request_id}-timeline"})
+
+
+def _body(visit: Visit) -> dict[str, Any]:
+    return {
+        "user_id": visit.user_id,
+        "post_ids": list(dict.fromkeys(visit.post_ids.tolist())),
+        "product": visit.product,
+        "requested_at": datetime.fromtimestamp(visit.at_us / 1e6, UTC).isoformat(),
+        "request_id": visit.request_id,
+    }
+
+
+def _predictions(visit: Visit, content: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (n, len(JUDGED_HEADS)) and scores (n,) of the visit's posts, in their order."""
+    scored = {row["post_id"]: row for row in content["scores"]}
+    rows = [scored[post] for post in visit.post_ids.tolist()]
+    probabilities = np.array([[row["predictions"][head] for head in JUDGED_HEADS] for row in rows], dtype=np.float64)
+    return probabilities, np.array([row["score"] for row in rows], dtype=np.float64)
+
+
+def _evidence(
+    visit: Visit,
+    release: str,
+    latency_ms: float,
+    scored: tuple[np.ndarray, np.ndarray],
+    reference: np.ndarray,
+    timeline: httpx.Response | None,
+) -> VisitEvidence:
+    probabilities, scores = scored
+    posts = timeline.json().get("posts", []) if timeline is not None and timeline.status_code == 200 else None
+    return VisitEvidence(
+        release_id=release,
+        user_id=visit.user_id,
+        request_id=visit.request_id,
+        at_us=visit.at_us,
+        rows=len(visit.post_ids),
+        log_loss=log_losses(visit, probabilities),
+        reference_log_loss=log_losses(visit, reference),
+        ndcg=visit_ndcg(visit, scores),
+        reference_ndcg=visit_ndcg(visit, reference.sum(axis=1)),
+        latency_ms=latency_ms,
+        error=timeline is not None and timeline.status_code != 200,
+        empty=posts is not None and not posts,
+        distinct_author_share=len({post["author_id"] for post in posts}) / len(posts) if posts else None,
+    )
+
+
+def _failure(visit: Visit, release: str, latency_ms: float) -> VisitEvidence:
+    return VisitEvidence(release, visit.user_id, visit.request_id, visit.at_us, rows=0, latency_ms=latency_ms, error=True)
