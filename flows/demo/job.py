@@ -130,9 +130,10 @@ def _libraries_to_log(log: Path) -> Iterator[None]:
 
 
 def _silence_consoles(handler: logging.Handler) -> None:
-    """Prefect sets up console handlers of its own when it is imported: point them at the log too."""
-    import prefect.main  # noqa: F401  (import sets the handlers up)
+    """Prefect has console handlers of its own: point them at the log too."""
+    from prefect.logging.configuration import setup_logging
 
+    setup_logging()  # once, now: a flow's own call of it then leaves the handlers as they are
     for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         logger = logging.getLogger(name)
         for own in list(logger.handlers):

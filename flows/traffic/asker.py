@@ -56,7 +56,7 @@ class Asker:
             return Answer(_failure(visit, fallback.partition(":")[0], latency_ms), timeline=False)
         if response.status_code != 200:
             return Answer(_failure(visit, release, latency_ms), timeline=False)
-        scored = _predictions(visit, response.json())
+        scored = _predictions(visit, response.json(), self.rates)
         reference = scored[0] if release == self.live else await self._reference(visit, body)
         timeline = await self._timeline(visit, body) if with_timeline else None
         return Answer(_evidence(visit, release, latency_ms, scored, reference, timeline), timeline=with_timeline)
@@ -68,7 +68,7 @@ class Asker:
         response = await self.client.post(
             f"{self.live_address}/score", json={**body, "request_id": f"{visit.request_id}-reference"}
         )
-        return _predictions(visit, response.raise_for_status().json())[0]
+        return _predictions(visit, response.raise_for_status().json(), self.rates)[0]
 
     async def _timeline(self, visit: Visit, body: dict[str, Any]) -> httpx.Response:
         request = {"user_id": visit.user_id, "count": 20, "requested_at": body["requested_at"]}
@@ -85,12 +85,20 @@ def _body(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _predictions(visit: Visit, content: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (n, len(JUDGED_HEADS)) and scores (n,) of the visit's posts, in their order."""
+def _predictions(visit: Visit, content: dict[str, Any], rates: ReferenceRates) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (n, len(JUDGED_HEADS)) and scores (n,) of the visit's posts, in their order.
+
+    A post that the mixer does not know has no prediction: it is judged by the global rates, and ranked last.
+    """
     scored = {row["post_id"]: row for row in content["scores"]}
-    rows = [scored[post] for post in visit.post_ids.tolist()]
-    probabilities = np.array([[row["predictions"][head] for head in JUDGED_HEADS] for row in rows], dtype=np.float64)
-    return probabilities, np.array([row["score"] for row in rows], dtype=np.float64)
+    probabilities = rates.of(np.full(len(visit.post_ids), -1)).copy()
+    scores = np.full(len(visit.post_ids), -np.inf)
+    for place, post in enumerate(visit.post_ids.tolist()):
+        row = scored[post]
+        if row["known"]:
+            probabilities[place] = [row["predictions"][head] for head in JUDGED_HEADS]
+            scores[place] = row["score"]
+    return probabilities, scores
 
 
 def _evidence(

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 FailurePolicy = Literal["open", "closed"]
 
 
+# A component that closes the page when it fails gets more time than others: a late answer beats an empty timeline.
+CLOSED_DEADLINE_MS = 1_000.0
+
+
 class Component:
     """Declarations shared by all kinds, with the defaults of a component that reads and writes nothing."""
 

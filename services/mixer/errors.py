@@ -52,7 +52,7 @@ def _in_words(one: dict) -> str:
     field = ".".join(str(part) for part in one["loc"] if part != "body") or "body"
     given = one.get("input")
     shown = f" (got {given!r})" if isinstance(given, (int, float, str, bool)) and len(repr(given)) < 60 else ""
-    return f"{field}: {one['msg']}{shown}"
+    return f"{field}: {one['msg'].removeprefix('Value error, ')}{shown}"
 
 
 async def _http_error(_: Request, error: HTTPException) -> Response:

@@ -1,0 +1,43 @@
+"""What the products promise by their declarations alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.mixer.components import CLOSED_DEADLINE_MS
+from services.mixer.pipeline import Pipeline
+from services.mixer.products.following import following
+from services.mixer.products.for_you import for_you
+from services.mixer.products.given_posts import given_posts
+from services.mixer.products.parts import Parts
+from services.mixer.social_graph import RecentRelations
+
+PARTS = Parts(bundle=None, user_features=None, graph=lambda: None, recent_relations=RecentRelations())
+PRODUCTS = [for_you(PARTS), following(PARTS), given_posts(PARTS)]
+
+
+@pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name)
+def test_every_component_is_named_for_its_rule_and_has_a_deadline(product: Pipeline):
+    for component in product.components():
+        assert component.name.isidentifier()
+        assert 0 < component.deadline_ms <= 1_000
+        assert product.kinds[component.name]
+
+
+@pytest.mark.parametrize("product", PRODUCTS[:2], ids=lambda product: product.name)
+def test_what_is_shown_has_passed_the_safety_rules_which_fail_closed(product: Pipeline):
+    rules = {step.name: step for step in product.steps}
+    for name in ("muted_authors", "blocked_authors", "known_posts"):
+        assert rules[name].on_failure == "closed"
+        assert rules[name].deadline_ms == CLOSED_DEADLINE_MS
+
+
+def test_for_you_runs_cheap_rules_before_the_light_ranker_and_that_before_the_heavy_one():
+    order = [step.name for group in PRODUCTS[0].step_groups for step in group]
+    assert order.index("blocked_authors") < order.index("ranking_rows") < order.index("light") < order.index("light_cut")
+    assert order.index("light_cut") < order.index("heavy") < order.index("weighted") < order.index("author_diversity")
+
+
+def test_following_needs_no_model_and_no_feature_store():
+    names = {component.name for component in PRODUCTS[1].components()}
+    assert not names & {"user_features", "two_tower", "light", "heavy", "ranking_rows"}
