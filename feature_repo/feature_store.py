@@ -33,6 +33,7 @@ class FeatureTablesMissing(LookupError):
 def open_store(settings: Settings) -> FeatureStore:
     """The feature store of `settings`; opening creates no table (see `apply`)."""
     from feast import FeatureStore, RepoConfig
+    from feast.repo_config import RegistryConfig
 
     features = settings.paths.features
     features.mkdir(parents=True, exist_ok=True)
@@ -45,7 +46,8 @@ def open_store(settings: Settings) -> FeatureStore:
         config=RepoConfig(
             project=PROJECT,
             provider="local",
-            registry=str(features / "registry.db"),
+            # Never refreshed by itself: a refresh holds up the request that meets it, and a process's definitions are fixed.
+            registry=RegistryConfig(path=str(features / "registry.db"), cache_ttl_seconds=0),
             online_store=online,
             offline_store={"type": "duckdb"},
             entity_key_serialization_version=3,

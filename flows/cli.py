@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import json
-import os
 import sys
 from datetime import date
 from typing import Annotated
@@ -13,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from infra.native_teardown import mute_native_teardown
 from infra.settings import Settings, apply_environment, get_settings
 
 app = typer.Typer(
@@ -33,15 +32,9 @@ out = Console()
 err = Console(stderr=True)
 
 
-def _mute_native_teardown() -> None:
-    """DuckDB's extension lists its own leaked types on stderr when the interpreter has ended: nobody can act on that."""
-    sys.stderr.flush()
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
 def main() -> None:
     """Entry point: expected errors end with one clear line and exit code 1, unexpected ones with their traceback."""
-    atexit.register(_mute_native_teardown)  # registered first, so it runs last
+    mute_native_teardown()
     try:
         app()
     except (RuntimeError, ValueError, FileNotFoundError) as error:

@@ -13,7 +13,7 @@ import polars as pl
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from feature_repo.feature_rows import FeatureRows
+from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.days import day_start, microseconds
 from flows.deployments import RETRAIN_EVENT, ROLLBACK_EVENT
 from flows.lakes import dataset_marker, open_lakes, split_days
@@ -47,7 +47,7 @@ def build_frames(days: list[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 def _frame(drift_frame, bundle, rows: FeatureRows, scored: np.ndarray | None) -> pl.DataFrame:
     judged = np.ones(len(rows), bool) if scored is None else scored
-    probabilities = np.full((len(rows), len(bundle.heads)), np.nan, np.float32)
+    probabilities = np.full((len(rows), len(HEADS)), np.nan, np.float32)
     probabilities[judged] = bundle.heavy_predict(rows.take(np.flatnonzero(judged)))
     return drift_frame(rows, probabilities, scored=judged)
 

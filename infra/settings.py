@@ -13,14 +13,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from infra.storage import Paths
 
-# Telemetry of every library is off, in this process and in every child process.
-TELEMETRY_OFF = {
+# In this process and in every child process: telemetry of every library off, and threads that yield.
+LIBRARIES = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "FEAST_USAGE": "False",
     "BENTOML_DO_NOT_TRACK": "True",
     "GX_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Torch's threads would spin at every barrier and take the core that another process needs (measured: scoring takes ten
+    # times as long beside one busy process). Read when torch is imported.
+    "GOMP_SPINCOUNT": "0",
 }
 
 
@@ -97,7 +101,7 @@ class Settings(BaseSettings):
     def child_environment(self) -> dict[str, str]:
         """Environment that every process of the platform is started with, on top of the caller's own."""
         environment = {
-            **TELEMETRY_OFF,
+            **LIBRARIES,
             "MIXER_HOME": str(self.paths.home),
             "PREFECT_API_URL": self.prefect_api_url,
             "PREFECT_HOME": str(self.paths.prefect),
@@ -106,10 +110,6 @@ class Settings(BaseSettings):
             "BENTOML_HOME": str(self.paths.bentoml),
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "PYTHONUNBUFFERED": "1",
-            # Torch's threads would spin at every barrier and take the core that another process needs (measured: 10x slower
-            # scoring beside one busy process). Read when torch is imported.
-            "GOMP_SPINCOUNT": "0",
-            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         }
         # Whatever was chosen here holds in the children too, however it was chosen.
         for name, field in type(self).model_fields.items():
@@ -127,6 +127,11 @@ class Settings(BaseSettings):
 def get_settings() -> Settings:
     """The process's settings, read once."""
     return Settings()
+
+
+def quiet_libraries() -> None:
+    """Set what all libraries read at import, and nothing that names a place."""
+    os.environ.update(LIBRARIES)
 
 
 def apply_environment(settings: Settings | None = None) -> Settings:

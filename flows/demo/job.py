@@ -132,11 +132,12 @@ def _libraries_to_log(log: Path) -> Iterator[None]:
 def _silence_consoles(handler: logging.Handler) -> None:
     """Prefect has console handlers of its own: point them at the log too."""
     from prefect.logging.configuration import setup_logging
+    from prefect.logging.handlers import PrefectConsoleHandler
 
     setup_logging()  # once, now: a flow's own call of it then leaves the handlers as they are
-    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
-        logger = logging.getLogger(name)
-        for own in list(logger.handlers):
-            if "Console" in type(own).__name__:
-                logger.removeHandler(own)
+    known = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
+    for logger in (logging.getLogger(), *known):
+        for own in [own for own in logger.handlers if isinstance(own, PrefectConsoleHandler)]:
+            logger.removeHandler(own)
+            if not logger.propagate:
                 logger.addHandler(handler)

@@ -1,8 +1,8 @@
 """Replays logged days as live traffic: requests through the gateway, then the slice's events through the broker.
 
-A slice's requests go out before its events do, so no prediction can see its own outcome. Finished slices are
-remembered; a replay that was killed goes on with the first unfinished one, and what it repeats is idempotent
-(evidence by release and request, events by event_id).
+A slice's events go out after its requests, so no prediction can see its own outcome; they are applied while the next
+slice's requests are under way, and before the one after. Finished slices are remembered; a replay that was killed goes on
+with the first unfinished one, and what it repeats is idempotent (evidence by release and request, events by event_id).
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -87,19 +88,33 @@ class Replay:
         """Send every unfinished slice; `stop_when` is asked before each and names a reason to end early."""
         report = self.checkpoint.report(self.name)
         done = report.slices
-        for part in parts:
-            if part.index < done:
-                continue
-            report.stopped = stop_when()
-            if report.stopped:
-                break
-            self._slice(part, report)
-            report.slices = part.index + 1
-            self.checkpoint.save(report)
-            on_progress(report)
+        with ThreadPoolExecutor(1, thread_name_prefix="events") as sender:
+            sent: Future[None] | None = None
+            for part in parts:
+                if part.index < done:
+                    continue
+                report.stopped = stop_when()
+                if report.stopped:
+                    break
+                self._requests_of(part, report)
+                if sent is not None:
+                    sent.result()  # the events of the slice before
+                sent = sender.submit(publish_and_wait, self.settings, part.events)
+                report.events += part.events.height
+                report.slices = part.index + 1
+                on_progress(report)
+                self._keep(report, sent)
+            if sent is not None:
+                sent.result()
+                self.checkpoint.save(report)
         return report
 
-    def _slice(self, part: Slice, report: ReplayReport) -> None:
+    def _keep(self, report: ReplayReport, sent: Future[None]) -> None:
+        """Remember the newest slice as done once its events are applied, without waiting for it here."""
+        snapshot = replace(report, by_release=dict(report.by_release), latency_ms=list(report.latency_ms))
+        sent.add_done_callback(lambda future: None if future.exception() else self.checkpoint.save(snapshot))
+
+    def _requests_of(self, part: Slice, report: ReplayReport) -> None:
         answers = asyncio.run(self._requests(part.visits))
         self.evidence.add([answer.evidence for answer in answers])
         for answer in answers:
@@ -109,8 +124,6 @@ class Replay:
             report.latency_ms.append(round(answer.evidence.latency_ms, 2))
             release = answer.evidence.release_id
             report.by_release[release] = report.by_release.get(release, 0) + 1
-        report.events += part.events.height
-        publish_and_wait(self.settings, part.events)
 
     async def _requests(self, visits: list[Visit]) -> list[Answer]:
         gate = asyncio.Semaphore(CONCURRENCY)

@@ -11,7 +11,9 @@ import polars as pl
 from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.feature_rows import HEADS
 
-SLICE_US = 2 * 3600 * 1_000_000  # features are at most this much behind in a replay: events follow their slice's requests
+SLICE_US = (
+    2 * 3600 * 1_000_000
+)  # a slice's events are sent after its requests: what a prediction could know is this much behind
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.mixer.breaker import Breaker
+from services.mixer.candidates import MissingColumn
 from services.mixer.components import Component
+from services.mixer.query import MissingFeature
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,8 @@ class Outcome:
         return bool(self.failure)
 
 
-# Called after each component: pipeline, component, outcome ("ok", "error", "deadline", "circuit_open", "stuck"), seconds.
+# Called after each component: pipeline, component, outcome ("ok", "error", "starved", "deadline", "circuit_open",
+# "stuck"), seconds.
 Observer = Callable[[str, str, str, float], None]
 
 
@@ -79,6 +82,10 @@ class Caller:
             line.overrun.append(running)
             message = f"deadline of {component.deadline_ms:g} ms passed"
             return self._finish(pipeline, component, None, "deadline", message, time.perf_counter() - started)
+        except (MissingFeature, MissingColumn) as error:
+            # Somebody before it failed: that one is named and counted. This one has shown nothing about itself, and an
+            # open circuit here would go on failing requests after the other has recovered.
+            return self._finish(pipeline, component, None, "starved", str(error.args[0]), time.perf_counter() - started)
         except Exception as error:  # whatever a component raises must not end the request; it is named in the response
             line.breaker.failed()
             logger.warning("%s: component %s failed", pipeline, component.name, exc_info=error)
