@@ -49,6 +49,7 @@ def release_flow(
         rollout.go_live_first(release_id, checks)
     elif rollout.ledger.state(release_id) != ReleaseState.LIVE:
         rollout.through_canary(release_id)
+    rollout.crown(release_id)
     rollout.arms.retire_old()
     return _record(rollout, release_id, checks)
 

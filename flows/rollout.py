@@ -15,7 +15,7 @@ import httpx
 from flows.arms import Arms
 from flows.progress import announce
 from flows.training.registered_versions import bundle_of, data_fingerprint, version_of
-from flows.training.registry import MODEL_NAME
+from flows.training.registry import CHAMPION, MODEL_NAME, set_alias
 from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
 from monitoring.canary.judge import JudgePolicy, Verdict, judge
@@ -181,6 +181,11 @@ class Rollout:
             self._ask(release_id, verdict)
         if self.await_approval(release_id):
             announce(f"release {release_id} is live")
+
+    def crown(self, release_id: str) -> None:
+        """The model of a live release is the registry's champion; any other end leaves the alias alone."""
+        if self.ledger.state(release_id) is ReleaseState.LIVE:
+            set_alias(self.settings, CHAMPION, self.ledger.manifest(release_id).model_version)
 
     # ---- approval ---------------------------------------------------------------------------------------------------
     def _ask(self, release_id: str, verdict: Verdict) -> None:

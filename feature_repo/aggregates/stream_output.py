@@ -123,8 +123,10 @@ class SnapshotMirror:
         return tuple(sorted((file.name, file.stat().st_mtime_ns) for file in (self._lake.root / "posts").glob("*.parquet")))
 
     def update(self, touched: dict[Key, tuple[np.ndarray, States]]) -> None:
-        """Take the new states of the keys that a batch touched."""
+        """Take the new states of the keys that a batch touched; a batch of repeated events touched none."""
         for name in ENTITIES:
+            if Key(name) not in touched:
+                continue
             ids, states = touched[Key(name)]
             known = self._ids[name]
             if len(known) == 0 or len(ids) == 0:

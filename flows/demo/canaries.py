@@ -12,6 +12,7 @@ from flows.lakes import split_days
 from flows.progress import announce
 from flows.replay import replay_days
 from infra.settings import Settings
+from services.gateway.approvals import Approvals
 from services.gateway.ledger import Ledger
 from services.gateway.states import ReleaseState
 
@@ -53,17 +54,20 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool) -> dict
     parameters = {"model": model, "note": note, "ramp": RAMP, "step_timeout_s": STEP_TIMEOUT_S, "min_users": MIN_USERS}
     run = run_deployment("release/release", parameters=parameters, timeout=0, as_subflow=False)
     announce(f"flow run {run.name!r} takes {model} along on the worker")
-    ledger = Ledger(settings.platform_database_url)
+    ledger, approvals = Ledger(settings.platform_database_url), Approvals(settings.platform_database_url)
     release_id = _await_release(ledger, run.id, settings, model)
     traffic = _Traffic(settings, ledger, release_id)
-    while not _ended(ledger, release_id):
-        state = ledger.state(release_id)
-        if state is ReleaseState.CANARY and not traffic.started:
-            traffic.start()
-        if state is ReleaseState.AWAITING_APPROVAL and approve:
-            _approve(settings, release_id)
-        _raise_if_failed(run.id)
-        time.sleep(0.3)
+    try:
+        while not _ended(ledger, release_id):
+            if ledger.state(release_id) is ReleaseState.CANARY and not traffic.started:
+                traffic.start()
+            if approve and any(question.release_id == release_id for question in approvals.pending()):
+                _approve(settings, release_id)
+            _raise_if_failed(run.id)
+            time.sleep(0.3)
+    except BaseException:
+        traffic.abandon()
+        raise
     report = traffic.finish()
     _await_flow(run.id)
     return _outcome(ledger, release_id, report)
@@ -77,6 +81,7 @@ class _Traffic:
         self.report: dict[str, Any] | None = None
         self.error: BaseException | None = None
         self._thread: threading.Thread | None = None
+        self._abandoned = threading.Event()
 
     @property
     def started(self) -> bool:
@@ -85,6 +90,10 @@ class _Traffic:
     def start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="replayed-traffic")
         self._thread.start()
+
+    def abandon(self) -> None:
+        """End after the slice under way; what was sent stays sent."""
+        self._abandoned.set()
 
     def finish(self) -> dict[str, Any] | None:
         """Wait for the traffic to end; raises what it raised."""
@@ -95,6 +104,8 @@ class _Traffic:
         return self.report
 
     def _decided(self) -> str | None:
+        if self._abandoned.is_set():
+            return "the stage was stopped"
         state = self.ledger.state(self.release_id)
         return None if state is ReleaseState.CANARY else f"{self.release_id} is {state}"
 

@@ -117,6 +117,8 @@ def outcome(tmp_path_factory) -> Iterator[tuple[Settings, Lake, pl.DataFrame, di
         with worker(settings, log) as second:
             sent += produce(settings, coming.slice(half + 40))
             newest = coming["occurred_at"].dt.epoch("us").max()
+            wait_until(settings, second, lambda progress: progress["offsets"].get("0") == sent, log)
+            sent += produce(settings, coming.tail(40))  # a batch of repeats and nothing else
             done = wait_until(settings, second, lambda progress: progress["offsets"].get("0") == sent, log)
             wait_until(settings, second, lambda progress: str(progress["snapshot"]).startswith(f"{newest + 1}-"), log)
             fresh = read_progress(settings)["snapshot"]

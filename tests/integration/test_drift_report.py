@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import TELEMETRY_OFF
+from infra.settings import LIBRARIES
 from monitoring.drift.decision import decide
 from monitoring.drift.planted import plant_shift
 from monitoring.drift.report import PROJECT, most_moved, write_report
@@ -79,7 +79,7 @@ def test_a_real_evidently_server_lists_the_project_and_both_runs(reported):
     with (folder / "ui.log").open("w") as log:
         server = subprocess.Popen(
             [*command, "--host", "127.0.0.1", "--port", str(port)],
-            env={**TELEMETRY_OFF, "HOME": str(folder)},
+            env={**LIBRARIES, "HOME": str(folder)},
             stdout=log,
             stderr=log,
         )
