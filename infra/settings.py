@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     threads: int = Field(2, ge=1, description="Threads that a training or serving process may use.")
     approval_timeout_s: int = Field(172_800, description="How long a release waits for a person, in seconds.")
     replay_user_share: float = Field(
-        0.35,
+        0.2,
         gt=0,
         le=1,
         description="Share of users whose visits the demo replays as requests; events are always all replayed.",

@@ -14,7 +14,7 @@ from feature_repo.datasets.derived_edges import derive_follow_edges
 from feature_repo.lake import Lake
 
 # Bumped when the same files would give other tables, so that a finished ingestion by older code is done again.
-INGEST_VERSION = 1
+INGEST_VERSION = 2
 
 DATASET_MARKER = "dataset"
 INGEST_MARKER = "ingest"

@@ -12,6 +12,7 @@ import orjson
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
+from feature_repo.declared_relations import RELATION_OF_ACTION
 from services.intake.events import DEAD_LETTERS, TOPIC, examine
 from services.intake.producer import BrokerUnavailable
 from services.mixer import api_types, errors
@@ -22,7 +23,6 @@ from services.mixer.json_bodies import JsonBodies
 from services.mixer.queries import score_query, timeline_query
 from services.mixer.release import BENTO_RELEASE
 from services.mixer.request_metrics import RequestMetrics
-from services.mixer.social_graph import RELATION_OF_ACTION
 
 if TYPE_CHECKING:
     from services.mixer.engine import Result

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from feature_repo.contracts import EdgeKind
+from feature_repo.declared_relations import current_edges
 from feature_repo.lake import Lake
 from feature_repo.online import OnlineFeatures
 from feature_repo.snapshot import current_version, load_snapshot
@@ -117,7 +118,7 @@ class MixerRuntime:
         return corpus
 
     def _load_graph(self) -> SocialGraph:
-        graph = SocialGraph.from_edges(self._lake.read("edges"))
+        graph = SocialGraph.from_edges(current_edges(self._lake))
         self._graph_since = time.monotonic()
         return graph
 

@@ -9,14 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from feature_repo.contracts import Action, EdgeKind
-
-# Actions of a client that change a relation at once, before any table is rebuilt.
-RELATION_OF_ACTION = {
-    Action.FOLLOW: EdgeKind.FOLLOW,
-    Action.MUTE: EdgeKind.MUTE,
-    Action.BLOCK: EdgeKind.BLOCK,
-}
+from feature_repo.contracts import EdgeKind
 
 
 @dataclass(frozen=True)

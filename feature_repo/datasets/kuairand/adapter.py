@@ -20,6 +20,11 @@ from feature_repo.datasets.kuairand.videos import BEIJING, posts_of
 
 LABELS = {Layout.SLICE: "KuaiRand-Pure slice", Layout.OFFICIAL: "KuaiRand-Pure"}
 
+# Authors and users are numbered apart in the files, and some numbers stand in both: without this, a post could be taken for
+# the viewer's own, or a follow for one of a user.
+AUTHOR_OFFSET = 1_000_000_000
+
+
 
 class KuaiRand:
     """Adapter of one folder. Days are Beijing days of `time_ms` (the logs' own `date` disagrees in about 1 % of rows)."""
@@ -44,7 +49,7 @@ class KuaiRand:
 
     def tables(self) -> ContractTables:
         """All exposures, prior histories, videos and users; an event of an unlisted video is malformed, with its reason."""
-        videos = read_raw(self.files.videos, VIDEOS)
+        videos = read_raw(self.files.videos, VIDEOS).with_columns(pl.col("author_id") + AUTHOR_OFFSET)
         posts = posts_of(videos, self.files.videos)
         users = users_of(read_raw(self.files.users, USERS), self.files.users)
         authors = videos.select("video_id", "author_id")

@@ -10,7 +10,7 @@ import pytest
 
 from feature_repo.contracts import HISTORY_BEFORE, check_table
 from feature_repo.datasets.kuairand.accounts import ATTRIBUTES
-from feature_repo.datasets.kuairand.adapter import KuaiRand
+from feature_repo.datasets.kuairand.adapter import AUTHOR_OFFSET, KuaiRand
 from feature_repo.datasets.search_path import find_kuairand
 from infra.settings import Settings
 from tests.unit.datasets.kuairand_folder import START_MS, exposure, history, user, video, write_official, write_slice
@@ -29,7 +29,7 @@ def test_an_exposure_on_which_nothing_happened_is_kept_as_an_impression(tmp_path
         "event_id": "kr-0-impression",
         "user_id": 1,
         "post_id": 10,
-        "author_id": 900,
+        "author_id": AUTHOR_OFFSET + 900,
         "action": "impression",
         "value": None,
         "product": "tab_1",
@@ -80,10 +80,10 @@ def test_history_lists_become_undated_events_in_their_order(tmp_path: Path) -> N
     events = events_of(write_slice(tmp_path, [exposure()], histories=[history()]))
     prior = events.filter(pl.col("product") == HISTORY_BEFORE)
     assert prior.select("event_id", "post_id", "author_id", "position").rows() == [
-        ("kr-h-1-impression-0", 10, 900, 0),
-        ("kr-h-1-impression-1", 11, 901, 1),
-        ("kr-h-1-impression-2", 10, 900, 2),
-        ("kr-h-1-like-0", 11, 901, 0),
+        ("kr-h-1-impression-0", 10, AUTHOR_OFFSET + 900, 0),
+        ("kr-h-1-impression-1", 11, AUTHOR_OFFSET + 901, 1),
+        ("kr-h-1-impression-2", 10, AUTHOR_OFFSET + 900, 2),
+        ("kr-h-1-like-0", 11, AUTHOR_OFFSET + 901, 0),
     ]
     assert set(prior["occurred_at"]) == {START - timedelta(days=1)}
 

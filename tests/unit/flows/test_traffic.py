@@ -20,8 +20,9 @@ NOON = datetime(2022, 5, 2, 12, tzinfo=UTC)
 def _events(*rows: tuple[int, int, str, str, datetime, str]) -> pl.DataFrame:
     frame = [
         {
-            "event_id": f"{request}-{action}", "user_id": user, "post_id": post, "author_id": 1, "action": action, "value": None,
-            "product": product, "position": None, "release": None, "propensity": None, "request_id": request, "occurred_at": at,
+            "event_id": f"{request}-{action}", "user_id": user, "post_id": post, "author_id": 1, "action": action,
+            "value": None, "product": product, "position": None, "release": None, "propensity": None,
+            "request_id": request, "occurred_at": at,
         }
         for user, post, action, product, at, request in rows
     ]  # fmt: skip

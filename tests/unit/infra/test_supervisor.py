@@ -10,7 +10,10 @@ import pytest
 from infra.settings import Settings
 from infra.supervisor import ProcessFailed, ProcessSpec, Supervisor, free_port
 
-SERVER = "import http.server, sys; http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()"
+SERVER = """
+import http.server, sys
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
 
 
 @pytest.fixture
