@@ -33,7 +33,7 @@ log = structlog.get_logger("stream_worker")
 BATCH_MESSAGES = 2_000
 POLL_S = 0.2
 SNAPSHOT_EVERY_S = 2.0
-CANDIDATES_EVERY_S = 10.0  # posts, authors, topics: mixers read those from the snapshot
+CANDIDATES_EVERY_S = 60.0  # posts, authors, topics: mixers read those from the snapshot
 BROKER_RETRY_S = 1.0
 LATE_US = 24 * 3_600 * 1_000_000  # events this much older than a materialisation may have missed it
 
@@ -81,10 +81,11 @@ class StreamWorker:
     def close(self) -> None:
         """Show everything that was applied, and let go of the broker."""
         self._show(idle=True)
+        self._write_candidates()
         self._events.close()
 
     def _show(self, *, idle: bool) -> None:
-        """Users at once, the snapshot and candidates' rows when due; everything when there is nothing else to do."""
+        """Users at once, the snapshot when due or when nothing else is left, then the progress; candidates' rows last."""
         before = self._snapshot
         written = self._writer.write(Key.USER)
         now = time.monotonic()
@@ -92,13 +93,17 @@ class StreamWorker:
             newest = self._state.number("newest_event_us")
             self._snapshot = self._mirror.publish((newest or 0) + 1)
             self._snapshot_at, self._stale = now, False
-        if idle or now - self._candidates_at >= CANDIDATES_EVERY_S:
-            written += self._writer.write(Key.POST, Key.AUTHOR, Key.TOPIC)
-            self._candidates_at = now
         offsets = self._state.offsets()
         if written or self._snapshot != before or offsets != self._shown:
             write_progress(self._settings, self._state, self._snapshot, offsets=offsets)
             self._shown = offsets
+        if now - self._candidates_at >= CANDIDATES_EVERY_S:
+            self._write_candidates()
+
+    def _write_candidates(self) -> None:
+        """Posts, authors and topics into the online store. No request waits for them: mixers read them from the snapshot."""
+        self._writer.write(Key.POST, Key.AUTHOR, Key.TOPIC)
+        self._candidates_at = time.monotonic()
 
     def _materialisation(self) -> float | None:
         file = self._settings.paths.features / MATERIALISED
