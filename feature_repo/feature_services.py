@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from feast import FeatureService, FeatureView
 
-RANKING = "ranking_v1"
-REQUEST = "request_v1"
+from feature_repo.service_names import RANKING, REQUEST
 
 
 def feature_services(views: Sequence[FeatureView]) -> list[FeatureService]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from feature_repo.service_names import RANKING
 from flows.arms import Arms
 from flows.progress import announce
 from flows.training.registered_versions import bundle_of, data_fingerprint, version_of
@@ -85,7 +86,7 @@ class Rollout:
             "model_name": MODEL_NAME,
             "model_version": version,
             "bundle": str(bundle),
-            "feature_service": "ranking",
+            "feature_service": RANKING,
             "weight_preset": DEFAULT_PRESET,
             "settings": {"note": note},
             "data_fingerprint": data_fingerprint(self.settings, version),
@@ -122,8 +123,8 @@ class Rollout:
             announce(f"canary {release_id} at {percent} %")
             verdict = self._await_verdict(release_id, percent)
             if verdict.decision != "promote":
-                said = "the judge" if verdict.decision == "rollback" else "no verdict in time"
-                self.roll_back(release_id, f"{said}: " + "; ".join(verdict.reasons), verdict.to_dict())
+                said = "" if verdict.decision == "rollback" else "no verdict in time: "
+                self.roll_back(release_id, said + "; ".join(verdict.reasons), verdict.to_dict())
                 break
         if verdict is None:
             raise RuntimeError(

@@ -74,7 +74,9 @@ def mlflow_page(settings: Settings) -> ProcessSpec:
     command += ("--host", settings.host, "--port", str(settings.mlflow_port))
     command += ("--artifacts-destination", str(settings.paths.mlflow / "artifacts"))
     address = f"http://{settings.host}:{settings.mlflow_port}/health"
-    return ProcessSpec("mlflow-ui", command, ready_url=address, ready_port=settings.mlflow_port)
+    # Its job runner serves features that this platform does not use, with eight processes and 2 GB.
+    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return ProcessSpec("mlflow-ui", command, ready_url=address, ready_port=settings.mlflow_port, environment=environment)
 
 
 def evidently_page(settings: Settings) -> ProcessSpec:

@@ -38,8 +38,8 @@ class Settings(BaseSettings):
     dataset: Literal["auto", "kuairand", "world"] = Field(
         "auto", description="Dataset of the main job; `auto` takes KuaiRand where found, else the simulated world."
     )
-    world_users: int = Field(3_000, ge=20, description="Accounts in the simulated world.")
-    world_posts: int = Field(5_000, ge=20, description="Posts in the simulated world.")
+    world_users: int = Field(1_500, ge=20, description="Accounts in the simulated world.")
+    world_posts: int = Field(3_000, ge=20, description="Posts in the simulated world.")
     seed: int = Field(7, description="Seed of every random draw.")
 
     host: str = Field("127.0.0.1", description="Address that the local servers bind to.")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flows.progress import announce
+from infra.process_memory import give_back
 from infra.settings import Settings
 
 RUN_TIMEOUT_S = 600.0
@@ -27,6 +28,7 @@ def plant_and_await_retraining(settings: Settings) -> dict[str, Any]:
     report = drift_flow(planted=True)
     if report["verdict"] != "retrain":
         raise NotCaught(f"the planted fault in {report['planted']} gave verdict {report['verdict']!r}: {report['reasons']}")
+    give_back()  # the retraining, in a process of its own, needs it now
     announce("the drift event is out; waiting for the automation to start `retrain`")
     run = await_run("retrain/retrain", began)
     challenger = version_of(settings, "challenger")

@@ -19,6 +19,7 @@ from flows.demo.stages import STAGES, Context, Stage
 from flows.demo.summary import build_summary, print_summary
 from flows.platform import Platform
 from flows.progress import listening
+from infra.process_memory import give_back
 from infra.settings import Settings
 
 MEMORY_SAMPLE_S = 3.0
@@ -85,6 +86,7 @@ def _run_stage(stage: Stage, context: Context, display: Display) -> None:
         except BaseException:
             display.finish(stage.name, "failed", "see the log")
             raise
+    give_back()
     context.folder.finish(stage.name, output, time.monotonic() - started)
     display.finish(stage.name, "done", stage.told(output))
 

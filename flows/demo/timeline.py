@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import httpx
 import polars as pl
 
+from feature_repo.lake import Lake
 from flows.days import day_end
 from flows.lakes import open_lakes
 from infra.settings import Settings
@@ -17,18 +18,10 @@ EXPLAINED = 3  # how many posts also get the whole explanation
 
 
 def example_timeline(settings: Settings) -> dict[str, Any]:
-    """The timeline of the user with the most events on the newest lived-through day, as of that day's end."""
+    """The timeline of a user with a full neighbourhood, as of the end of the newest lived-through day."""
     lake, _ = open_lakes(settings)
     newest = lake.event_days()[-1]
-    busiest = (
-        lake.scan_events([newest])
-        .group_by("user_id")
-        .len()
-        .sort(["len", "user_id"], descending=[True, False])
-        .first()
-        .collect()
-    )
-    user_id = int(busiest["user_id"][0])
+    user_id = _connected_user(lake, newest)
     moment = (day_end(newest, lake.day_offset) - timedelta(seconds=1)).isoformat()
     body = {"user_id": user_id, "count": COUNT, "requested_at": moment}
     with httpx.Client(base_url=settings.gateway_url, timeout=30.0) as client:
@@ -52,3 +45,11 @@ def example_timeline(settings: Settings) -> dict[str, Any]:
         "posts": content["posts"],
         "funnel": content["funnel"],
     }
+
+
+def _connected_user(lake: Lake, day: date) -> int:
+    """Who was active on `day` and follows the most accounts: in such a timeline every source has something to say."""
+    active = lake.scan_events([day]).select("user_id").unique().collect()
+    follows = lake.read("edges").filter(pl.col("kind") == "follow").group_by("user_id").len()
+    ranked = active.join(follows, on="user_id", how="left").sort(["len", "user_id"], descending=[True, False], nulls_last=True)
+    return int(ranked["user_id"][0])

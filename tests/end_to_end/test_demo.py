@@ -39,7 +39,7 @@ def environment(home) -> dict[str, str]:
     # Prefect's worker answers on the port beside the server's.
     places = {"GATEWAY": 0, "PREFECT": 1, "MLFLOW": 3, "EVIDENTLY": 4, "BROKER": 5}
     chosen = {f"MIXER_{name}_PORT": str(first + place) for name, place in places.items()}
-    world = {"MIXER_DATASET": "world", "MIXER_WORLD_USERS": "1500", "MIXER_WORLD_POSTS": "1500"}
+    world = {"MIXER_DATASET": "world", "MIXER_WORLD_USERS": "700", "MIXER_WORLD_POSTS": "800"}
     return {**os.environ, **chosen, **world, "MIXER_HOME": str(home), "MIXER_MIXER_BASE_PORT": str(first + 6)}
 
 

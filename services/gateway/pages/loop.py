@@ -37,7 +37,7 @@ def loop_stages(paths: Paths, route: Route, entries: list[LedgerEntry], drift: d
         ("Ingest", *_ingest(paths.lake)),
         ("Validate", *_when(paths.reports / "data_docs" / "index.html", "Data Docs kept")),
         ("Features", *_features(paths.snapshots)),
-        ("Train", *_count(paths.bundles, "model", "models")),
+        ("Train", *_trained(paths.reports / "training")),
         ("Register", f"{built} release{'s' if built != 1 else ''}" if built else "nothing yet", "done" if built else "waiting"),
         ("Release", "approval asked", "now") if asked else ("Release", *_newest_release(entries)),
         ("Serve", route.live or "nothing live", "done" if route.live else "alarm" if entries else "waiting"),
@@ -65,9 +65,9 @@ def _features(snapshots: Path) -> tuple[str, StageState]:
     return ("snapshot published", "done") if versions else ("no snapshot yet", "waiting")
 
 
-def _count(folder: Path, one: str, many: str) -> tuple[str, StageState]:
-    n = sum(1 for item in folder.glob("*") if item.is_dir() and not item.name.startswith("."))
-    return (f"{n} {one if n == 1 else many}", "done") if n else ("nothing yet", "waiting")
+def _trained(reports: Path) -> tuple[str, StageState]:
+    n = sum(1 for _ in reports.glob("v*.json"))
+    return (f"{n} model{'s' if n != 1 else ''} measured", "done") if n else ("nothing yet", "waiting")
 
 
 def _when(file: Path, note: str) -> tuple[str, StageState]:
