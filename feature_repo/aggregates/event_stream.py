@@ -14,8 +14,6 @@ from infra.settings import Settings
 log = structlog.get_logger("stream_worker")
 
 BROKER_TIMEOUT_S = 10.0
-IDLE_PAUSE_S = 0.1  # what an event may wait for when it follows a lull
-IDLE_LOOK_S = 0.03  # how long a look at an empty log lasts
 # Errors of a single poll that librdkafka recovers from by itself.
 _PASSING = {
     KafkaError._ALL_BROKERS_DOWN,
@@ -38,13 +36,11 @@ class EventStream:
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",  # an offset that is gone is a loss: never skip over it silently
                 "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 10,
+                "fetch.wait.max.ms": 100,
             }
         )
         partitions = self._partitions(settings)
         self._consumer.assign([TopicPartition(EVENTS_TOPIC, one, self._start(state, one)) for one in partitions])
-        self._assigned = [TopicPartition(EVENTS_TOPIC, one) for one in partitions]
-        self._idle = False
 
     def _partitions(self, settings: Settings) -> list[int]:
         """Partitions of the topic, which is created where it does not exist. Raises KafkaException without a broker."""
@@ -83,16 +79,8 @@ class EventStream:
 
     def poll(self, most: int, timeout_s: float) -> list[Message]:
         """Up to `most` messages, those of a partition in order. Raises KafkaException on an error that does not pass."""
-        if self._idle:
-            # Some brokers burn a core while a fetch waits for data (measured on the local default: 0.3 of one). Between
-            # two looks at an empty log nothing is fetched at all.
-            self._consumer.pause(self._assigned)
-            self._consumer.poll(IDLE_PAUSE_S)
-            self._consumer.resume(self._assigned)
         messages = []
-        records = self._consumer.consume(most, timeout=IDLE_LOOK_S if self._idle else timeout_s)
-        self._idle = not records
-        for record in records:
+        for record in self._consumer.consume(most, timeout=timeout_s):
             error = record.error()
             if error is None:
                 messages.append(Message(record.partition(), record.offset(), record.value() or b""))
