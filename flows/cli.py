@@ -119,10 +119,10 @@ def deploy(paused: Annotated[bool, typer.Option(help="Register with all schedule
 @app.command()
 def evaluate(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a Markdown table.")] = False) -> None:
     """The offline metrics of the champion beside its baselines, as they were measured when it was trained."""
-    from flows.training.report import latest_report
+    from flows.training.report import latest_report, report_page
 
     report = latest_report(get_settings())
-    typer.echo(json.dumps(report, indent=2) if as_json else report["markdown"])
+    typer.echo(json.dumps(report, indent=2) if as_json else report_page(report))
 
 
 @app.command(name="settings")

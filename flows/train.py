@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.feature_rows import FeatureRows
 from flows.days import day_start, microseconds
-from flows.lakes import open_lakes, split_days
+from flows.lakes import dataset_marker, open_lakes, split_days
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, PURE_STEP
 from infra.settings import get_settings
@@ -108,8 +108,9 @@ def train_flow() -> dict[str, Any]:
     result = {
         "model_version": version,
         "headline": headline(measured["metrics"]),
+        "dataset": dataset_marker(settings)["label"],
         "train_rows": len(train),
-        "train_days": [str(day) for day in days],
+        "train_days": [str(day) for day in dated_days(train, lake.day_offset)],
         "test_days": [str(day) for day in test_days],
         "seconds": report.seconds,
         **measured,
@@ -119,6 +120,12 @@ def train_flow() -> dict[str, Any]:
         key="offline-metrics", markdown=measured["markdown"], description=f"Test days {test_days[0]}..{test_days[-1]}"
     )
     return result
+
+
+def dated_days(rows: FeatureRows, offset: timedelta) -> list[date]:
+    """Local days of the rows' first and last exposure: days known only as undated history are not trained on."""
+    moments = (int(rows.occurred_at.min()), int(rows.occurred_at.max()))
+    return [(datetime.fromtimestamp(at / 1e6, UTC) + offset).date() for at in moments]
 
 
 def split_at(rows: FeatureRows, boundary_us: int) -> tuple[FeatureRows, FeatureRows]:

@@ -37,3 +37,22 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.exists():
         raise FileNotFoundError(f"{file} is not there: nothing was trained yet; run `mixer demo` or `mixer run train`")
     return json.loads(file.read_text())
+
+
+def report_page(report: dict[str, Any]) -> str:
+    """The champion's comparison as Markdown: what was trained and tested on which days, the table, the lead over LightGBM."""
+    lines = [
+        f"{report['dataset']}: trained on {report['train_rows']:,} exposures of {report['train_days'][0]} to "
+        f"{report['train_days'][-1]}, tested on {report['test_rows']:,} of {report['test_days'][0]} to "
+        f"{report['test_days'][-1]} (features as of each row, weights frozen).",
+        "",
+        report["markdown"],
+        "",
+        "Heavy ranker minus LightGBM, AUC, 95 % interval over resampled users: "
+        + "; ".join(
+            f"{lead['head']} {lead['difference']:+.4f} [{lead['low']:+.4f}, {lead['high']:+.4f}]"
+            for lead in report["heavy_minus_lightgbm_auc"]
+        )
+        + ".",
+    ]
+    return "\n".join(lines)
