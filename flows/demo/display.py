@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -46,7 +46,13 @@ class Display:
             self.console.print(self.title)
             yield
             return
-        with Live(get_renderable=self._render, console=self.console, refresh_per_second=4, redirect_stdout=False) as self._live:
+        with Live(
+            get_renderable=self._render,
+            console=self.console,
+            refresh_per_second=4,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as self._live:
             yield
         self._live = None
 
@@ -75,12 +81,11 @@ class Display:
         self.console.print(Text(f"{mark} {self._stages[stage]}{took} {self._text[stage]}".rstrip(), style=style))
 
     def _render(self) -> RenderableType:
-        table = Table.grid(padding=(0, 1))
+        table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(width=2)
-        table.add_column(min_width=24)
-        table.add_column(justify="right", width=7)
-        table.add_column(overflow="ellipsis", no_wrap=True)
-        table.add_row("", Text(self.title, style="bold"), Text(f"{self.elapsed():.0f} s", style="dim"), "")
+        table.add_column(width=24, no_wrap=True)
+        table.add_column(width=7, no_wrap=True, justify="right")
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         for stage, label in self._stages.items():
             state = self._state[stage]
             mark, style = MARKS[state]
@@ -88,4 +93,5 @@ class Display:
             seconds = self._seconds.get(stage, time.monotonic() - self._started[stage] if stage in self._started else None)
             took = "" if seconds is None else f"{seconds:.0f} s"
             table.add_row(first, Text(label, style=style), Text(took, style="dim"), Text(self._text[stage], style="dim"))
-        return table
+        heading = Text.assemble((self.title, "bold"), (f"  {self.elapsed():.0f} s", "dim"), overflow="ellipsis", no_wrap=True)
+        return Group(heading, table)
