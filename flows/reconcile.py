@@ -7,6 +7,7 @@ from prefect.artifacts import create_table_artifact
 
 from flows.arms import Arms
 from flows.retries import FLAKY_EDGE
+from flows.rollout import Rollout
 from infra.settings import get_settings
 from services.gateway.ledger import Ledger
 from services.gateway.states import ReleaseState
@@ -31,10 +32,14 @@ def restart_arms() -> list[dict[str, str]]:
 
 @flow(name="reconcile")
 def reconcile_flow() -> list[dict[str, str]]:
-    """Make the running mixers agree with the ledger, and check the ledger's chain."""
+    """Make the running mixers and the registry's champion agree with the ledger, and check the ledger's chain."""
     problems = Ledger(get_settings().platform_database_url).verify()
     if problems:
         raise RuntimeError("the release ledger does not verify: " + "; ".join(problems))
     arms = restart_arms()
+    rollout = Rollout(get_settings())
+    live = rollout.ledger.route().live
+    if live is not None:
+        rollout.crown(live)
     create_table_artifact(key="arms", table=arms, description="Releases and their processes")
     return arms

@@ -48,10 +48,12 @@ def fit(train: FeatureRows, name: str) -> Any:
 
 @task(name="evaluate beside baselines", **PURE_STEP)
 def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows) -> dict[str, Any]:
-    """Metrics of every model on the same test rows, and the heavy ranker's AUC lead over LightGBM with intervals."""
+    """Every model on the same test rows: metrics by head, the heavy ranker's lead over LightGBM, retrieval, light ranker."""
     from flows.training import baselines
     from flows.training.compare import auc_difference, compare
-    from flows.training.evaluate import evaluate
+    from flows.training.evaluate import auc, evaluate
+    from flows.training.fit_light import engaged
+    from flows.training.retrieval import recall
     from services.ranking.bundle import ModelBundle
 
     settings = get_settings()
@@ -73,6 +75,8 @@ def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows) -> dict[s
         "metrics": table.as_dict(),
         "markdown": table.markdown(),
         "heavy_minus_lightgbm_auc": [lead.__dict__ for lead in leads if lead is not None],
+        "light_ranker_auc": auc(bundle.light_score(test), engaged(test.labels)),
+        "retrieval": recall(bundle, train, test, seed=settings.seed),
         "test_rows": len(test),
     }
 

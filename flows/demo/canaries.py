@@ -20,6 +20,7 @@ REPLAY = "canary-days"  # both canaries share the days: the second goes on where
 RAMP = [50]  # one step at half the users: eleven days of logs hold too few visits for the default 1, 5, 25, 50
 STEP_TIMEOUT_S = 240.0
 MIN_USERS = 200
+DECIDED = (ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
 APPROVER = "demo (standing in for a person)"
 
 
@@ -51,11 +52,18 @@ def bad_release_is_rolled_back(settings: Settings) -> dict[str, Any]:
 def _canary(settings: Settings, model: str, note: str, *, approve: bool) -> dict[str, Any]:
     from prefect.deployments import run_deployment
 
+    from flows.training.registered_versions import version_of
+
+    ledger, approvals = Ledger(settings.platform_database_url), Approvals(settings.platform_database_url)
+    version = version_of(settings, model)
+    decided = [one.release_id for one in ledger.releases() if one.manifest.model_version == version and one.state in DECIDED]
+    if decided:  # by a run of this stage that was killed before it could say so
+        return _outcome(ledger, decided[-1], None)
+
     parameters = {"model": model, "note": note, "ramp": RAMP, "step_timeout_s": STEP_TIMEOUT_S, "min_users": MIN_USERS}
     run = run_deployment("release/release", parameters=parameters, timeout=0, as_subflow=False)
     announce(f"flow run {run.name!r} takes {model} along on the worker")
-    ledger, approvals = Ledger(settings.platform_database_url), Approvals(settings.platform_database_url)
-    release_id = _await_release(ledger, run.id, settings, model)
+    release_id = _await_release(ledger, run.id, version)
     traffic = _Traffic(settings, ledger, release_id)
     try:
         while not _ended(ledger, release_id):
@@ -117,11 +125,8 @@ class _Traffic:
             self.error = error
 
 
-def _await_release(ledger: Ledger, run_id: Any, settings: Settings, model: str) -> str:
+def _await_release(ledger: Ledger, run_id: Any, version: str) -> str:
     """The release that the flow run works on, once its bento is built and it is in the ledger."""
-    from flows.training.registered_versions import version_of
-
-    version = version_of(settings, model)
 
     def found() -> str | None:
         mine = [one for one in ledger.releases() if one.manifest.model_version == version]
@@ -147,7 +152,7 @@ def _approve(settings: Settings, release_id: str) -> None:
 
 
 def _ended(ledger: Ledger, release_id: str) -> bool:
-    return ledger.state(release_id) in (ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
+    return ledger.state(release_id) in DECIDED
 
 
 def _flow_state(run_id: Any) -> Any:

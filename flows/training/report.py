@@ -54,5 +54,13 @@ def report_page(report: dict[str, Any]) -> str:
             for lead in report["heavy_minus_lightgbm_auc"]
         )
         + ".",
+        "",
+        f"Light ranker: AUC {report['light_ranker_auc']:.4f} on any engagement. "
+        "Retrieval of engaged posts among all, two-tower (most popular): "
+        + "; ".join(
+            f"{depth.replace('_at_', '@')} {share:.3f} ({report['retrieval']['popularity'][depth]:.3f})"
+            for depth, share in report["retrieval"]["two_tower"].items()
+        )
+        + ".",
     ]
     return "\n".join(lines)
