@@ -56,10 +56,9 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool) -> dict
 
     ledger, approvals = Ledger(settings.platform_database_url), Approvals(settings.platform_database_url)
     version = version_of(settings, model)
-    decided = [one.release_id for one in ledger.releases() if one.manifest.model_version == version and one.state in DECIDED]
-    if decided:  # by a run of this stage that was killed before it could say so
-        return _outcome(ledger, decided[-1], None)
-
+    decided = decided_release(ledger, version)
+    if decided is not None:
+        return _outcome(ledger, decided, None)
     parameters = {"model": model, "note": note, "ramp": RAMP, "step_timeout_s": STEP_TIMEOUT_S, "min_users": MIN_USERS}
     run = run_deployment("release/release", parameters=parameters, timeout=0, as_subflow=False)
     announce(f"flow run {run.name!r} takes {model} along on the worker")
@@ -79,6 +78,12 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool) -> dict
     report = traffic.finish()
     _await_flow(run.id)
     return _outcome(ledger, release_id, report)
+
+
+def decided_release(ledger: Ledger, version: str) -> str | None:
+    """The newest release of model `version` that has met its end: by a run of the stage that was killed before it said so."""
+    ended = [one.release_id for one in ledger.releases() if one.manifest.model_version == version and one.state in DECIDED]
+    return ended[-1] if ended else None
 
 
 class _Traffic:

@@ -1,0 +1,36 @@
+"""A canary stage that was killed after its decision takes that decision up, and begins no second release."""
+
+from __future__ import annotations
+
+import pytest
+
+from flows.demo.canaries import decided_release
+from services.gateway.ledger import Ledger
+from tests.unit.gateway.releases import built, manifest
+
+
+@pytest.fixture
+def ledger(tmp_path) -> Ledger:
+    ledger = Ledger(f"sqlite:///{tmp_path / 'platform.db'}")
+    built(ledger, "r1")
+    ledger.transition("r1", "live", "flow", "first release")
+    ledger.create(manifest("r2", model_version="4"), "builder")
+    ledger.register_arm("r2", "http://127.0.0.1:9")
+    return ledger
+
+
+def test_a_release_on_its_way_is_not_decided(ledger):
+    assert decided_release(ledger, "4") is None
+    ledger.transition("r2", "canary", "flow", "try it", percent=50)
+    assert decided_release(ledger, "4") is None
+
+
+def test_a_rolled_back_release_is_found_by_its_model(ledger):
+    ledger.transition("r2", "canary", "flow", "try it", percent=50)
+    ledger.transition("r2", "rolled_back", "judge", "log loss is worse")
+    assert decided_release(ledger, "4") == "r2"
+    assert decided_release(ledger, "5") is None
+
+
+def test_a_live_release_is_decided(ledger):
+    assert decided_release(ledger, "3") == "r1"
