@@ -89,9 +89,21 @@ def register(report: Any, measured: dict[str, Any], days: list[date], alias: str
     settings = get_settings()
     lake, _ = open_lakes(settings)
     announce(f"registering as {alias}")
-    version = registry.log_training(settings, report, measured["metrics"], lake.fingerprint(days), tags).version
+    tables = {**measured["metrics"], **beyond_heads(measured)}
+    version = registry.log_training(settings, report, tables, lake.fingerprint(days), tags).version
     registry.set_alias(settings, alias, version)
     return version
+
+
+def beyond_heads(measured: dict[str, Any]) -> dict[str, Any]:
+    """What was measured on "any engagement" instead of by head, in the registry's shape: model -> head -> metric."""
+    tables = {}
+    if "light_ranker_auc" in measured:
+        tables["light ranker"] = {"engagement": {"auc": measured["light_ranker_auc"]}}
+    if "retrieval" in measured:
+        tables["two-tower"] = {"engagement": measured["retrieval"]["two_tower"]}
+        tables["most popular"] = {"engagement": measured["retrieval"]["popularity"]}
+    return tables
 
 
 @flow(name="train")
