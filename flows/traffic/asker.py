@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,15 +16,22 @@ from flows.traffic.visits import Visit
 from monitoring.canary.visits import VisitEvidence
 
 
+REFERENCE_TRIES = 6  # the live arm sheds requests while it is overloaded; a reference is worth waiting for
+REFERENCE_WAIT_S = 0.1  # before the second try; doubles with every further one
+
+
 class ReplayFailed(RuntimeError):
     """The replay can't go on; the message says what did not answer."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One visit's evidence, and whether a whole timeline was asked for too."""
+    """One visit's evidence, and whether a whole timeline was asked for too.
 
-    evidence: VisitEvidence
+    No evidence: the live arm gave no reference, so the visit counts for neither arm.
+    """
+
+    evidence: VisitEvidence | None
     timeline: bool
 
 
@@ -58,17 +66,26 @@ class Asker:
             return Answer(_failure(visit, release, latency_ms), timeline=False)
         scored = _predictions(visit, response.json(), self.rates)
         reference = scored[0] if release == self.live else await self._reference(visit, body)
+        if reference is None:
+            return Answer(None, timeline=False)
         timeline = await self._timeline(visit, body) if with_timeline else None
         return Answer(_evidence(visit, release, latency_ms, scored, reference, timeline), timeline=with_timeline)
 
-    async def _reference(self, visit: Visit, body: dict[str, Any]) -> np.ndarray:
-        """The live arm's probabilities for the visit's posts; the posts' own rates where no live arm answers."""
+    async def _reference(self, visit: Visit, body: dict[str, Any]) -> np.ndarray | None:
+        """The live arm's probabilities for the visit's posts, None where it will not answer.
+
+        Where there is no live arm, the posts' own rates. Raises httpx.HTTPStatusError where the request itself is refused.
+        """
         if self.live_address is None:
             return self.rates.of(visit.post_ids)
-        response = await self.client.post(
-            f"{self.live_address}/score", json={**body, "request_id": f"{visit.request_id}-reference"}
-        )
-        return _predictions(visit, response.raise_for_status().json(), self.rates)[0]
+        request = {**body, "request_id": f"{visit.request_id}-reference"}
+        for tried in range(REFERENCE_TRIES):
+            if tried:
+                await asyncio.sleep(REFERENCE_WAIT_S * 2 ** (tried - 1))
+            response = await self.client.post(f"{self.live_address}/score", json=request)
+            if response.status_code < 500:
+                return _predictions(visit, response.raise_for_status().json(), self.rates)[0]
+        return None
 
     async def _timeline(self, visit: Visit, body: dict[str, Any]) -> httpx.Response:
         request = {"user_id": visit.user_id, "count": 20, "requested_at": body["requested_at"]}

@@ -41,6 +41,7 @@ class ReplayReport:
     requests: int = 0
     timelines: int = 0
     errors: int = 0
+    unjudged: int = 0  # visits that the live arm gave no reference for
     events: int = 0
     by_release: dict[str, int] = field(default_factory=dict)
     latency_ms: list[float] = field(default_factory=list, repr=False)
@@ -116,10 +117,13 @@ class Replay:
 
     def _requests_of(self, part: Slice, report: ReplayReport) -> None:
         answers = asyncio.run(self._requests(part.visits))
-        self.evidence.add([answer.evidence for answer in answers])
+        self.evidence.add([answer.evidence for answer in answers if answer.evidence is not None])
         for answer in answers:
             report.requests += 1
             report.timelines += answer.timeline
+            if answer.evidence is None:
+                report.unjudged += 1
+                continue
             report.errors += answer.evidence.error
             report.latency_ms.append(round(answer.evidence.latency_ms, 2))
             release = answer.evidence.release_id

@@ -1,0 +1,78 @@
+"""An arm that sheds requests for a moment does not stop a replay, and one that goes on doing so costs the visit alone."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import httpx
+import numpy as np
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from feature_repo.feature_rows import HEADS
+from flows.traffic import asker
+from flows.traffic.asker import Answer, Asker
+from flows.traffic.outcomes import JUDGED_HEADS, reference_rates
+from flows.traffic.visits import Visit, labelled_exposures
+from tests.unit.flows.test_traffic import _events
+
+LIVE = "http://live.test"
+
+
+def arm(release: str, failures: int, status: int = 503) -> Starlette:
+    """A mixer that answers /score with `status` for the first `failures` requests."""
+    asked = []
+
+    async def score(request: Request) -> JSONResponse:
+        asked.append(1)
+        if len(asked) <= failures:
+            return JSONResponse({"error": {"code": "away"}}, status, headers={"x-mixer-release": release})
+        content = await request.json()
+        predictions = dict.fromkeys(JUDGED_HEADS, 0.25)
+        rows = [{"post_id": post, "score": 1.0, "predictions": predictions, "known": True} for post in content["post_ids"]]
+        return JSONResponse({"release": release, "scores": rows}, headers={"x-mixer-release": release})
+
+    return Starlette(routes=[Route("/score", score, methods=["POST"])])
+
+
+def ask(monkeypatch, live: Starlette) -> Answer:
+    monkeypatch.setattr(asker, "REFERENCE_WAIT_S", 0.001)
+    noon = datetime(2022, 5, 2, 12, tzinfo=UTC)
+    logged = _events((1, 10, "impression", "tab_1", noon, "a"), (1, 10, "click", "tab_1", noon, "a"))
+    rates = reference_rates(labelled_exposures(logged))
+    visit = Visit(
+        user_id=1,
+        product="tab_1",
+        at_us=int(noon.timestamp() * 1e6),
+        post_ids=np.array([10]),
+        labels=np.zeros((1, len(HEADS)), np.uint8),
+        request_id="v1",
+    )
+
+    async def run() -> Answer:
+        transports = {"http://door.test": arm("r2", 0), LIVE: live}
+        mounts = {address: httpx.ASGITransport(app) for address, app in transports.items()}
+        async with httpx.AsyncClient(base_url="http://door.test", mounts=mounts) as client:
+            return await Asker(client, rates, "r1", LIVE).ask(visit, with_timeline=False)
+
+    return asyncio.run(run())
+
+
+def test_a_reference_that_comes_at_a_later_try_is_taken(monkeypatch):
+    answer = ask(monkeypatch, arm("r1", failures=asker.REFERENCE_TRIES - 1))
+    assert answer.evidence is not None
+    assert answer.evidence.release_id == "r2"
+    assert answer.evidence.log_loss == answer.evidence.reference_log_loss
+
+
+def test_a_visit_without_a_reference_counts_for_neither_arm(monkeypatch):
+    assert ask(monkeypatch, arm("r1", failures=asker.REFERENCE_TRIES)).evidence is None
+
+
+def test_a_request_that_the_live_arm_refuses_stops_the_replay(monkeypatch):
+    with pytest.raises(httpx.HTTPStatusError, match="422"):
+        ask(monkeypatch, arm("r1", failures=1, status=422))
