@@ -71,6 +71,7 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool) -> dict
             if approve and any(question.release_id == release_id for question in approvals.pending()):
                 _approve(settings, release_id)
             _raise_if_failed(run.id)
+            traffic.raise_error()
             time.sleep(0.3)
     except BaseException:
         traffic.abandon()
@@ -81,9 +82,14 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool) -> dict
 
 
 def decided_release(ledger: Ledger, version: str) -> str | None:
-    """The newest release of model `version` that has met its end: by a run of the stage that was killed before it said so."""
+    """The newest release of model `version` that has met its end: by a run of the stage that was killed before it said so.
+
+    A canary that was given up for want of a verdict (its traffic broke off) decided nothing: the stage tries again.
+    """
+    given_up = {one.release_id for one in ledger.entries() if one.evidence.get("decision") == "inconclusive"}
     ended = [one.release_id for one in ledger.releases() if one.manifest.model_version == version and one.state in DECIDED]
-    return ended[-1] if ended else None
+    decided = [release_id for release_id in ended if release_id not in given_up]
+    return decided[-1] if decided else None
 
 
 class _Traffic:
@@ -112,9 +118,13 @@ class _Traffic:
         """Wait for the traffic to end; raises what it raised."""
         if self._thread is not None:
             self._thread.join()
+        self.raise_error()
+        return self.report
+
+    def raise_error(self) -> None:
+        """Raise what ended the traffic, if something did: a canary without traffic would only wait for its time to pass."""
         if self.error is not None:
             raise self.error
-        return self.report
 
     def _decided(self) -> str | None:
         if self._abandoned.is_set():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from flows.demo.canaries import decided_release
+from flows.demo.canaries import _Traffic, decided_release
+from flows.traffic.asker import ReplayFailed
+from infra.settings import Settings
 from services.gateway.ledger import Ledger
 from tests.unit.gateway.releases import built, manifest
 
@@ -34,3 +36,17 @@ def test_a_rolled_back_release_is_found_by_its_model(ledger):
 
 def test_a_live_release_is_decided(ledger):
     assert decided_release(ledger, "3") == "r1"
+
+
+def test_a_canary_that_was_given_up_without_a_verdict_is_tried_again(ledger):
+    ledger.transition("r2", "canary", "flow", "try it", percent=50)
+    ledger.transition("r2", "rolled_back", "judge", "no verdict in time", evidence={"decision": "inconclusive"})
+    assert decided_release(ledger, "4") is None
+
+
+def test_an_error_of_the_traffic_reaches_the_stage(ledger):
+    traffic = _Traffic(Settings(), ledger, "r2")
+    traffic.raise_error()
+    traffic.error = ReplayFailed("the gateway answered nothing")
+    with pytest.raises(ReplayFailed, match="nothing"):
+        traffic.raise_error()
