@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from feature_repo.aggregates.catalogue import DERIVED_NAMES, MICROSECONDS, NEVER, STATE_COLUMNS
 from feature_repo.aggregates.derive import derive
+from feature_repo.aggregates.ranking_state import DERIVED_NAMES, MICROSECONDS, NEVER, STATE_COLUMNS
 from feature_repo.feature_rows import History
 from feature_repo.history_blocks import CONTEXT_COLUMNS, MATCH_COLUMNS, HistorySignals
 from feature_repo.profiles import POST_PROFILE, USER_PROFILE
@@ -40,11 +40,12 @@ class States:
         """The states at `index`; a negative index gives the state of a key that was never seen."""
         if len(self) == 0:
             return States.empty(len(index))
-        found = index >= 0
-        safe = np.where(found, index, 0)
-        return States(
-            np.where(found[:, None], self.state[safe], EMPTY_STATE), np.where(found, self.updated_at[safe], np.int64(0))
-        )
+        taken = States(self.state.take(index, axis=0, mode="clip"), self.updated_at.take(index, mode="clip"))
+        unknown = np.asarray(index) < 0
+        if unknown.any():
+            taken.state[unknown] = EMPTY_STATE
+            taken.updated_at[unknown] = 0
+        return taken
 
     def derive(self, now_us: np.ndarray | int) -> np.ndarray:
         """DERIVED_COLUMNS at `now_us`, float32 (n, width)."""

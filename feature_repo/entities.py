@@ -1,12 +1,18 @@
-"""Feast entities: one per kind of key that features are kept for."""
+"""Feast entities: one per kind of id that keys are made of."""
 
 from __future__ import annotations
 
 from feast import Entity, ValueType
 
-from feature_repo.aggregates.catalogue import Key
+from feature_repo.aggregates.families import ID_COLUMNS
 
+# By id column, which is the join key; the entity's name is the thing itself.
 ENTITIES = {
-    key: Entity(name=key.value, join_keys=[key.column], value_type=ValueType.INT64, description=f"One {key.value}, by its id.")
-    for key in Key
+    column: Entity(
+        name=column.removesuffix("_id"),
+        join_keys=[column],
+        value_type=ValueType.INT64,
+        description=f"One {column.removesuffix('_id')}, by its id.",
+    )
+    for column in ID_COLUMNS
 }

@@ -12,6 +12,7 @@ from feature_repo.feature_rows import HEADS
 from feature_repo.products import product_bucket
 
 UNDATED = "undated"
+_EQUALS = "event_hash"  # decides between exposures of the same moment and place, as in the stream engine
 
 
 @dataclass(frozen=True)
@@ -50,19 +51,22 @@ def exposure_frame(events: pl.DataFrame) -> pl.DataFrame:
     gave each its own request_id. Returns the impressions in the order of ExposureLog, `at_<head>` per head: the time of the
     first such action, null where none came.
     """
+    from feature_repo.aggregates.stream_events import text_hashes  # the compiled kernel's, which serving does without
+
     events = events.with_columns(
         pl.col("request_id").fill_null(""),
         (pl.col("product") == HISTORY_BEFORE).alias(UNDATED),
         pl.col("position").fill_null(-1),
     )
     shown = events.filter(pl.col("action") == Action.IMPRESSION.value)
+    shown = shown.with_columns(pl.Series(_EQUALS, text_hashes(shown["event_id"])[:, 0]))
     keys = ["user_id", "post_id", "request_id", UNDATED]
     acted = (
         events.filter(pl.col("action").is_in(HEADS))
         .group_by(keys)
         .agg([pl.col("at").filter(pl.col("action") == head).min().alias(f"at_{head}") for head in HEADS])
     )
-    order = ["user_id", "at", UNDATED, "position", "event_id"]
+    order = ["user_id", "at", UNDATED, "position", _EQUALS]
     rows = shown.join(acted, on=keys, how="left").sort(order, descending=[name == UNDATED for name in order])
     answered = [pl.when(pl.col(f"at_{head}") >= pl.col("at")).then(pl.col(f"at_{head}")).alias(f"at_{head}") for head in HEADS]
     return rows.with_columns(answered)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from feature_repo.aggregates.catalogue import MICROSECONDS
+from feature_repo.aggregates.ranking_state import MICROSECONDS
 from feature_repo.as_of import last_before
 from feature_repo.exposures import ExposureLog
 from feature_repo.feature_rows import HEADS, HISTORY_LENGTH, History

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from feature_repo.aggregates.catalogue import PRIOR_RATES
 from feature_repo.aggregates.derive import NEVER_S
+from feature_repo.aggregates.ranking_state import PRIOR_RATES
 from feature_repo.feature_rows import HEADS, History
 from feature_repo.history import action_columns
 
@@ -64,6 +64,17 @@ class HistorySignals:
 
         A candidate id below 0 (no topic) matches nothing.
         """
+        if len(ids) != 1:
+            return self._compared(ids, candidates)
+        # One history for all: candidates differ only in which of its few ids they have, if any.
+        met = np.unique(ids[ids >= 0])
+        table = self._compared(ids, np.append(met, -1))  # its last row is of those that match nothing
+        place = np.searchsorted(met, candidates)
+        found = met.take(place, mode="clip") == candidates if len(met) else np.zeros(len(candidates), bool)
+        return table.take(np.where(found, place, len(met)), axis=0)
+
+    def _compared(self, ids: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+        """`matches`, every candidate against every exposure."""
         same = (ids == candidates[:, None]) & (candidates >= 0)[:, None]  # (m, L)
         weighted = same.astype(np.float32)
         shared = len(ids) == 1

@@ -14,14 +14,14 @@ import numpy as np
 import polars as pl
 
 from feature_repo.aggregates.batch import write_states
-from feature_repo.aggregates.catalogue import Key
+from feature_repo.aggregates.ranking_state import Key
 from feature_repo.blocks import EMPTY_STATE
 from feature_repo.event_log import read_events, read_table
 from feature_repo.exposures import ExposureLog, exposure_log
 from feature_repo.history import newest_exposures, stored_histories
 from feature_repo.lake import Lake
+from feature_repo.offline_files import TIMESTAMP, source_file
 from feature_repo.profiles import post_profiles, unknown_post_profile, unknown_user_profile, user_profiles
-from feature_repo.sources import TIMESTAMP, source_file
 from infra.settings import Settings
 from infra.storage import replace_atomically
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feature_repo.aggregates.catalogue import Key
+from feature_repo.aggregates.ranking_state import Key
 from feature_repo.blocks import States, user_block
 from feature_repo.feature_rows import History, UserFeatures
 from feature_repo.history import history_of_stored

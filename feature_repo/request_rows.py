@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from feature_repo.blocks import BLOCK_NAMES, history_blocks, post_block
+from feature_repo.blocks import BLOCK_NAMES, States, post_block
 from feature_repo.feature_rows import FeatureRows, UserFeatures
+from feature_repo.history_blocks import HistorySignals
 from feature_repo.products import product_bucket
-from feature_repo.snapshot import ENTITIES, Snapshot
+from feature_repo.snapshot import Snapshot
 
 
 def candidate_rows(user: UserFeatures, snapshot: Snapshot, rows: np.ndarray, product: str, now_us: int) -> FeatureRows:
@@ -17,20 +18,20 @@ def candidate_rows(user: UserFeatures, snapshot: Snapshot, rows: np.ndarray, pro
     shared by all rows (n = 1).
     """
     rows = np.asarray(rows, np.int64)
-    known = rows >= 0
-    safe = np.where(known, rows, 0)
-    post_id, author_id = (np.where(known, column[safe], -1) for column in (snapshot.post_id, snapshot.author_id))
-    topic = np.where(known, snapshot.topic[safe], -1).astype(np.int32)
+    post_id, author_id, topic = (_taken(column, rows, -1) for column in (snapshot.post_id, snapshot.author_id, snapshot.topic))
+    created_at_us = _taken(snapshot.created_at_us, rows, 0)
     bucket = np.full(len(rows), product_bucket(product), np.int16)
-    moment = np.full(len(rows), now_us, np.int64)
-    states = {name: snapshot.states[name].take(rows) for name in ENTITIES}
-    profile = np.where(known[:, None], snapshot.profile[safe], np.float32(0.0))
+    signals = HistorySignals(user.history)
+    context = signals.context(np.array([product_bucket(product)], np.int16), np.array([now_us], np.int64))
     blocks = {
-        "user": np.repeat(user.user, len(rows), axis=0),
-        "post": post_block(states["post"], profile, np.where(known, snapshot.created_at_us[safe], 0), now_us),
-        "author": states["author"].derive(now_us),
-        "topic": states["topic"].derive(now_us),
-        **history_blocks(user.history, post_id, author_id, topic, bucket, moment),
+        "user": np.broadcast_to(user.user, (len(rows), user.user.shape[1])),
+        "post": post_block(snapshot.states["post"].take(rows), _taken(snapshot.profile, rows, 0), created_at_us, now_us),
+        "author": _derived_once(snapshot.states["author"], author_id, rows, now_us),
+        "topic": _derived_once(snapshot.states["topic"], topic, rows, now_us),
+        "user_author": signals.matches(user.history.author_id, author_id),
+        "user_topic": signals.matches(user.history.topic, topic),
+        "user_post": signals.matches(user.history.post_id, post_id),
+        "context": np.broadcast_to(context, (len(rows), context.shape[1])),
     }
     return FeatureRows(
         user_id=np.full(len(rows), user.user_id, np.int64),
@@ -42,3 +43,19 @@ def candidate_rows(user: UserFeatures, snapshot: Snapshot, rows: np.ndarray, pro
         history=user.history,
         names=BLOCK_NAMES,
     )
+
+
+def _derived_once(states: States, key: np.ndarray, rows: np.ndarray, now_us: int) -> np.ndarray:
+    """The block of each of `rows` (n,) from the states of its `key` (n,): every distinct key is derived once."""
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    return states.take(rows[first]).derive(now_us).take(inverse, axis=0)
+
+
+def _taken(column: np.ndarray, rows: np.ndarray, unknown: int) -> np.ndarray:
+    """The values at `rows` (n,), `unknown` where a row is negative."""
+    if len(column) == 0:
+        return np.full((len(rows), *column.shape[1:]), unknown, column.dtype)
+    taken = column.take(rows, axis=0, mode="clip")
+    if (missing := rows < 0).any():
+        taken[missing] = unknown
+    return taken

@@ -4,3 +4,4 @@ from __future__ import annotations
 
 RANKING = "ranking_v1"
 REQUEST = "request_v1"
+AGGREGATES = "aggregates_v1"

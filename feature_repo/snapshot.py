@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from feature_repo.aggregates.catalogue import MEASURES, PRIOR_RATES, STATE_INDEX
 from feature_repo.aggregates.derive import lifetime_rate
+from feature_repo.aggregates.ranking_state import MEASURES, PRIOR_RATES, STATE_INDEX
 from feature_repo.blocks import States, post_block
 from feature_repo.event_log import first_topics
 from feature_repo.lake import Lake
@@ -148,7 +148,8 @@ def load_snapshot(settings: Settings, version: str | None = None) -> Snapshot:
     folder = settings.paths.snapshots / chosen
     if not folder.is_dir():
         raise SnapshotMissing(f"snapshot {chosen!r} is not under {settings.paths.snapshots}; only the newest are kept")
-    arrays = {file.stem: np.load(file, mmap_mode="r") for file in folder.glob("*.npy")}
+    # Plain arrays over the maps: numpy's memmap class costs every gather some Python.
+    arrays = {file.stem: np.asarray(np.load(file, mmap_mode="r")) for file in folder.glob("*.npy")}
     meta = json.loads((folder / "meta.json").read_text())
     return Snapshot(
         version=meta["version"],

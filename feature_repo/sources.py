@@ -1,23 +1,25 @@
-"""Feast sources: the Parquet tables that `offline.build_offline` writes, one per feature view."""
+"""Feast sources: one Parquet table per feature view, and a push source where fresh rows come in besides."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from feast import FileSource
+from feast import FileSource, PushSource
 
-VIEW_NAMES = ("user", "user_history", "post", "author", "topic")
-TIMESTAMP = "event_timestamp"
-
-
-def source_file(features: Path, view: str) -> Path:
-    """Where the rows of `view` lie under the features folder."""
-    return features / "offline" / f"{view}.parquet"
+from feature_repo.offline_files import TIMESTAMP, source_file
+from feature_repo.view_schemas import ViewSchema
 
 
-def sources(features: Path) -> dict[str, FileSource]:
-    """One source per view, under the features folder."""
-    return {
-        view: FileSource(name=f"{view}_rows", path=str(source_file(features, view)), timestamp_field=TIMESTAMP)
-        for view in VIEW_NAMES
-    }
+def batch_source(features: Path, view: ViewSchema) -> FileSource:
+    """The Parquet table of `view` under the features folder."""
+    return FileSource(name=f"{view.name}_rows", path=str(source_file(features, view.name)), timestamp_field=TIMESTAMP)
+
+
+def push_source(features: Path, view: ViewSchema) -> PushSource:
+    """Where fresh rows of `view` are pushed: `store.push(push_name(view.name), rows)`."""
+    return PushSource(name=push_name(view.name), batch_source=batch_source(features, view))
+
+
+def push_name(view: str) -> str:
+    """Name of the push source of `view`."""
+    return f"{view}_push"

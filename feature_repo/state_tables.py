@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from feature_repo.aggregates.catalogue import STATE_WIDTH, Key
+from feature_repo.aggregates.ranking_state import STATE_WIDTH, Key
 from feature_repo.as_of import last_before
 from feature_repo.blocks import States
 

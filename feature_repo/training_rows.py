@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from feature_repo.aggregates.batch import write_states
-from feature_repo.aggregates.catalogue import Key
+from feature_repo.aggregates.ranking_state import Key
 from feature_repo.blocks import BLOCK_NAMES, history_blocks, post_block, user_block
 from feature_repo.event_log import end_of_days, read_events, read_table
 from feature_repo.exposures import ExposureLog, exposure_log

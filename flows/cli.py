@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows.features_cli import features as feature_catalogue
 from infra.native_teardown import mute_native_teardown
 from infra.settings import Settings, apply_environment, get_settings
 
@@ -27,6 +28,7 @@ release = typer.Typer(help="Releases: list them, approve, reject, roll back.", n
 app.add_typer(data, name="data")
 app.add_typer(run, name="run")
 app.add_typer(release, name="release")
+app.add_typer(feature_catalogue, name="features")
 
 out = Console()
 err = Console(stderr=True)

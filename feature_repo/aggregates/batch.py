@@ -11,7 +11,7 @@ import ibis
 import ibis.expr.types as ir
 import polars as pl
 
-from feature_repo.aggregates.catalogue import (
+from feature_repo.aggregates.ranking_state import (
     AGED,
     COUNTED,
     DWELL,

@@ -1,119 +1,177 @@
-"""The aggregate catalogue: keys x measures x windows, declared once for the batch and the stream engine.
+"""The aggregate catalogue: families x measures x statistics x windows, every feature with its name, meaning and owner.
 
-A key's state is one packed vector, `STATE_COLUMNS`, valid at the time `updated_at` of the newest event folded in.
-`derive.py` turns a state and the moment of use into the model's columns, `DERIVED_COLUMNS`.
+A family's features have a fixed order, `features_of`: it is the order of the columns of `features.feature_vectors`.
+Names read `<family>.<measure>.<statistic>[.<window>]`, as in `user_author.like.rate.7d`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import cache
+from itertools import pairwise
 
-from feature_repo.contracts import Action
-from feature_repo.feature_rows import HEADS
+from feature_repo.aggregates import beliefs
+from feature_repo.aggregates.families import FAMILIES, FAMILY_OF, Family
+from feature_repo.aggregates.measures import COUNTED, UNDATED, VALUED, WINDOWS, Window
+from feature_repo.aggregates.phrases import MEETINGS, action_of, counterpart, one, phrase
+from feature_repo.aggregates.statistics import DISTINCT, EXPOSURE, STATISTICS, Statistic
 
-MICROSECONDS = 1_000_000
-HOUR_US = 3_600 * MICROSECONDS
-
-
-class Key(StrEnum):
-    """What an aggregate is kept for; the value is also the name of the feature view."""
-
-    USER = "user"
-    POST = "post"
-    AUTHOR = "author"
-    TOPIC = "topic"
-
-    @property
-    def column(self) -> str:
-        """Name of the id column in events that carry their post's first topic."""
-        return "topic" if self is Key.TOPIC else f"{self.value}_id"
+DTYPE = "float32"
+LONGER = dict(pairwise(WINDOWS))  # the window that a trend compares with
+UNDATED_OF = {action: measure for measure, action in UNDATED.items()}
 
 
 @dataclass(frozen=True)
-class Window:
-    """A memory: everything, or exponentially fading with a half-life."""
-
-    name: str
-    half_life_us: int | None
-    words: str
-
-
-WINDOWS = (
-    Window("all", None, "since the first event"),
-    Window("24h", 24 * HOUR_US, "fading with a half-life of 24 hours"),
-    Window("7d", 7 * 24 * HOUR_US, "fading with a half-life of 7 days"),
-)
-
-COUNTED = (Action.IMPRESSION.value, *HEADS)
-DWELL = "dwell_s"  # seconds watched or read, each exposure capped
-DWELL_CAP_S = 300.0
-MEASURES = (*COUNTED, DWELL)
-
-# Undated exposures from before the first logged day carry only these three signals.
-PRIOR = (Action.IMPRESSION.value, Action.LIKE.value, Action.VIDEO_VIEW.value)
-AGED = (Action.IMPRESSION.value, Action.CLICK.value, Action.VIDEO_VIEW.value)
-NEVER = -1.0  # value of an age column before its first event
-
-
-@dataclass(frozen=True)
-class Column:
-    """One number of a packed vector."""
+class Feature:
+    """One number about one key at one moment."""
 
     name: str
     description: str
+    dtype: str
+    owner: str
+    family: str
+    measure: str
+    statistic: str
+    window: str | None  # None: over all time
+    unit: str
+    formula: str  # in words
 
 
-def _state_columns() -> tuple[Column, ...]:
-    sums = [
-        Column(f"{measure}.{window.name}", f"sum of {measure}, {window.words}") for window in WINDOWS for measure in MEASURES
-    ]
-    prior = [Column(f"prior_{action}", f"undated {action} events from before the first logged day") for action in PRIOR]
-    ages = [Column(f"age.{action}", f"seconds from the last {action} to updated_at, {NEVER:g}: never") for action in AGED]
-    return (*sums, *prior, *ages)
+def belief(measure: str) -> float:
+    """What a rate or a mean of `measure` falls back to where little was seen: events per impression, or seconds."""
+    return beliefs.MEANS_S[measure] if measure in VALUED else beliefs.RATES[action_of(measure).value]
 
 
-STATE_COLUMNS = _state_columns()
-STATE_WIDTH = len(STATE_COLUMNS)
-STATE_INDEX = {column.name: index for index, column in enumerate(STATE_COLUMNS)}
-SUMS = len(WINDOWS) * len(MEASURES)  # the leading columns of a state: fading or plain sums, window by window
+def rate_parts(measure: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Measures whose totals are the events and the impressions of a lifetime rate.
 
-# What a smoothed rate falls back to where nothing was seen, and the exposures that this belief is worth.
-PRIOR_RATES = {
-    "click": 0.35,
-    "video_view": 0.25,
-    "like": 0.015,
-    "profile_click": 0.02,
-    "follow": 0.003,
-    "reply": 0.004,
-    "share": 0.003,
-    "not_interested": 0.001,
-}
-PRIOR_STRENGTH = 5.0
-LOGGED_COUNTS = ("impression", "click", "video_view", "like")
+    Where undated events of an action are known, a lifetime counts both kinds, over both kinds of impressions.
+    """
+    if measure in UNDATED:
+        return (measure,), (EXPOSURE,)
+    if measure in UNDATED_OF:
+        return (measure, UNDATED_OF[measure]), ("impression", EXPOSURE)
+    return (measure,), ("impression",)
 
 
-def _derived_columns() -> tuple[Column, ...]:
-    columns = []
-    for window in WINDOWS:
-        columns += [Column(f"log_{action}.{window.name}", f"log1p of {action}s, {window.words}") for action in LOGGED_COUNTS]
-        columns += [Column(f"{head}_rate.{window.name}", f"smoothed {head} per impression, {window.words}") for head in HEADS]
-        columns.append(Column(f"mean_dwell.{window.name}", f"log1p of mean seconds per impression, {window.words}"))
-    columns += [Column(f"log_prior_{action}", f"log1p of undated {action} count") for action in PRIOR]
-    columns += [Column(f"prior_{action}_rate", f"smoothed undated {action} per undated impression") for action in PRIOR[1:]]
-    columns.append(Column("lifetime_video_view_rate", "smoothed quality views per impression, dated and undated together"))
-    columns += [Column(f"log_since_{action}", f"log1p of seconds since the last {action}") for action in AGED]
-    return tuple(columns)
+@cache
+def features_of(family: Family | str) -> tuple[Feature, ...]:
+    """All features of a family, in the order of its vector. Raises ValueError for a family that is not declared."""
+    if isinstance(family, str):
+        if family not in FAMILY_OF:
+            raise ValueError(f"no family {family!r}; the families are {', '.join(FAMILY_OF)}")
+        return features_of(FAMILY_OF[family])
+    declared = (
+        _feature(family, measure, statistic, window)
+        for statistic in STATISTICS
+        for measure in statistic.measures
+        for window in statistic.windows or (None,)
+    )
+    return (*declared, *_distinct_features(family))
 
 
-DERIVED_COLUMNS = _derived_columns()
-DERIVED_NAMES = tuple(column.name for column in DERIVED_COLUMNS)
+@cache
+def catalogue() -> tuple[Feature, ...]:
+    """Every feature of every family."""
+    return tuple(feature for family in FAMILIES for feature in features_of(family))
 
 
-def catalogue() -> list[dict[str, str]]:
-    """Every aggregate feature as {key, name, description}, for people and for the documentation test."""
-    return [
-        {"key": key.value, "name": f"{key.value}.{column.name}", "description": column.description}
-        for key in Key
-        for column in DERIVED_COLUMNS
-    ]
+@cache
+def _by_name() -> dict[str, Feature]:
+    return {feature.name: feature for feature in catalogue()}
+
+
+def find(name: str) -> Feature:
+    """The feature of that name. Raises ValueError with the nearest names where there is none."""
+    feature = _by_name().get(name)
+    if feature is None:
+        nearest = nearest_names(name)
+        hint = f"the nearest are {', '.join(nearest)}" if nearest else "`mixer features search` finds one by words"
+        raise ValueError(f"no feature {name!r}; {hint}")
+    return feature
+
+
+def nearest_names(name: str, count: int = 5) -> list[str]:
+    """Names of features that look like `name`, the likest first."""
+    import difflib
+
+    return difflib.get_close_matches(name, _by_name(), count, cutoff=0.5)
+
+
+def search(words: str) -> list[Feature]:
+    """Features whose name and description hold all `words`, those with more of them in the name first."""
+    asked = words.lower().split()
+    found = [one for one in catalogue() if all(word in f"{one.name} {one.description}".lower() for word in asked)]
+    return sorted(found, key=lambda feature: -sum(word in feature.name for word in asked))
+
+
+def undocumented(features: Iterable[Feature]) -> list[str]:
+    """What is missing in the documentation of `features`, a line a fault; empty if each can be told from all others."""
+    faults, names, told = [], set(), {}
+    for feature in features:
+        faults += [
+            f"{feature.name}: {field} is empty"
+            for field in ("name", "description", "dtype", "owner", "family", "unit", "formula")
+            if not getattr(feature, field).strip()
+        ]
+        if feature.name in names:
+            faults.append(f"{feature.name}: two features have this name")
+        names.add(feature.name)
+        other = told.setdefault(feature.description, feature.name)
+        if feature.description.strip() and other != feature.name:
+            faults.append(f"{feature.name}: described in the same words as {other}")
+    return faults
+
+
+def _feature(family: Family, measure: str, statistic: Statistic, window: Window | None) -> Feature:
+    fields = _fields(family, measure, window)
+    return Feature(
+        name=".".join([family.name, measure, statistic.name, *([window.name] if window else [])]),
+        description=statistic.words.format(**fields),
+        dtype=DTYPE,
+        owner=family.owner,
+        family=family.name,
+        measure=measure,
+        statistic=statistic.name,
+        window=window.name if window else None,
+        unit=statistic.unit,
+        formula=statistic.formula.format(**fields),
+    )
+
+
+def _fields(family: Family, measure: str, window: Window | None) -> dict[str, str]:
+    """What the words and formulas of statistics may speak of."""
+    what = phrase(family, measure)
+    fields = {"what": what, "What": what[0].upper() + what[1:], "measure": measure, "action": action_of(measure).value}
+    if measure not in ("impression", EXPOSURE):
+        fields["belief"] = f"{belief(measure):g}"
+        events, exposures = rate_parts(measure)
+        fields["events"] = " + ".join(f"{part}.total" for part in events)
+        fields["exposures"] = " + ".join(f"{part}.total" for part in exposures)
+    if window is not None:
+        fields |= {"window": window.words, "short": window.name}
+    if window in LONGER:
+        longer = LONGER[window]
+        fields |= {"longer": longer.words, "share": f"{window.span_us / longer.span_us:.4g}"}
+    return fields
+
+
+def _distinct_features(family: Family) -> Iterator[Feature]:
+    for pair in family.distinct:
+        other = counterpart(family, FAMILY_OF[pair])
+        plural, words = MEETINGS[other]
+        for measure in COUNTED:
+            name = f"{DISTINCT}{plural}"
+            yield Feature(
+                name=f"{family.name}.{measure}.{name}",
+                description=words.format(what=phrase(family, measure)),
+                dtype=DTYPE,
+                owner=family.owner,
+                family=family.name,
+                measure=measure,
+                statistic=name,
+                window=None,
+                unit=plural,
+                formula=f"keys of family {pair} with at least one {one(measure)}",
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from feature_repo.aggregates.catalogue import (
+from feature_repo.aggregates.ranking_state import (
     AGED,
     DERIVED_COLUMNS,
     DWELL,
@@ -22,17 +22,18 @@ from feature_repo.feature_rows import HEADS
 
 NEVER_S = 365.0 * 86_400  # an event that never happened counts as a year ago
 
-_COUNTS = np.array([MEASURES.index(action) for action in LOGGED_COUNTS])
-_HEADS = np.array([MEASURES.index(head) for head in HEADS])
-_IMPRESSION = MEASURES.index("impression")
-_DWELL = MEASURES.index(DWELL)
-_RATES = np.array([PRIOR_RATES[head] for head in HEADS], np.float32)
-_PRIOR = np.array([STATE_INDEX[f"prior_{action}"] for action in PRIOR])
-_AGES = np.array([STATE_INDEX[f"age.{action}"] for action in AGED])
-_PRIOR_HEAD_RATES = np.array([PRIOR_RATES[action] for action in PRIOR[1:]], np.float32)
-_HALF_LIVES_S = np.array(
-    [np.inf if window.half_life_us is None else window.half_life_us / MICROSECONDS for window in WINDOWS], np.float32
-)
+# Rows worked on at once: their columns stay in the processor's cache.
+ROWS_AT_ONCE = 2_048
+
+_SIZE = len(MEASURES)
+_IMPRESSION, _DWELL = MEASURES.index("impression"), MEASURES.index(DWELL)
+_PRIOR_ROWS = slice(STATE_INDEX[f"prior_{PRIOR[0]}"], STATE_INDEX[f"prior_{PRIOR[-1]}"] + 1)
+_AGE_ROWS = slice(STATE_INDEX[f"age.{AGED[0]}"], STATE_INDEX[f"age.{AGED[-1]}"] + 1)
+_COUNTS = [MEASURES.index(action) for action in LOGGED_COUNTS]
+_HEADS = [MEASURES.index(head) for head in HEADS]
+_RATES = np.array([PRIOR_RATES[head] for head in HEADS], np.float32)[:, None]
+_PRIOR_HEAD_RATES = np.array([PRIOR_RATES[action] for action in PRIOR[1:]], np.float32)[:, None]
+_HALF_LIVES_S = [None if window.half_life_us is None else np.float32(window.half_life_us / MICROSECONDS) for window in WINDOWS]
 
 
 def derive(state: np.ndarray, updated_at: np.ndarray, now_us: np.ndarray | int) -> np.ndarray:
@@ -43,47 +44,62 @@ def derive(state: np.ndarray, updated_at: np.ndarray, now_us: np.ndarray | int) 
     """
     if state.shape[1] != STATE_WIDTH:
         raise ValueError(f"state has {state.shape[1]} columns, the catalogue has {STATE_WIDTH}; rebuild the offline tables")
-    state = state.astype(np.float32, copy=False)
-    elapsed_s = (np.maximum(np.asarray(now_us, np.int64) - updated_at, 0) / MICROSECONDS).astype(np.float32)[:, None]  # (n, 1)
+    elapsed_s = (np.maximum(np.asarray(now_us, np.int64) - updated_at, 0) / MICROSECONDS).astype(np.float32)
     out = np.empty((len(state), len(DERIVED_COLUMNS)), np.float32)
-    at = 0
-    for index, half_life_s in enumerate(_HALF_LIVES_S):
-        sums = state[:, index * len(MEASURES) : (index + 1) * len(MEASURES)]
-        if np.isfinite(half_life_s):
-            sums = sums * np.exp2(-elapsed_s / half_life_s)
-        at = _window_columns(sums, out, at)
-    at = _prior_columns(state, out, at)
-    ages = state[:, _AGES]
-    out[:, at:] = np.log1p(np.where(ages < 0, np.float32(NEVER_S), ages + elapsed_s))
+    for start in range(0, len(state), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        # Turned, so that every formula runs over one long row a column instead of thousands of short ones.
+        turned = np.array(state[rows].T, np.float32, order="C")
+        out[rows] = _turned_columns(turned, elapsed_s[rows]).T
     return out
 
 
 def lifetime_rate(state: np.ndarray, head: str) -> np.ndarray:
-    """Smoothed `head` per impression over dated and undated exposures, float32 (n,)."""
-    head_sum = state[:, MEASURES.index(head)] + (state[:, STATE_INDEX[f"prior_{head}"]] if head in PRIOR else 0.0)
-    impressions = state[:, _IMPRESSION] + (state[:, _PRIOR[0]] if head in PRIOR else 0.0)
-    return _smoothed(head_sum, impressions, np.float32(PRIOR_RATES[head])).astype(np.float32)
+    """Smoothed `head` per impression over dated and undated exposures, float32 (n,). state: float (n, STATE_WIDTH)."""
+    return _lifetime_rate(state.T, head)
 
 
-def _window_columns(sums: np.ndarray, out: np.ndarray, at: int) -> int:
-    """Write one window's log counts, rates and mean dwell; returns the next free column."""
-    impressions = sums[:, _IMPRESSION, None]
+def _turned_columns(state: np.ndarray, elapsed_s: np.ndarray) -> np.ndarray:
+    """DERIVED_COLUMNS as rows, float32 (columns, n). state: float32 (STATE_WIDTH, n), overwritten; elapsed_s: float32 (n,)."""
+    out = np.empty((len(DERIVED_COLUMNS), state.shape[1]), np.float32)
+    at = 0
+    for index, half_life_s in enumerate(_HALF_LIVES_S):
+        sums = state[index * _SIZE : (index + 1) * _SIZE]
+        if half_life_s is not None:
+            sums *= np.exp2(-elapsed_s / half_life_s)
+        at = _window_rows(sums, out, at)
+    at = _prior_rows(state, out, at)
+    ages = state[_AGE_ROWS]
+    np.log1p(np.where(ages < 0, np.float32(NEVER_S), ages + elapsed_s), out=out[at:])
+    return out
+
+
+def _window_rows(sums: np.ndarray, out: np.ndarray, at: int) -> int:
+    """Write one window's log counts, rates and mean dwell; returns the next free row."""
+    impressions = sums[_IMPRESSION]
     end = at + len(_COUNTS)
-    np.log1p(sums[:, _COUNTS], out=out[:, at:end])
-    out[:, end : end + len(_HEADS)] = _smoothed(sums[:, _HEADS], impressions, _RATES)
+    np.log1p(sums[_COUNTS], out=out[at:end])
+    out[end : end + len(_HEADS)] = _smoothed(sums[_HEADS], impressions, _RATES)
     end += len(_HEADS)
-    out[:, end] = np.log1p(sums[:, _DWELL] / (impressions[:, 0] + np.float32(1.0)))
+    np.log1p(sums[_DWELL] / (impressions + np.float32(1.0)), out=out[end])
     return end + 1
 
 
-def _prior_columns(state: np.ndarray, out: np.ndarray, at: int) -> int:
-    prior = state[:, _PRIOR]
+def _prior_rows(state: np.ndarray, out: np.ndarray, at: int) -> int:
+    prior = state[_PRIOR_ROWS]
     end = at + len(PRIOR)
-    np.log1p(prior, out=out[:, at:end])
-    out[:, end : end + len(PRIOR) - 1] = _smoothed(prior[:, 1:], prior[:, :1], _PRIOR_HEAD_RATES)
+    np.log1p(prior, out=out[at:end])
+    out[end : end + len(PRIOR) - 1] = _smoothed(prior[1:], prior[0], _PRIOR_HEAD_RATES)
     end += len(PRIOR) - 1
-    out[:, end] = lifetime_rate(state, "video_view")
+    out[end] = _lifetime_rate(state, "video_view")
     return end + 1
+
+
+def _lifetime_rate(state: np.ndarray, head: str) -> np.ndarray:
+    """`lifetime_rate` of states as columns, (STATE_WIDTH, n)."""
+    head_sum = state[MEASURES.index(head)] + (state[STATE_INDEX[f"prior_{head}"]] if head in PRIOR else 0.0)
+    impressions = state[_IMPRESSION] + (state[_PRIOR_ROWS.start] if head in PRIOR else 0.0)
+    return _smoothed(head_sum, impressions, np.float32(PRIOR_RATES[head])).astype(np.float32, copy=False)
 
 
 def _smoothed(count: np.ndarray, impressions: np.ndarray, rate: np.ndarray | np.float32) -> np.ndarray:

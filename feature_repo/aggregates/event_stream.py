@@ -7,8 +7,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from feature_repo.aggregates.event_messages import EVENTS_TOPIC
-from feature_repo.aggregates.stream_apply import Message
-from feature_repo.aggregates.stream_state import StreamState
+from feature_repo.aggregates.stream_apply import Records, by_partition
+from feature_repo.aggregates.stream_state import Position, StreamState
 from infra.settings import Settings
 
 log = structlog.get_logger("stream_worker")
@@ -61,34 +61,35 @@ class EventStream:
 
         Known event ids are skipped, so nothing is applied twice; a new generation keeps the lake's part names apart.
         """
-        following = state.offsets().get(partition)
-        if following is None:
+        position = state.positions.get(partition)
+        if position is None:
             return OFFSET_BEGINNING
+        following = position.following
         low, high = self._consumer.get_watermark_offsets(TopicPartition(EVENTS_TOPIC, partition), timeout=BROKER_TIMEOUT_S)
         if following > high:
-            generation = state.generations()[partition] + 1
+            generation = position.generation + 1
             log.warning(
                 "log lost by broker, reading anew", partition=partition, applied=following, end=high, generation=generation
             )
-            state.set_offset(partition, low, generation)
+            state.positions[partition] = Position(low, generation, position.newest_us)
             return low
         if following < low:
             log.error("events expired unread", partition=partition, applied=following, beginning=low, lost=low - following)
             return low
         return following
 
-    def poll(self, most: int, timeout_s: float) -> list[Message]:
-        """Up to `most` messages, those of a partition in order. Raises KafkaException on an error that does not pass."""
-        messages = []
+    def poll(self, most: int, timeout_s: float) -> list[Records]:
+        """Up to `most` records, by partition. Raises KafkaException on an error that does not pass."""
+        records = []
         for record in self._consumer.consume(most, timeout=timeout_s):
             error = record.error()
             if error is None:
-                messages.append(Message(record.partition(), record.offset(), record.value() or b""))
+                records.append((record.partition(), record.offset(), record.value() or b"", record.timestamp()[1]))
             elif error.code() in _PASSING or error.retriable():
                 log.info("broker hiccup", error=str(error))
             else:
                 raise KafkaException(error)
-        return messages
+        return by_partition(records)
 
     def close(self) -> None:
         """Let go of the broker."""

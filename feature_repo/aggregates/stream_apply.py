@@ -1,115 +1,180 @@
-"""Apply messages exactly once: lake parts, states, seen ids and offsets move together or not at all."""
+"""Apply messages exactly once: lake parts, cells, histories, event ids and offsets are saved together or not at all."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
 
-from feature_repo.aggregates.catalogue import Key
-from feature_repo.aggregates.event_messages import UnreadableEvent, event_frame, read_event
-from feature_repo.aggregates.stream_fold import fold_events
-from feature_repo.aggregates.stream_seed import STREAM_PART
-from feature_repo.aggregates.stream_state import StreamState
-from feature_repo.blocks import States
-from feature_repo.contracts import split_events
+from feature_repo.aggregates.event_messages import decode
+from feature_repo.aggregates.stream_events import StreamEvents
+from feature_repo.aggregates.stream_parts import part_name
+from feature_repo.aggregates.stream_state import Position, StreamState
+from feature_repo.event_log import first_topics
 from feature_repo.lake import Lake
+
+AHEAD_US = 300 * 1_000_000  # an event may be this much ahead of the broker's clock; beyond it, its sender's clock is wrong
+LATE_US = 24 * 3_600 * 1_000_000  # an event may come this much after newer ones: for as long its id is remembered
+IDS_KEPT = 20_000_000  # ids that are remembered whatever their age; beyond it, those of events older than LATE_US may go
+
+_SEEN_LETTER = {"partition": pl.Int32, "offset": pl.Int64, "message": pl.String, "reason": pl.String}
 
 
 @dataclass(frozen=True)
-class Message:
-    """One record of the topic."""
+class Records:
+    """Consecutive records of one partition."""
 
     partition: int
-    offset: int
-    value: bytes
+    offsets: Sequence[int]
+    values: Sequence[bytes]
+    stamps_ms: Sequence[int]  # the broker's times
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What one micro-batch did."""
+    """What some messages held."""
 
-    good: int
-    repeated: int
-    dead: int
-    touched: dict[Key, tuple[np.ndarray, States]]  # empty when nothing was new
-
-
-def part_name(partition: int, first: int, last: int, generation: int) -> str:
-    """Name of the lake part that holds the messages first..last (both included) of a partition."""
-    began_anew = f"g{generation}-" if generation else ""
-    return f"stream-{began_anew}{partition}-{first}-{last}"
+    good: int = 0
+    repeated: int = 0
+    dead: int = 0
 
 
-def apply_messages(state: StreamState, lake: Lake, topics: dict[int, int], messages: Sequence[Message]) -> Applied:
-    """Apply one micro-batch; `topics` maps post_id to its first topic.
+class Topics:
+    """The first topic of every known post."""
 
-    The lake parts are written before the transaction commits: a kill in between leaves parts beyond the committed offsets,
-    which `drop_uncommitted_parts` removes at the next start before the same messages are read again.
-    """
-    generations = state.generations()
-    with state.transaction():
-        frames, good, repeated, dead = [], 0, 0, 0
-        for partition in sorted({message.partition for message in messages}):
-            own = [message for message in messages if message.partition == partition]
-            generation = generations.get(partition, 0)
-            part = part_name(partition, own[0].offset, own[-1].offset, generation)
-            events, unreadable = _read(own)
-            new = events.filter(pl.Series(state.first_seen(events["event_id"].to_list()), dtype=pl.Boolean))
-            if new.height:
-                lake.write_events(new, part)
-                frames.append(new)
-            if unreadable.height:
-                lake.dead_letters(unreadable, part)
-            good, repeated, dead = good + new.height, repeated + events.height - new.height, dead + unreadable.height
-            state.set_offset(partition, own[-1].offset + 1, generation)
-        touched = fold_events(state, _with_topics(pl.concat(frames), topics)) if frames else {}
-    return Applied(good, repeated, dead, touched)
+    def __init__(self, posts: pl.DataFrame) -> None:
+        pairs = first_topics(posts).sort("post_id")
+        self._post_id = pairs["post_id"].to_numpy()
+        self._topic = pairs["topic"].to_numpy()
+
+    def of(self, post_id: np.ndarray) -> np.ndarray:
+        """int32 (n,), -1 where the post is unknown or has none."""
+        if len(self._post_id) == 0:
+            return np.full(len(post_id), -1, np.int32)
+        place = np.minimum(np.searchsorted(self._post_id, post_id), len(self._post_id) - 1)
+        return np.where(self._post_id[place] == post_id, self._topic[place], -1).astype(np.int32)
 
 
-def drop_uncommitted_parts(state: StreamState, lake: Lake) -> list[str]:
-    """Remove lake parts and dead letters that a killed worker wrote beyond its committed offsets; returns their names."""
-    offsets, generations = state.offsets(), state.generations()
-    dropped = []
-    for file in [*lake.root.glob("events/day=*/stream-*.parquet"), *lake.root.glob("dead_letters/stream-*.parquet")]:
-        match = STREAM_PART.fullmatch(file.stem)
-        if match is None:
-            continue
-        partition = int(match["partition"])
-        reached = (generations.get(partition, 0), offsets.get(partition, 0))
-        if (int(match["generation"] or 0), int(match["first"])) >= reached:
-            file.unlink()
-            dropped.append(file.stem)
-    return sorted(set(dropped))
+@dataclass
+class _Unsaved:
+    """What was applied of one partition since the last save."""
+
+    first: int
+    last: int
+    events: list[pl.DataFrame] = field(default_factory=list)
+    dead: list[pl.DataFrame] = field(default_factory=list)
 
 
-def _read(messages: Sequence[Message]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Good events, and dead letters with their reason and the text of the message."""
-    rows, readable, dead = [], [], []
-    for message in messages:
-        try:
-            rows.append(read_event(message.value))
-            readable.append(message)
-        except UnreadableEvent as error:
-            dead.append((message, str(error)))
-    split = split_events(event_frame(rows).with_row_index("message"))
-    broken = zip(split.dead["message"].to_list(), split.dead["reason"].to_list(), strict=True)
-    dead += [(readable[index], reason) for index, reason in broken]
-    letters = pl.DataFrame(
-        {
-            "partition": [message.partition for message, _ in dead],
-            "offset": [message.offset for message, _ in dead],
-            "message": [message.value.decode(errors="replace") for message, _ in dead],
-            "reason": [reason for _, reason in dead],
-        },
-        schema={"partition": pl.Int32, "offset": pl.Int64, "message": pl.String, "reason": pl.String},
+class Applier:
+    """Applies records to the state, and keeps what the lake is owed until `save`."""
+
+    def __init__(self, state: StreamState, lake: Lake, ids_kept: int = IDS_KEPT) -> None:
+        self._state = state
+        self._lake = lake
+        self._ids_kept = ids_kept
+        self._unsaved: dict[int, _Unsaved] = {}
+
+    @property
+    def owes(self) -> bool:
+        """Whether anything was applied since the last save."""
+        return bool(self._unsaved)
+
+    def apply(self, records: Records, topics: Topics) -> Applied:
+        """Apply records that follow the last applied ones of their partition."""
+        decoded = decode(records.values)
+        events, late = self._in_time(decoded.events, records)
+        dead = pl.concat([decoded.dead, late])
+        columns = StreamEvents.of(events, topics.of(events["post_id"].to_numpy()))
+        fresh = self._state.ids.add(columns.event_hash, columns.at_us)
+        if not fresh.all():
+            events, columns = events.filter(pl.Series(fresh)), columns.take(fresh)
+        if len(columns):
+            self._state.engine.fold(columns)
+            self._state.histories.fold(columns)
+        self._remember(records, events, dead, columns.at_us)
+        return Applied(events.height, len(fresh) - events.height, dead.height)
+
+    def _in_time(self, events: pl.DataFrame, records: Records) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Events that can be applied, and dead letters: those from the future, those too old to tell from repeated ones."""
+        at_us = events["occurred_at"].dt.epoch("us").to_numpy()
+        message = events["message"].to_numpy()
+        latest = np.array(records.stamps_ms, np.int64)[message] * 1_000 + AHEAD_US
+        forgotten = self._state.number("forgotten_before_us") or 0
+        ahead, old = at_us > latest, at_us < forgotten
+        if not (ahead | old).any():
+            return events, _letters([], records)
+        refused = [
+            (place, _why(at, limit, forgotten))
+            for place, at, limit in zip(message[ahead | old], at_us[ahead | old], latest[ahead | old], strict=True)
+        ]
+        return events.filter(pl.Series(~(ahead | old))), _letters(refused, records)
+
+    def _remember(self, records: Records, events: pl.DataFrame, dead: pl.DataFrame, at_us: np.ndarray) -> None:
+        state, partition = self._state, records.partition
+        held = state.positions.get(partition, Position(0))
+        newest = max(held.newest_us, int(at_us.max())) if len(at_us) else held.newest_us
+        state.positions[partition] = replace(held, following=records.offsets[-1] + 1, newest_us=newest)
+        if len(at_us):
+            state.set_number("newest_event_us", max(newest, state.number("newest_event_us") or 0))
+            state.set_number("applied", (state.number("applied") or 0) + len(at_us))
+        owed = self._unsaved.setdefault(partition, _Unsaved(records.offsets[0], 0))
+        owed.last = records.offsets[-1]
+        if events.height:
+            owed.events.append(events.drop("message"))
+        if dead.height:
+            offsets = np.asarray(records.offsets)[dead["message"].to_numpy()]
+            owed.dead.append(
+                dead.select(
+                    partition=pl.lit(partition, pl.Int32),
+                    offset=pl.Series(offsets, dtype=pl.Int64),
+                    message="text",
+                    reason="reason",
+                )
+            )
+
+    def save(self) -> None:
+        """Save the lake parts, then the state. A kill in between leaves parts that no offset reaches: the next start drops
+        them (`stream_parts.drop_uncommitted_parts`) and reads the same records again."""
+        for partition, owed in sorted(self._unsaved.items()):
+            part = part_name(partition, owed.first, owed.last, self._state.positions[partition].generation)
+            if owed.events:
+                self._lake.write_events(pl.concat(owed.events), part)
+            if owed.dead:
+                self._lake.dead_letters(pl.concat(owed.dead), part)
+        self._forget_old_ids()
+        self._state.save()
+        self._unsaved.clear()
+
+    def _forget_old_ids(self) -> None:
+        if len(self._state.ids) <= self._ids_kept:
+            return
+        before = min(position.newest_us for position in self._state.positions.values()) - LATE_US
+        if before > (self._state.number("forgotten_before_us") or 0) and self._state.forget_ids_before(before):
+            self._state.set_number("forgotten_before_us", before)
+
+
+def _why(at_us: int, latest_us: int, forgotten_us: int) -> str:
+    if at_us > latest_us:
+        ahead_s = (at_us - latest_us + AHEAD_US) / 1e6
+        allowed = f"{AHEAD_US / 1e6:.0f} s are allowed: set the sender's clock"
+        return f"occurred_at is {ahead_s:,.0f} s ahead of the broker's clock, {allowed}"
+    return (
+        f"occurred_at is {(forgotten_us - at_us) / 1e6:,.0f} s before the oldest moment whose event ids are remembered: "
+        "it cannot be told from a repeated event"
     )
-    return split.good.drop("message"), letters
 
 
-def _with_topics(events: pl.DataFrame, topics: dict[int, int]) -> pl.DataFrame:
-    """The columns of `event_log.read_events`."""
-    topic = pl.Series("topic", [topics.get(post_id, -1) for post_id in events["post_id"].to_list()], dtype=pl.Int32)
-    return events.with_columns(topic, at=pl.col("occurred_at").dt.epoch("us"))
+def _letters(refused: Sequence[tuple[int, str]], records: Records) -> pl.DataFrame:
+    rows = [(int(place), records.values[place].decode(errors="replace"), reason) for place, reason in refused]
+    return pl.DataFrame(rows, schema={"message": pl.Int64, "text": pl.String, "reason": pl.String}, orient="row")
+
+
+def by_partition(records: Sequence[tuple[int, int, bytes, int]]) -> list[Records]:
+    """Group (partition, offset, value, stamp in ms) by partition, each in order."""
+    grouped: dict[int, list[tuple[int, bytes, int]]] = defaultdict(list)
+    for partition, offset, value, stamp in records:
+        grouped[partition].append((offset, value, stamp))
+    return [Records(partition, *zip(*rows, strict=True)) for partition, rows in sorted(grouped.items())]

@@ -4,89 +4,121 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
-from feature_repo.aggregates.catalogue import Key
+from feature_repo.aggregates.families import FAMILIES, FAMILY_OF
+from feature_repo.aggregates.ranking_projection import packed_cells, ranking_states
+from feature_repo.aggregates.ranking_state import Key
+from feature_repo.aggregates.stream_apply import Topics
+from feature_repo.aggregates.stream_histories import stored_exposures
 from feature_repo.aggregates.stream_state import StreamState
 from feature_repo.blocks import States
+from feature_repo.bulk_online.writer import open_bulk_writer
 from feature_repo.event_log import first_topics, read_table
-from feature_repo.feature_store import open_store
 from feature_repo.lake import Lake
 from feature_repo.profiles import post_profiles, unknown_post_profile, unknown_user_profile, user_profiles
 from feature_repo.snapshot import ENTITIES, assemble_snapshot, publish
-from feature_repo.sources import TIMESTAMP
 from infra.settings import Settings
 from infra.storage import replace_atomically
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-WRITE_ROWS = 2_000  # rows per online write: one transaction of the SQLite store
+WRITE_KEYS = 4_000  # keys per online write: what readers and the next events wait for at most
 PROGRESS_FILE = "progress.json"
-_EPOCH = datetime.fromtimestamp(0, UTC)
+_IDS = np.dtype([("a", np.int64), ("b", np.int64)])
 
 
 class OnlineWriter:
-    """Writes the newest values of unwritten keys to Feast's online store."""
+    """Writes the newest values of touched keys to Feast's online store: users at once, the other families as a backlog."""
 
     def __init__(self, settings: Settings, lake: Lake, state: StreamState) -> None:
-        self._store = open_store(settings)
         self._state = state
+        self._open = ExitStack()
+        self._writer = self._open.enter_context(open_bulk_writer(settings))
         users, posts = read_table([lake], "users"), read_table([lake], "posts")
-        self._user_row = {user_id: row for row, user_id in enumerate(users["user_id"].to_list())}
+        self._users, self._posts = users["user_id"].to_numpy(), posts["post_id"].to_numpy()
         self._user_profiles = np.concatenate([user_profiles(users), unknown_user_profile()])
-        self._post_row = {post_id: row for row, post_id in enumerate(posts["post_id"].to_list())}
         self._post_profiles = np.concatenate([post_profiles(posts), unknown_post_profile()])
-        self._created_at = [*posts["created_at"].dt.epoch("us").to_list(), 0]
+        self._created_at = np.append(posts["created_at"].dt.epoch("us").to_numpy(), 0)
+        self._waiting = {family.name: np.zeros(0, _IDS) for family in FAMILIES}
 
-    def write(self, *keys: Key) -> int:
-        """Write all unwritten keys of the given kinds; returns how many."""
+    def note(self, touched: dict[str, np.ndarray]) -> None:
+        """Let the keys of touched cells (family -> row numbers) wait for their writing."""
+        for family, rows in touched.items():
+            if len(rows):
+                keys = self._state.engine.tables[family].cells[rows][["a", "b"]].astype(_IDS)
+                self._waiting[family] = np.unique(np.concatenate([self._waiting[family], keys]))
+
+    def note_changed_since(self, at_us: int) -> int:
+        """Let every key wait that an event at or after `at_us` touched; returns how many cells those are."""
+        changed = {name: np.flatnonzero(table.cells["newest_us"] >= at_us) for name, table in self._state.engine.tables.items()}
+        self.note(changed)
+        return sum(len(rows) for rows in changed.values())
+
+    @property
+    def waiting(self) -> int:
+        """Keys that wait, all families together."""
+        return sum(len(keys) for keys in self._waiting.values())
+
+    def write_users(self) -> int:
+        """Write all waiting users; returns how many."""
         written = 0
-        for key in keys:
-            ids = self._state.unwritten(key)
-            for start in range(0, len(ids), WRITE_ROWS):
-                self._write(key, ids[start : start + WRITE_ROWS])
-            written += len(ids)
+        while len(self._waiting["user"]):
+            written += self._write("user")
         return written
 
-    def _write(self, key: Key, ids: list[int]) -> None:
-        states = self._state.states(key, ids)
-        self._store.write_to_online_store(key.value, self._rows(key, ids, states))
-        if key is Key.USER:
-            self._write_histories(ids, states)
-        with self._state.transaction():
-            self._state.mark_written(key, ids)
+    def write_some(self, seconds: float) -> int:
+        """Write waiting keys of any family for about `seconds`; returns how many."""
+        ends, written = time.monotonic() + seconds, 0
+        for family in FAMILIES:
+            while len(self._waiting[family.name]):
+                written += self._write(family.name)
+                if time.monotonic() >= ends:
+                    return written
+        return written
 
-    def _rows(self, key: Key, ids: list[int], states: States) -> pd.DataFrame:
-        columns: dict[str, Any] = {
-            "state": list(states.state.astype(np.float32)),
-            "updated_at": states.updated_at,
-        }
+    def close(self) -> None:
+        """Close the connection to the store."""
+        self._open.close()
+
+    def _write(self, family: str) -> int:
+        keys, self._waiting[family] = self._waiting[family][:WRITE_KEYS], self._waiting[family][WRITE_KEYS:]
+        ids = [np.ascontiguousarray(keys[place]) for place in ("a", "b")[: len(FAMILY_OF[family].ids)]]
+        table = self._state.engine.tables[family]
+        packed, newest_us = packed_cells(table, *ids)
+        self._writer.write_cells(family, ids, packed, newest_us)
+        if family in set(Key):
+            self._write_ranking(Key(family), ids[0])
+        return len(keys)
+
+    def _write_ranking(self, key: Key, ids: np.ndarray) -> None:
+        states = ranking_states(self._state.engine.tables[key.value], ids)
+        values: dict[str, Any] = {"state": states.state.astype(np.float32), "updated_at": states.updated_at}
         if key is Key.USER:
-            columns["profile"] = [self._user_profiles[self._user_row.get(one, -1)] for one in ids]
+            values["profile"] = self._user_profiles[_rows_of(self._users, ids)]
+            self._write_histories(ids)
         if key is Key.POST:
-            rows = [self._post_row.get(one, -1) for one in ids]
-            columns |= {"profile": list(self._post_profiles[rows]), "created_at": [self._created_at[row] for row in rows]}
-        return _frame(key, ids, columns, states.updated_at)
+            rows = _rows_of(self._posts, ids)
+            values |= {"profile": self._post_profiles[rows], "created_at": self._created_at[rows]}
+        self._writer.write_rows(key.value, [ids], values, states.updated_at + 1)
 
-    def _write_histories(self, ids: list[int], states: States) -> None:
-        histories = self._state.histories(ids)
-        stored = [histories[one].stored() for one in ids]
-        shown = [index for index, one in enumerate(stored) if one]
-        if shown:
-            columns = {"exposures": [stored[index] for index in shown]}
-            rows = _frame(Key.USER, [ids[index] for index in shown], columns, states.updated_at[shown])
-            self._store.write_to_online_store("user_history", rows)
+    def _write_histories(self, ids: np.ndarray) -> None:
+        rows = self._state.histories.rows_of(ids)
+        histories = self._state.histories.rows[rows[rows >= 0]]
+        histories = histories[histories["length"] > 0]
+        values, ends = stored_exposures(histories)
+        lists = pa.LargeListArray.from_arrays(pa.array(np.concatenate([[0], ends])), pa.array(values))
+        self._writer.write_rows("user_history", [histories["user_id"].copy()], {"exposures": lists}, histories["newest_us"] + 1)
 
 
-def _frame(key: Key, ids: list[int], columns: dict[str, Any], updated_at: np.ndarray) -> pd.DataFrame:
-    import pandas as pd
-
-    stamps = [_EPOCH + timedelta(microseconds=int(at) + 1) for at in updated_at]
-    return pd.DataFrame({key.column: ids, **columns, TIMESTAMP: stamps})
+def _rows_of(known: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Row of each id in the ascending `known`, len(known) where it is absent."""
+    place = np.searchsorted(known, ids)
+    found = place < len(known)
+    found[found] = known[place[found]] == ids[found]
+    return np.where(found, place, len(known))
 
 
 class SnapshotMirror:
@@ -96,7 +128,6 @@ class SnapshotMirror:
         self._settings = settings
         self._lake = lake
         self._state = state
-        self._parts: tuple = ()
         self._reload()
 
     def _reload(self) -> None:
@@ -107,12 +138,12 @@ class SnapshotMirror:
             "author": self._posts["author_id"].to_numpy(),
             "topic": first_topics(self._posts)["topic"].to_numpy().astype(np.int64),
         }
-        self.topics: dict[int, int] = dict(first_topics(self._posts).iter_rows())
+        self.topics = Topics(self._posts)
         self._ids, self._row = {}, {}
         self._states: dict[str, States] = {}
         for name in ENTITIES:
             self._ids[name], self._row[name] = np.unique(columns[name], return_inverse=True)
-            self._states[name] = self._state.states(Key(name), self._ids[name].tolist())
+            self._states[name] = ranking_states(self._state.engine.tables[name], self._ids[name])
 
     def refresh(self) -> None:
         """Take in posts that were added to the lake since the last look."""
@@ -122,19 +153,17 @@ class SnapshotMirror:
     def _post_parts(self) -> tuple:
         return tuple(sorted((file.name, file.stat().st_mtime_ns) for file in (self._lake.root / "posts").glob("*.parquet")))
 
-    def update(self, touched: dict[Key, tuple[np.ndarray, States]]) -> None:
-        """Take the new states of the keys that a batch touched; a batch of repeated events touched none."""
+    def update(self, touched: dict[str, np.ndarray]) -> None:
+        """Take the new states of the keys of touched cells (family -> row numbers)."""
         for name in ENTITIES:
-            if Key(name) not in touched:
-                continue
-            ids, states = touched[Key(name)]
-            known = self._ids[name]
-            if len(known) == 0 or len(ids) == 0:
-                continue
-            place = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-            held = known[place] == ids
-            self._states[name].state[place[held]] = states.state[held]
-            self._states[name].updated_at[place[held]] = states.updated_at[held]
+            known, table = self._ids[name], self._state.engine.tables[name]
+            ids = np.unique(table.cells["a"][touched[name]])
+            place = _rows_of(known, ids)
+            held = place < len(known)
+            if held.any():
+                states = ranking_states(table, ids[held])
+                self._states[name].state[place[held]] = states.state
+                self._states[name].updated_at[place[held]] = states.updated_at
 
     def publish(self, as_of_us: int) -> str:
         """Publish a snapshot of the newest states; returns its version."""
@@ -147,13 +176,14 @@ class SnapshotMirror:
         return snapshot.version
 
 
-def write_progress(settings: Settings, state: StreamState, snapshot: str | None, *, offsets: dict[int, int]) -> None:
-    """Tell others how far the stream is: `offsets` (next per partition) are applied and visible online."""
+def write_progress(settings: Settings, state: StreamState, snapshot: str | None, waiting: int) -> None:
+    """Tell others how far the stream is: all before `offsets` (next per partition) is saved, its users online."""
     content = {
-        "offsets": {str(partition): following for partition, following in offsets.items()},
+        "offsets": {str(partition): following for partition, following in state.offsets().items()},
         "newest_event_us": state.number("newest_event_us"),
         "applied": state.number("applied") or 0,
         "snapshot": snapshot,
+        "waiting": waiting,
         "written_at": time.time(),
     }
     with replace_atomically(settings.paths.stream / PROGRESS_FILE) as temporary:

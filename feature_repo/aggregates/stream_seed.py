@@ -1,34 +1,24 @@
-"""Seed the stream worker's state from the offline tables, so that the stream goes on where the batch ended."""
+"""Seed the stream worker's state from the lake: the stream engine folds what the lake holds, and goes on from there."""
 
 from __future__ import annotations
 
 import fcntl
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-import numpy as np
 import polars as pl
 
-from feature_repo.aggregates.catalogue import Key
-from feature_repo.aggregates.stream_fold import fold_events
-from feature_repo.aggregates.stream_history import pack
-from feature_repo.aggregates.stream_state import StreamState
+from feature_repo.aggregates.stream_events import StreamEvents, text_hashes
+from feature_repo.aggregates.stream_parts import stream_parts
+from feature_repo.aggregates.stream_state import Position, StreamState
 from feature_repo.event_log import read_events
-from feature_repo.exposures import UNDATED, exposure_frame
-from feature_repo.feature_rows import HEADS, HISTORY_LENGTH
 from feature_repo.lake import Lake
-from feature_repo.offline import STATES, states_built_until
-from feature_repo.products import product_bucket
-from feature_repo.state_tables import read_state_table
 from infra.settings import Settings
 
-STATE_FILE = "state.db"
 LOCK_FILE = "worker.lock"
-STREAM_PART = re.compile(r"stream-(?:g(?P<generation>\d+)-)?(?P<partition>\d+)-(?P<first>\d+)-(?P<last>\d+)")
 SEEDED = "seeded"
-_FOLD_ROWS = 20_000
+_FOLD_ROWS = 200_000
 
 
 class WorkerRunning(RuntimeError):
@@ -61,88 +51,47 @@ def exclusive(settings: Settings) -> Iterator[None]:
 
 
 def seed_stream_state(settings: Settings, end: datetime) -> dict[str, int]:
-    """Replace states and histories by the offline ones as of `end`, then fold the lake's later events; no worker may run.
+    """Replace cells and histories by what the lake's events give, whatever came before or after `end`; no worker may run.
 
-    Offsets and seen event ids are kept. Where the state file is new but the lake holds parts that an earlier worker wrote,
-    both are taken over from those parts. Returns seeded rows per key, and `later_events`.
+    Offsets and known event ids are kept. Where the state is new but the lake holds parts that an earlier worker wrote, both
+    are taken over from those parts. Returns cells per family, `histories`, `events`, and `later_events`: those from `end` on.
     """
     lake = open_lake(settings)
-    built_until = states_built_until(settings)
-    end_us = round(end.timestamp() * 1e6)
-    cut_us = end_us if built_until is None else min(end_us, built_until + 1)
-    cut = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=cut_us)
     with exclusive(settings):
-        state = StreamState(settings.paths.stream / STATE_FILE)
+        state = StreamState(settings.paths.stream)
         try:
-            with state.transaction():
-                state.clear_features()
-                written = {key.value: _seed_states(settings, state, key, cut_us) for key in Key}
-                written["histories"] = _seed_histories(state, lake, cut)
-                if not state.offsets():
-                    _take_over_parts(state, lake)
-                written["later_events"] = _fold_later(state, lake, cut)
-                state.set_number(SEEDED, 1)
+            state.clear_features()
+            if not state.positions:
+                _take_over_parts(state, lake)
+            events = read_events([lake]).sort("at", "event_id")
+            _fold(state, events)
+            state.set_number(SEEDED, 1)
+            state.save()
+            counted = {name: len(table) for name, table in state.engine.tables.items()}
+            later = (events["at"] >= round(end.timestamp() * 1e6)).sum()
+            return {**counted, "histories": len(state.histories), "events": events.height, "later_events": int(later)}
         finally:
             state.close()
-    return written
 
 
-def _seed_states(settings: Settings, state: StreamState, key: Key, cut_us: int) -> int:
-    table = read_state_table(settings.paths.features / STATES / f"{key.value}.parquet", key)
-    ids, states = table.before(cut_us).latest()
-    state.put_states(key, ids.tolist(), states)
-    if len(ids):
-        newest = int(states.updated_at.max())
+def _fold(state: StreamState, events: pl.DataFrame) -> None:
+    """Fold events (columns of `event_log.read_events`, oldest first)."""
+    for start in range(0, events.height, _FOLD_ROWS):
+        part = events.slice(start, _FOLD_ROWS)
+        columns = StreamEvents.of(part, part["topic"].to_numpy())
+        state.engine.fold(columns)
+        state.histories.fold(columns)
+    if events.height:
+        newest = int(events["at"].max())
         state.set_number("newest_event_us", max(newest, state.number("newest_event_us") or 0))
-    return len(ids)
-
-
-def _seed_histories(state: StreamState, lake: Lake, cut: datetime) -> int:
-    frame = exposure_frame(read_events([lake], until=cut - timedelta(microseconds=1)))
-    newest = frame.group_by("user_id", maintain_order=True).tail(HISTORY_LENGTH).sort("user_id", maintain_order=True)
-    bits = pl.sum_horizontal(
-        [pl.col(f"at_{head}").is_not_null().cast(pl.Int64) * (1 << place) for place, head in enumerate(HEADS)]
-    )
-    names = newest["product"].unique().to_list()
-    rows = newest.select(
-        "user_id",
-        "at",
-        ~pl.col(UNDATED),
-        "position",
-        "event_id",
-        "request_id",
-        "post_id",
-        "author_id",
-        "topic",
-        pl.col("product").replace_strict(names, [product_bucket(name) for name in names], return_dtype=pl.Int64),
-        bits.alias("actions"),
-    )
-    users, first = np.unique(rows["user_id"].to_numpy(), return_index=True)
-    values = list(rows.drop("user_id").iter_rows())
-    ends = [*first[1:].tolist(), len(values)]
-    packed = (
-        (user_id, pack(values[start:end], [])) for user_id, start, end in zip(users.tolist(), first.tolist(), ends, strict=True)
-    )
-    state.put_packed_histories(packed)
-    return len(users)
 
 
 def _take_over_parts(state: StreamState, lake: Lake) -> None:
-    """Offsets and seen ids of an earlier worker, read off the lake parts that it wrote."""
-    newest: dict[int, tuple[int, int]] = {}
-    for file in sorted(lake.root.glob("events/day=*/stream-*.parquet")):
-        match = STREAM_PART.fullmatch(file.stem)
-        if match is None:
-            continue
-        state.first_seen(pl.read_parquet(file, columns=["event_id"])["event_id"].to_list())
-        reached = (int(match["generation"] or 0), int(match["last"]) + 1)
-        newest[int(match["partition"])] = max(newest.get(int(match["partition"]), (0, 0)), reached)
-    for partition, (generation, following) in newest.items():
-        state.set_offset(partition, following, generation)
-
-
-def _fold_later(state: StreamState, lake: Lake, cut: datetime) -> int:
-    later = read_events([lake], since=cut).sort("at", "event_id")
-    for start in range(0, later.height, _FOLD_ROWS):
-        fold_events(state, later.slice(start, _FOLD_ROWS))
-    return later.height
+    """Offsets and event ids of an earlier worker, read off the lake parts that it wrote."""
+    for file, partition, generation, _, last in stream_parts(lake):
+        events = pl.read_parquet(file, columns=["event_id", "occurred_at"], hive_partitioning=False)
+        at_us = events["occurred_at"].dt.epoch("us").to_numpy()
+        state.ids.add(text_hashes(events["event_id"]), at_us)
+        held = state.positions.get(partition, Position(0))
+        reached = max((held.generation, held.following), (generation, last + 1))
+        state.positions[partition] = Position(reached[1], reached[0], max(held.newest_us, int(at_us.max())))

@@ -1,54 +1,188 @@
-"""What the stream worker must never lose, in one SQLite file: states, histories, offsets, seen event ids, unwritten keys.
+"""What the stream worker must never lose: cells, histories, applied event ids, offsets.
 
-Everything that one micro-batch changes is committed in one transaction together with its Kafka offsets: after a kill the
-file holds a batch whole or not at all, and the worker reads on from the offsets that belong to the state.
+They live in memory and are saved together. A save writes the rows that changed since the last one to a new file, and one
+SQLite transaction then makes its sections, the offsets and all numbers the valid ones: after a kill the state is that of one
+save, whole, with the offsets that belong to it, and the worker reads on from there.
 """
 
 from __future__ import annotations
 
-import hashlib
+import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from feature_repo.aggregates.catalogue import STATE_WIDTH, Key
-from feature_repo.aggregates.stream_history import StreamHistory
-from feature_repo.blocks import States
+from feature_repo.aggregates.cell_table import CellTable
+from feature_repo.aggregates.cells import CELL
+from feature_repo.aggregates.event_ids import ID, EventIds
+from feature_repo.aggregates.stream_engine import StreamEngine
+from feature_repo.aggregates.stream_histories import HISTORY, StreamHistories
 
+STATE_FILE = "state.db"
+MOST_USERS = 1 << 24
+MOST_IDS = 1 << 28
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS offsets (partition INTEGER PRIMARY KEY, next INTEGER NOT NULL, generation INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS seen (event BLOB PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS states (
-    key TEXT, id INTEGER, updated_at INTEGER NOT NULL, state BLOB NOT NULL, PRIMARY KEY (key, id)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS histories (user_id INTEGER PRIMARY KEY, history BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS unwritten (key TEXT, id INTEGER, PRIMARY KEY (key, id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS offsets (
+    partition INTEGER PRIMARY KEY, next INTEGER NOT NULL, generation INTEGER NOT NULL, newest_us INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS sections (
+    seq INTEGER NOT NULL, part TEXT NOT NULL, start INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (seq, part)
+);
 """
-_CHUNK = 900  # bound variables per statement
+_REWRITE_FROM = 64 << 20  # bytes of superseded rows that are worth writing a part anew
+_MOST_SECTIONS = 256  # of one part; beyond it, small saves have left too many files
+
+
+class StateDamaged(RuntimeError):
+    """A file that the last save wrote is not there as it was written."""
+
+
+class Part(Protocol):
+    """A table of the state that can be saved row by row."""
+
+    def restore(self, rows: np.ndarray) -> None: ...
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far one partition's log was applied."""
+
+    following: int  # the next offset to read
+    generation: int = 0  # how often the log was found lost and begun anew
+    newest_us: int = 0  # time of the newest event applied
 
 
 class StreamState:
-    """The state file. One writer at a time; not for several threads."""
+    """The state under one folder. One process at a time; not for several threads."""
 
-    def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._connection = sqlite3.connect(file, timeout=30, isolation_level=None)
+    def __init__(self, folder: Path, threads: int = 2) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._connection = sqlite3.connect(folder / STATE_FILE, timeout=30, isolation_level=None)
         self._connection.execute("PRAGMA journal_mode=WAL")
-        # A crash of the machine may lose the newest transactions, never split one: offsets and state go back together.
+        # A crash of the machine may lose the newest saves, never split one: offsets and state go back together.
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.executescript(_TABLES)
+        self._threads = threads
+        self._load()
+
+    def _load(self) -> None:
+        self.engine = StreamEngine(self._threads)
+        self.histories = StreamHistories(MOST_USERS)
+        self.ids = EventIds(MOST_IDS)
+        self._numbers: dict[str, int] = dict(self._connection.execute("SELECT name, value FROM meta"))
+        rows = self._connection.execute("SELECT partition, next, generation, newest_us FROM offsets ORDER BY partition")
+        self.positions = {partition: Position(*rest) for partition, *rest in rows}
+        self._unlink_unknown()
+        sections = "SELECT seq, part, start, bytes FROM sections ORDER BY seq"
+        for sequence, part, start, size in list(self._connection.execute(sections)):
+            self._parts[part].restore(self._section(sequence, part, start, size))
+
+    def _section(self, sequence: int, part: str, start: int, size: int) -> np.ndarray:
+        file, layout = self._file(sequence), _LAYOUT.get(part, CELL)
+        if not file.exists() or file.stat().st_size < start + size:
+            raise StateDamaged(f"{file} is missing or cut short; remove the folder {self._folder} and run `mixer run features`")
+        return np.fromfile(file, layout, count=size // layout.itemsize, offset=start)
+
+    def _file(self, sequence: int) -> Path:
+        return self._folder / f"rows-{sequence}.bin"
+
+    def _unlink_unknown(self) -> None:
+        """Remove files without a valid section: superseded ones, and that of a save that was killed before its transaction."""
+        known = {self._file(sequence) for (sequence,) in self._connection.execute("SELECT DISTINCT seq FROM sections")}
+        for file in self._folder.glob("rows-*.bin"):
+            if file not in known:
+                file.unlink()
+
+    @property
+    def _parts(self) -> dict[str, Part]:
+        return {**self.engine.tables, self.histories.name: self.histories, self.ids.name: self.ids}
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; what was not saved is lost."""
+        self.engine.close()
         self._connection.close()
 
+    def number(self, name: str) -> int | None:
+        """A remembered number, None before it was set."""
+        return self._numbers.get(name)
+
+    def set_number(self, name: str, value: int) -> None:
+        """Remember a number; kept by the next save."""
+        self._numbers[name] = value
+
+    def offsets(self) -> dict[int, int]:
+        """Next offset to read, per partition."""
+        return {partition: position.following for partition, position in self.positions.items()}
+
+    def clear_features(self) -> None:
+        """Forget cells and histories, before seeding; offsets, numbers and ids stay."""
+        self.engine.close()
+        self.engine = StreamEngine(self._threads)
+        self.histories = StreamHistories(MOST_USERS)
+        with self._transaction():
+            self._drop_sections({*self.engine.tables, self.histories.name})
+        self._unlink_unknown()
+
+    # ---- saving ------------------------------------------------------------------------------------------------------
+    def save(self) -> int:
+        """Make the present state the one that a restart finds; returns the bytes written."""
+        sequence = (self._connection.execute("SELECT max(seq) FROM sections").fetchone()[0] or 0) + 1
+        replaced: set[str] = set()
+        sections: list[tuple[int, str, int, int]] = []
+        with self._file(sequence).open("wb") as file:
+            for part, rows, whole in self._unsaved():
+                if whole:
+                    replaced.add(part)
+                if len(rows):
+                    sections.append((sequence, part, file.tell(), rows.nbytes))
+                    file.write(memoryview(np.ascontiguousarray(rows)).cast("B"))
+            file.flush()
+            os.fsync(file.fileno())
+        with self._transaction():
+            self._drop_sections(replaced)
+            self._connection.executemany("INSERT INTO sections VALUES (?, ?, ?, ?)", sections)
+            positions = ((key, one.following, one.generation, one.newest_us) for key, one in self.positions.items())
+            self._connection.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?, ?, ?)", positions)
+            self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", self._numbers.items())
+        if replaced or not sections:
+            self._unlink_unknown()
+        return sum(size for *_, size in sections)
+
+    def forget_ids_before(self, at_us: int) -> int:
+        """Forget the ids of older events; the next save writes the rest anew. Returns how many went."""
+        gone = self.ids.forget_before(at_us)
+        self._rewrite_ids = bool(gone) or self._rewrite_ids
+        return gone
+
+    _rewrite_ids = False
+
+    def _unsaved(self) -> Iterator[tuple[str, np.ndarray, bool]]:
+        """(part, rows to write, whether they replace all that was written of the part before)."""
+        query = "SELECT part, sum(bytes), count(*) FROM sections GROUP BY part"
+        held = {part: (size, count) for part, size, count in self._connection.execute(query)}
+        tables: list[tuple[str, CellTable | StreamHistories, np.ndarray]]
+        tables = [(name, table, table.cells) for name, table in self.engine.tables.items()]
+        tables.append((self.histories.name, self.histories, self.histories.rows))
+        for name, table, rows in tables:
+            changed = table.unsaved_rows()
+            size, count = held.get(name, (0, 0))
+            superseded = size + len(changed) * rows.itemsize - rows.nbytes
+            whole = superseded > max(rows.nbytes, _REWRITE_FROM) or count >= _MOST_SECTIONS
+            yield name, rows if whole else rows[np.sort(changed)], whole
+        new = self.ids.unsaved()
+        whole = self._rewrite_ids or held.get(self.ids.name, (0, 0))[1] >= _MOST_SECTIONS
+        self._rewrite_ids = False
+        yield self.ids.name, self.ids.ids if whole else new, whole
+
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing."""
+    def _transaction(self) -> Iterator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -57,101 +191,8 @@ class StreamState:
             raise
         self._connection.execute("COMMIT")
 
-    # ---- meta and offsets --------------------------------------------------------------------------------------------
-    def number(self, name: str) -> int | None:
-        """A remembered number, None before it was set."""
-        row = self._connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if row is None else row[0]
+    def _drop_sections(self, parts: set[str]) -> None:
+        self._connection.executemany("DELETE FROM sections WHERE part = ?", [(part,) for part in parts])
 
-    def set_number(self, name: str, value: int) -> None:
-        """Remember a number."""
-        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
-    def offsets(self) -> dict[int, int]:
-        """Next offset to read, per partition."""
-        return dict(self._connection.execute("SELECT partition, next FROM offsets ORDER BY partition"))
-
-    def generations(self) -> dict[int, int]:
-        """How often each partition's log was found to have been lost and begun anew."""
-        return dict(self._connection.execute("SELECT partition, generation FROM offsets"))
-
-    def set_offset(self, partition: int, following: int, generation: int = 0) -> None:
-        """Remember the next offset to read of a partition."""
-        self._connection.execute("INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)", (partition, following, generation))
-
-    # ---- seen events -------------------------------------------------------------------------------------------------
-    def first_seen(self, event_ids: Iterable[str]) -> list[bool]:
-        """Remember the ids; True for those that were not known before (a repeat within the call counts as known)."""
-        cursor = self._connection.cursor()
-        digests = [hashlib.blake2b(event_id.encode(), digest_size=16).digest() for event_id in event_ids]
-        return [cursor.execute("INSERT OR IGNORE INTO seen VALUES (?)", (digest,)).rowcount == 1 for digest in digests]
-
-    # ---- states ------------------------------------------------------------------------------------------------------
-    def states(self, key: Key, ids: Sequence[int]) -> States:
-        """States of `ids`, float64, in their order; ids that were never seen get the empty state."""
-        empty = States.empty(len(ids))
-        states = States(empty.state.astype(np.float64), empty.updated_at)
-        row_of = {identity: row for row, identity in enumerate(ids)}
-        query = "SELECT id, updated_at, state FROM states WHERE key = ? AND id IN ({})"
-        for identity, updated_at, blob in self._by_id(query, list(row_of), key.value):
-            states.state[row_of[identity]] = np.frombuffer(blob, np.float64)
-            states.updated_at[row_of[identity]] = updated_at
-        return states
-
-    def put_states(self, key: Key, ids: Sequence[int], states: States) -> None:
-        """Replace the states of `ids`. Raises ValueError where the width is not the catalogue's."""
-        packed = np.ascontiguousarray(states.state, np.float64)
-        if packed.shape != (len(ids), STATE_WIDTH):
-            raise ValueError(
-                f"{key.value}: states of shape {packed.shape} for {len(ids)} ids, {STATE_WIDTH} columns are wanted"
-            )
-        rows = (
-            (key.value, int(identity), int(at), row.tobytes())
-            for identity, at, row in zip(ids, states.updated_at, packed, strict=True)
-        )
-        self._connection.executemany("INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?)", rows)
-
-    # ---- histories ---------------------------------------------------------------------------------------------------
-    def histories(self, user_ids: Sequence[int]) -> dict[int, StreamHistory]:
-        """Histories of `user_ids`; an empty one for users that were never seen."""
-        found = {user_id: StreamHistory() for user_id in user_ids}
-        query = "SELECT user_id, history FROM histories WHERE user_id IN ({})"
-        for user_id, blob in self._by_id(query, list(found)):
-            found[user_id] = StreamHistory.from_bytes(blob)
-        return found
-
-    def put_histories(self, histories: Mapping[int, StreamHistory]) -> None:
-        """Replace the histories of some users."""
-        self.put_packed_histories((int(user_id), history.to_bytes()) for user_id, history in histories.items())
-
-    def put_packed_histories(self, rows: Iterable[tuple[int, bytes]]) -> None:
-        """Replace histories that are in their stored form already."""
-        self._connection.executemany("INSERT OR REPLACE INTO histories VALUES (?, ?)", rows)
-
-    # ---- keys whose newest values are not in the online store yet ----------------------------------------------------
-    def mark_unwritten(self, key: Key, ids: Iterable[int]) -> None:
-        """Note that the online values of `ids` are behind."""
-        self._connection.executemany("INSERT OR IGNORE INTO unwritten VALUES (?, ?)", ((key.value, int(one)) for one in ids))
-
-    def mark_changed_since(self, at_us: int) -> int:
-        """Mark every key whose newest event is not before `at_us`; returns how many."""
-        query = "INSERT OR IGNORE INTO unwritten SELECT key, id FROM states WHERE updated_at >= ?"
-        return self._connection.execute(query, (at_us,)).rowcount
-
-    def unwritten(self, key: Key) -> list[int]:
-        """Ids whose online values are behind, ascending."""
-        return [row[0] for row in self._connection.execute("SELECT id FROM unwritten WHERE key = ? ORDER BY id", (key.value,))]
-
-    def mark_written(self, key: Key, ids: Iterable[int]) -> None:
-        """Note that the online values of `ids` are the newest."""
-        self._connection.executemany("DELETE FROM unwritten WHERE key = ? AND id = ?", ((key.value, int(one)) for one in ids))
-
-    def clear_features(self) -> None:
-        """Forget states and histories, before seeding; offsets and seen ids stay."""
-        for table in ("states", "histories", "unwritten"):
-            self._connection.execute(f"DELETE FROM {table}")
-
-    def _by_id(self, query: str, ids: list[int], *first: str) -> Iterator[tuple]:
-        for start in range(0, len(ids), _CHUNK):
-            chunk = ids[start : start + _CHUNK]
-            yield from self._connection.execute(query.format(",".join("?" * len(chunk))), (*first, *chunk))
+_LAYOUT = {StreamHistories.name: HISTORY, EventIds.name: ID}

@@ -2,8 +2,8 @@
 
     python -m feature_repo.aggregates.stream_worker
 
-Exactly once: see `stream_apply`. Online rows and snapshots are written after the commit; keys that still wait for it are
-part of the committed state, so a kill delays them and loses none. SIGTERM and SIGINT finish the batch and stop.
+Exactly once: see `stream_state`. Online rows may be ahead of the last save, never behind what progress says: after a kill the
+same events are applied again to the state of that save, and write the same rows. SIGTERM and SIGINT save and stop.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from types import FrameType
 import structlog
 from confluent_kafka import KafkaException
 
-from feature_repo.aggregates.catalogue import Key
 from feature_repo.aggregates.event_stream import EventStream
-from feature_repo.aggregates.stream_apply import apply_messages, drop_uncommitted_parts
+from feature_repo.aggregates.stream_apply import LATE_US, Applier
 from feature_repo.aggregates.stream_output import OnlineWriter, SnapshotMirror, write_progress
-from feature_repo.aggregates.stream_seed import SEEDED, STATE_FILE, WorkerRunning, exclusive, open_lake, seed_stream_state
-from feature_repo.aggregates.stream_state import StreamState
+from feature_repo.aggregates.stream_parts import drop_uncommitted_parts
+from feature_repo.aggregates.stream_seed import SEEDED, WorkerRunning, exclusive, open_lake, seed_stream_state
+from feature_repo.aggregates.stream_state import StateDamaged, StreamState
 from feature_repo.feature_store import MATERIALISED
 from infra.settings import Settings, apply_environment
 
@@ -31,12 +31,14 @@ __all__ = ["NotSeeded", "StreamWorker", "main", "seed_stream_state"]
 
 log = structlog.get_logger("stream_worker")
 
-BATCH_MESSAGES = 2_000
-POLL_S = 0.2
+BATCH_RECORDS = 20_000
+POLL_S = 0.05
+SHOW_EVERY_S = 0.2  # touched users become visible online
 SNAPSHOT_EVERY_S = 2.0
-CANDIDATES_EVERY_S = 60.0  # posts, authors, topics: mixers read those from the snapshot
+SAVE_EVERY_S = 1.0
+SAVE_SHARE = 10  # a save waits for this many times its own duration, so that saving costs at most a tenth of the time
+BACKLOG_S = 0.1  # spent at a time on online rows that no request waits for
 BROKER_RETRY_S = 1.0
-LATE_US = 24 * 3_600 * 1_000_000  # events this much older than a materialisation may have missed it
 
 
 class NotSeeded(RuntimeError):
@@ -44,67 +46,84 @@ class NotSeeded(RuntimeError):
 
 
 class StreamWorker:
-    """One worker over one state file. `step` applies at most one micro-batch and shows what became due."""
+    """One worker over one state. `step` applies what one poll gives, then shows and saves what is due."""
 
     def __init__(self, settings: Settings, state: StreamState) -> None:
         if not state.number(SEEDED):
-            raise NotSeeded(f"{settings.paths.stream / STATE_FILE} is not seeded; run the features flow (`mixer run features`)")
+            raise NotSeeded(
+                f"the state under {settings.paths.stream} is not seeded; run the features flow (`mixer run features`)"
+            )
         self._settings = settings
         self._state = state
         self._lake = open_lake(settings)
         dropped = drop_uncommitted_parts(state, self._lake)
         if dropped:
-            log.info("uncommitted lake parts removed, their messages are read again", parts=dropped)
+            log.info("unsaved lake parts removed, their records are read again", parts=dropped)
         self._mirror = SnapshotMirror(settings, self._lake, state)
         self._writer = OnlineWriter(settings, self._lake, state)
+        self._applier = Applier(state, self._lake)
         self._events = EventStream(settings, state)
         self._snapshot: str | None = None
-        self._snapshot_at = self._candidates_at = 0.0
+        self._shown_at = self._snapshot_at = self._saved_at = 0.0
+        self._save_took_s = 0.0
         self._stale = True  # the snapshot on disk may be older than the state
+        self._told: tuple[str | None, dict[int, int]] | None = None
         self._materialised = self._materialisation()
-        self._shown: dict[int, int] | None = None
+        # Whatever waited for its online row when the last run ended was touched since all had been written.
+        self._writer.note_changed_since((state.number("all_written_us") or 0) - LATE_US)
         self._show(idle=True)
 
     def step(self) -> int:
-        """Apply one micro-batch; returns the messages it held."""
-        messages = self._events.poll(BATCH_MESSAGES, POLL_S)
-        if messages:
+        """Apply what one poll gives; returns the records it held."""
+        polled = self._events.poll(BATCH_RECORDS, POLL_S)
+        if polled:
             self._mirror.refresh()
-            applied = apply_messages(self._state, self._lake, self._mirror.topics, messages)
-            self._mirror.update(applied.touched)
-            self._stale = self._stale or bool(applied.touched)
-            log.info("applied", messages=len(messages), good=applied.good, repeated=applied.repeated, dead=applied.dead)
+        for records in polled:
+            applied = self._applier.apply(records, self._mirror.topics)
+            log.info("applied", records=len(records.offsets), good=applied.good, repeated=applied.repeated, dead=applied.dead)
         if self._materialisation() != self._materialised:
             self._write_over_materialisation()
-        self._show(idle=not messages)
-        return len(messages)
+        self._show(idle=not polled)
+        return sum(len(records.offsets) for records in polled)
 
     def close(self) -> None:
-        """Show everything that was applied, and let go of the broker."""
+        """Show and save everything that was applied, and let go of the broker and the store."""
         self._show(idle=True)
-        self._write_candidates()
+        self._writer.close()
         self._events.close()
 
     def _show(self, *, idle: bool) -> None:
-        """Users at once, the snapshot when due or when nothing else is left, then the progress; candidates' rows last."""
-        before = self._snapshot
-        written = self._writer.write(Key.USER)
+        """Show what is due, all of it when nothing else is to do; then save, and tell others how far that is."""
         now = time.monotonic()
+        if idle or now - self._shown_at >= SHOW_EVERY_S:
+            self._show_touched()
+            self._shown_at = now
         if self._stale and (idle or now - self._snapshot_at >= SNAPSHOT_EVERY_S):
-            newest = self._state.number("newest_event_us")
-            self._snapshot = self._mirror.publish((newest or 0) + 1)
-            self._snapshot_at, self._stale = now, False
-        offsets = self._state.offsets()
-        if written or self._snapshot != before or offsets != self._shown:
-            write_progress(self._settings, self._state, self._snapshot, offsets=offsets)
-            self._shown = offsets
-        if now - self._candidates_at >= CANDIDATES_EVERY_S:
-            self._write_candidates()
+            self._snapshot = self._mirror.publish((self._state.number("newest_event_us") or 0) + 1)
+            self._snapshot_at, self._stale = time.monotonic(), False
+        new = self._applier.owes or self._told != (self._snapshot, self._state.offsets())
+        if new and (idle or now - self._saved_at >= max(SAVE_EVERY_S, SAVE_SHARE * self._save_took_s)):
+            self._save()
+        self._writer.write_some(BACKLOG_S)
 
-    def _write_candidates(self) -> None:
-        """Posts, authors and topics into the online store. No request waits for them: mixers read them from the snapshot."""
-        self._writer.write(Key.POST, Key.AUTHOR, Key.TOPIC)
-        self._candidates_at = time.monotonic()
+    def _show_touched(self) -> None:
+        touched = self._state.engine.shown_rows()
+        if any(len(rows) for rows in touched.values()):
+            self._mirror.update(touched)
+            self._writer.note(touched)
+            self._stale = True
+        self._writer.write_users()
+
+    def _save(self) -> None:
+        self._show_touched()
+        began = time.monotonic()
+        if self._writer.waiting == 0:
+            self._state.set_number("all_written_us", self._state.number("newest_event_us") or 0)
+        self._applier.save()
+        self._saved_at = time.monotonic()
+        self._save_took_s = self._saved_at - began
+        write_progress(self._settings, self._state, self._snapshot, self._writer.waiting)
+        self._told = (self._snapshot, self._state.offsets())
 
     def _materialisation(self) -> float | None:
         file = self._settings.paths.features / MATERIALISED
@@ -114,10 +133,9 @@ class StreamWorker:
         """A batch materialisation put older values online: write ours again for every key that it may have set back."""
         self._materialised = self._materialisation()
         end_us = json.loads((self._settings.paths.features / MATERIALISED).read_text())["end_us"]
-        with self._state.transaction():
-            marked = self._state.mark_changed_since(end_us - LATE_US)
+        cells = self._writer.note_changed_since(end_us - LATE_US)
         self._stale = True
-        log.info("materialisation seen, newer values are written again", keys=marked)
+        log.info("materialisation seen, newer values are written again", cells=cells)
 
 
 def run(settings: Settings) -> None:
@@ -128,15 +146,15 @@ def run(settings: Settings) -> None:
         nonlocal stopping
         stopping = True
 
-    # Decoding a batch's histories makes some 100,000 short-lived lists and no cycle: left to itself the collector walks all
-    # of them, and everything imported before, again and again.
+    # Decoding a batch makes some 100,000 short-lived objects and no cycle: left to itself the collector walks all of them,
+    # and everything imported before, again and again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 20, 50)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     with exclusive(settings):
-        state = StreamState(settings.paths.stream / STATE_FILE)
+        state = StreamState(settings.paths.stream)
         worker: StreamWorker | None = None
         while not stopping and worker is None:
             try:
@@ -156,7 +174,7 @@ def main() -> int:
     settings = apply_environment()
     try:
         run(settings)
-    except (NotSeeded, WorkerRunning) as error:
+    except (NotSeeded, StateDamaged, WorkerRunning) as error:
         log.error(str(error))
         return 2
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -20,10 +19,13 @@ import pytest
 from confluent_kafka import Producer
 
 from feature_repo.aggregates.batch import write_states
-from feature_repo.aggregates.catalogue import Key
 from feature_repo.aggregates.event_messages import EVENTS_TOPIC
+from feature_repo.aggregates.ranking_projection import ranking_states
+from feature_repo.aggregates.ranking_state import Key
+from feature_repo.aggregates.stream_events import text_hashes
 from feature_repo.aggregates.stream_output import read_progress
-from feature_repo.aggregates.stream_seed import STATE_FILE, WorkerRunning, seed_stream_state
+from feature_repo.aggregates.stream_parts import stream_parts
+from feature_repo.aggregates.stream_seed import WorkerRunning, seed_stream_state
 from feature_repo.aggregates.stream_state import StreamState
 from feature_repo.blocks import user_block
 from feature_repo.event_log import read_events, read_table
@@ -148,13 +150,11 @@ def test_the_streamed_state_is_the_batch_state(outcome, tmp_path, key):
     settings, lake, _, _ = outcome
     write_states(read_events([lake]), tmp_path, (key,))
     ids, expected = read_state_table(tmp_path / f"{key.value}.parquet", key).latest()
-    state = StreamState(settings.paths.stream / STATE_FILE)
-    held = state.states(key, ids.tolist())
-    waiting = state.unwritten(key)
+    state = StreamState(settings.paths.stream)
+    held = ranking_states(state.engine.tables[key.value], ids)
     state.close()
     assert held.updated_at.tolist() == expected.updated_at.tolist()
     np.testing.assert_allclose(held.state, expected.state, rtol=1e-5, atol=1e-5)
-    assert waiting == []
 
 
 def test_what_is_online_is_what_the_batch_engine_would_have_put_there(outcome, tmp_path):
@@ -186,17 +186,16 @@ def test_the_published_snapshot_holds_the_newest_states(outcome, tmp_path):
         np.testing.assert_allclose(snapshot.states[key.value].state, expected.state, rtol=1e-5, atol=1e-5)
 
 
-def test_a_lost_state_file_is_rebuilt_from_the_lake_and_applies_nothing_again(outcome):
+def test_a_lost_state_is_rebuilt_from_the_lake_and_applies_nothing_again(outcome):
     settings, lake, events, progress = outcome
-    for file in settings.paths.stream.glob(f"{STATE_FILE}*"):
-        file.rename(file.with_name(f"lost-{file.name}"))
-    build_offline(settings, [lake], CUT - timedelta(microseconds=1))
-    seeded = seed_stream_state(settings, START + timedelta(days=9))
+    for file in settings.paths.stream.glob("*"):
+        file.rename(settings.paths.stream.parent / f"lost-{file.name}")
+    seeded = seed_stream_state(settings, CUT)
     assert seeded["later_events"] == events.filter(pl.col("occurred_at") >= CUT).height
-    state = StreamState(settings.paths.stream / STATE_FILE)
-    parts = [json.loads(f"[{file.stem.split('-', 2)[2].replace('-', ',')}]") for file in lake.root.glob("events/*/stream-*")]
-    assert state.offsets() == {0: max(last for _, last in parts) + 1}
+    state = StreamState(settings.paths.stream)
+    assert state.offsets() == {0: max(last for *_, last in stream_parts(lake)) + 1}
     assert state.offsets()[0] <= progress["offsets"]["0"]
-    streamed = events.filter(pl.col("occurred_at") >= CUT)["event_id"].to_list()
-    assert not any(state.first_seen(streamed))
+    streamed = events.filter(pl.col("occurred_at") >= CUT)
+    fresh = state.ids.add(text_hashes(streamed["event_id"]), streamed["occurred_at"].dt.epoch("us").to_numpy())
+    assert not fresh.any()
     state.close()

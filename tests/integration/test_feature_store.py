@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from feature_repo.aggregates.catalogue import Key
+from feature_repo.aggregates.ranking_state import Key
 from feature_repo.blocks import BLOCK_NAMES
 from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.feature_rows import BLOCKS
@@ -156,7 +156,7 @@ import sys
 from datetime import UTC, datetime
 import numpy as np, pandas as pd
 from infra.settings import Settings
-from feature_repo.aggregates.catalogue import STATE_WIDTH
+from feature_repo.aggregates.ranking_state import STATE_WIDTH
 from feature_repo.feature_store import open_store
 store = open_store(Settings(home=sys.argv[1]))
 print("ready", flush=True)

@@ -9,56 +9,50 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_repo.aggregates.batch import ERA_HALF_LIVES, write_states
-from feature_repo.aggregates.catalogue import STATE_INDEX, WINDOWS, Key
-from feature_repo.aggregates.stream import EventBatch, fold
+from feature_repo.aggregates.ranking_projection import ranking_states
+from feature_repo.aggregates.ranking_state import STATE_INDEX, WINDOWS, Key
 from feature_repo.blocks import States
-from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.event_log import read_events
 from feature_repo.state_tables import read_state_table
 from tests.small_events import small_events, small_lake
+from tests.streamed import streamed
 
 
-def folded(events: pl.DataFrame, key: Key, batch: int) -> tuple[np.ndarray, States]:
-    """All `events` through the stream engine in micro-batches of `batch`, in the order given."""
-    if key is Key.TOPIC:
-        events = events.filter(pl.col("topic") >= 0)
-    ids, row = np.unique(events[key.column].to_numpy(), return_inverse=True)
-    states = States.empty(len(ids))
-    for start in range(0, events.height, batch):
-        part = events.slice(start, batch)
-        states = fold(
-            states,
-            row[start : start + batch],
-            EventBatch(
-                action=np.array(part["action"].to_list(), object),
-                amount=part["value"].fill_null(float("nan")).to_numpy(),
-                dated=(part["product"] != HISTORY_BEFORE).to_numpy(),
-                at_us=part["at"].to_numpy(),
-            ),
-        )
-    return ids, states
+def ids_of(events: pl.DataFrame, key: Key) -> np.ndarray:
+    ids = events[key.column].unique().sort()
+    return ids.filter(ids >= 0).to_numpy().astype(np.int64) if key is Key.TOPIC else ids.to_numpy().astype(np.int64)
 
 
 @pytest.mark.parametrize("key", list(Key))
-def test_the_batch_engine_and_the_stream_engine_end_in_the_same_state(tmp_path, key):
+def test_the_rankers_states_are_the_same_from_the_batch_engine_and_the_stream_engine(tmp_path, key):
     events = read_events([small_lake(tmp_path / "lake")])
     write_states(events, tmp_path / "states", (key,))
     ids, states = read_state_table(tmp_path / "states" / f"{key.value}.parquet", key).latest()
-    streamed_ids, streamed = folded(events.sample(fraction=1.0, shuffle=True, seed=5), key, batch=97)
-    assert ids.tolist() == streamed_ids.tolist()
-    assert states.updated_at.tolist() == streamed.updated_at.tolist()
-    np.testing.assert_allclose(states.state, streamed.state, rtol=2e-6, atol=1e-6)
+    engine = streamed(events.sample(fraction=1.0, shuffle=True, seed=5), batch=97)
+    held = ranking_states(engine.tables[key.value], ids)
+    assert ids.tolist() == ids_of(events, key).tolist()
+    assert states.updated_at.tolist() == held.updated_at.tolist()
+    np.testing.assert_allclose(states.state, held.state, rtol=2e-6, atol=1e-6)
+
+
+def test_a_key_that_was_never_seen_has_the_empty_state():
+    held = ranking_states(streamed(_loose_events(), 40).tables["user"], np.array([10**6]))
+    assert held.state.tolist() == States.empty(1).state.tolist()
+    assert held.updated_at.tolist() == [0]
 
 
 @settings(max_examples=30, deadline=None)
 @given(order=st.permutations(range(40)), batch=st.integers(1, 40))
 def test_the_order_and_the_batching_of_events_do_not_matter(order, batch):
     events = _loose_events()
-    ids, expected = folded(events, Key.USER, batch=len(events))
-    shuffled_ids, shuffled = folded(events[list(order)], Key.USER, batch)
-    assert ids.tolist() == shuffled_ids.tolist()
-    np.testing.assert_allclose(shuffled.state, expected.state, rtol=1e-9, atol=1e-12)
-    assert shuffled.updated_at.tolist() == expected.updated_at.tolist()
+    expected, shuffled = streamed(events, len(events)), streamed(events[list(order)], batch)
+    for family, table in expected.tables.items():
+        cells = np.sort(table.cells, order=["a", "b", "measure"])
+        others = np.sort(shuffled.tables[family].cells, order=["a", "b", "measure"])
+        for name in ("a", "b", "measure", "newest_us", "era", "bucket", "ring", "distinct"):
+            np.testing.assert_array_equal(others[name], cells[name], err_msg=f"{family}.{name}")
+        for name in ("total", "faded"):
+            np.testing.assert_allclose(others[name], cells[name], rtol=1e-12, err_msg=f"{family}.{name}")
 
 
 def _loose_events() -> pl.DataFrame:

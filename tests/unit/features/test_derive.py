@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from feature_repo.aggregates.catalogue import DERIVED_NAMES, STATE_INDEX, Key, catalogue
 from feature_repo.aggregates.derive import NEVER_S, derive
+from feature_repo.aggregates.ranking_state import DERIVED_NAMES, STATE_INDEX, Key, catalogue
 from feature_repo.blocks import States
 
 NOON = 1_651_406_400_000_000

@@ -1,122 +1,194 @@
-"""Applying messages: exactly once through repeats, dead letters and a kill between the lake and the commit."""
+"""Applying records: exactly once through repeats, dead letters and a kill between the lake and the save."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import orjson
 import polars as pl
 import pytest
 
-from feature_repo.aggregates.catalogue import STATE_INDEX, Key
-from feature_repo.aggregates.stream_apply import Message, apply_messages, drop_uncommitted_parts
+from feature_repo.aggregates.measures import MEASURE_INDEX
+from feature_repo.aggregates.ranking_projection import dense_cells
+from feature_repo.aggregates.stream_apply import AHEAD_US, LATE_US, Applied, Applier, Records, Topics
+from feature_repo.aggregates.stream_parts import drop_uncommitted_parts
 from feature_repo.aggregates.stream_state import StreamState
+from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.lake import Lake
-from tests.small_events import small_events
+from tests.small_events import START, small_events, small_posts
+
+NOW_MS = round(START.timestamp() * 1e3) + 30 * 86_400_000
+TOPICS = Topics(small_posts())
 
 
 @pytest.fixture
-def state(tmp_path):
-    opened = StreamState(tmp_path / "state.db")
+def state(tmp_path) -> Iterator[StreamState]:
+    opened = StreamState(tmp_path / "stream")
     yield opened
     opened.close()
 
 
-def messages(events: pl.DataFrame, first: int = 0, partition: int = 0) -> list[Message]:
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    return Lake(tmp_path / "lake")
+
+
+def records(events: pl.DataFrame, *more: bytes, first: int = 0, partition: int = 0) -> Records:
     rows = [{**row, "occurred_at": row["occurred_at"].isoformat()} for row in events.iter_rows(named=True)]
-    return [Message(partition, first + number, orjson.dumps(row)) for number, row in enumerate(rows)]
+    values = [*map(orjson.dumps, rows), *more]
+    return Records(partition, range(first, first + len(values)), values, [NOW_MS] * len(values))
 
 
-def impressions(state: StreamState, user: int) -> float:
-    return float(state.states(Key.USER, [user]).state[0, STATE_INDEX["impression.all"]])
+def impressions(state: StreamState) -> list[float]:
+    cells = dense_cells(state.engine.tables["user"], np.arange(12))
+    return cells["total"][:, MEASURE_INDEX["impression"]].tolist()
 
 
 def ids_in(lake: Lake) -> list[str]:
     return sorted(lake.scan_events().select("event_id").collect()["event_id"].to_list())
 
 
-def test_a_batch_moves_offsets_state_and_lake_together(state, tmp_path):
-    lake, events = Lake(tmp_path / "lake"), small_events(40)
-    applied = apply_messages(state, lake, {}, messages(events))
-    assert (applied.good, applied.repeated, applied.dead) == (events.height, 0, 0)
+def letters(lake: Lake) -> pl.DataFrame:
+    return pl.read_parquet(lake.root / "dead_letters" / "*.parquet").sort("partition", "offset")
+
+
+def test_a_save_moves_offsets_state_and_lake_together(state, lake):
+    events, applier = small_events(40), Applier(state, lake)
+    assert applier.apply(records(events), TOPICS) == Applied(events.height, 0, 0)
+    applier.save()
+    assert not applier.owes
     assert state.offsets() == {0: events.height}
     assert ids_in(lake) == sorted(events["event_id"].to_list())
-    shown = events.filter((pl.col("action") == "impression") & (pl.col("product") != "history_before"))
-    assert sum(impressions(state, user) for user in range(12)) == shown.height
+    shown = events.filter((pl.col("action") == "impression") & (pl.col("product") != HISTORY_BEFORE))
+    assert sum(impressions(state)) == shown.height
 
 
-def test_an_event_that_comes_again_changes_nothing_but_the_offset(state, tmp_path):
-    lake, batch = Lake(tmp_path / "lake"), messages(small_events(40))
-    apply_messages(state, lake, {}, batch)
-    before = [impressions(state, user) for user in range(12)]
-    again = [Message(0, message.offset + len(batch), message.value) for message in batch]
-    applied = apply_messages(state, lake, {}, [*again, *[Message(1, number, one.value) for number, one in enumerate(batch)]])
-    assert (applied.good, applied.repeated) == (0, 2 * len(batch))
-    assert [impressions(state, user) for user in range(12)] == before
-    assert len(ids_in(lake)) == len(batch)
-    assert state.offsets() == {0: 2 * len(batch), 1: len(batch)}
+def test_what_was_saved_is_what_the_next_start_finds_and_nothing_more(state, lake, tmp_path):
+    events, applier = small_events(60), Applier(state, lake)
+    half = events.height // 2
+    applier.apply(records(events[:half]), TOPICS)
+    applier.save()
+    saved = impressions(state)
+    cells = {name: table.cells.copy() for name, table in state.engine.tables.items()}
+    histories = state.histories.rows.copy()
+    applier.apply(records(events[half:], first=half), TOPICS)  # never saved
+    assert impressions(state) != saved
+    state.close()
+    found = StreamState(tmp_path / "stream")
+    try:
+        assert found.offsets() == {0: half}
+        assert impressions(found) == saved
+        assert len(found.ids) == half
+        for name, table in found.engine.tables.items():
+            for marks in ("shown", "saved"):
+                cells[name][marks] = 0
+            assert sorted(row.tobytes() for row in table.cells) == sorted(row.tobytes() for row in cells[name])
+        kept = ["user_id", "newest_us", "length", "waiting", "exposures", "answers"]
+        assert sorted(str(row) for row in found.histories.rows[kept]) == sorted(str(row) for row in histories[kept])
+        again = Applier(found, lake).apply(records(events, first=0), TOPICS)
+        assert again == Applied(events.height - half, half, 0)
+    finally:
+        found.close()
 
 
-def test_bad_messages_become_dead_letters_with_their_reason_and_stop_nothing(state, tmp_path):
-    lake, good = Lake(tmp_path / "lake"), small_events(3)
-    bad = [
-        b"garbage",
-        orjson.dumps(
-            {
-                "event_id": "x",
-                "user_id": 1,
-                "post_id": 1,
-                "author_id": 1,
-                "action": "stare",
-                "product": "tab_1",
-                "occurred_at": 1,
-            }
-        ),
-    ]
-    batch = messages(good) + [Message(0, good.height + number, value) for number, value in enumerate(bad)]
-    applied = apply_messages(state, lake, {}, batch)
-    assert (applied.good, applied.dead) == (good.height, 2)
-    letters = pl.read_parquet(tmp_path / "lake" / "dead_letters" / "*.parquet").sort("offset")
-    assert letters["message"][0] == "garbage"
-    assert letters["reason"][0].startswith("not JSON")
-    assert letters["reason"][1] == "action is not in the closed set"
+def test_an_event_that_comes_again_changes_nothing_but_the_offset(state, lake):
+    events, applier = small_events(40), Applier(state, lake)
+    applier.apply(records(events), TOPICS)
+    before, count = impressions(state), events.height
+    assert applier.apply(records(events, first=count), TOPICS) == Applied(0, count, 0)
+    assert applier.apply(records(events, partition=1), TOPICS) == Applied(0, count, 0)
+    applier.save()
+    assert impressions(state) == before
+    assert len(ids_in(lake)) == count
+    assert state.offsets() == {0: 2 * count, 1: count}
+
+
+def test_bad_messages_become_dead_letters_with_their_reason_and_stop_nothing(state, lake):
+    good, applier = small_events(3), Applier(state, lake)
+    stare = {**good.row(0, named=True), "event_id": "x", "action": "stare", "occurred_at": 1}
+    assert applier.apply(records(good, b"garbage", orjson.dumps(stare)), TOPICS) == Applied(good.height, 0, 2)
+    applier.save()
+    assert letters(lake)["message"][0] == "garbage"
+    assert letters(lake)["reason"][0].startswith("not JSON")
+    assert letters(lake)["reason"][1] == "action is not in the closed set"
+    assert letters(lake)["offset"].to_list() == [good.height, good.height + 1]
     assert state.offsets() == {0: good.height + 2}
 
 
-def test_a_kill_between_the_lake_and_the_commit_is_undone_and_done_again(state, tmp_path, monkeypatch):
-    lake, batch = Lake(tmp_path / "lake"), messages(small_events(40))
-    apply_messages(state, lake, {}, batch[:50])
+def test_a_message_may_hold_several_events(state, lake):
+    events, applier = small_events(20), Applier(state, lake)
+    rows = [{**row, "occurred_at": round(row["occurred_at"].timestamp() * 1e6)} for row in events.iter_rows(named=True)]
+    several = [orjson.dumps(rows[:7]), orjson.dumps(rows[7]), orjson.dumps(rows[8:])]
+    assert applier.apply(Records(0, range(3), several, [NOW_MS] * 3), TOPICS) == Applied(events.height, 0, 0)
+    applier.save()
+    assert ids_in(lake) == sorted(events["event_id"].to_list())
+
+
+def test_an_event_from_the_future_is_a_dead_letter_and_one_within_the_skew_is_not(state, lake):
+    applier, row = Applier(state, lake), small_events(3).row(0, named=True)
+    latest = NOW_MS * 1_000 + AHEAD_US
+    values = [orjson.dumps({**row, "event_id": f"e{at}", "occurred_at": at}) for at in (latest, latest + 1_000_000)]
+    assert applier.apply(Records(0, range(2), values, [NOW_MS] * 2), TOPICS) == Applied(1, 0, 1)
+    applier.save()
+    assert "301 s ahead of the broker's clock" in letters(lake)["reason"][0]
+
+
+def test_ids_are_forgotten_only_when_they_are_many_and_old_and_then_older_events_are_refused(state, lake):
+    applier, row = Applier(state, lake, ids_kept=2), small_events(3).row(0, named=True)
+    newest = NOW_MS * 1_000
+    times = [newest - 2 * LATE_US, newest - LATE_US, newest]
+
+    def apply(first: int, ids: list[int]) -> Applied:
+        values = [orjson.dumps({**row, "event_id": f"e{one}", "occurred_at": times[one]}) for one in ids]
+        done = applier.apply(Records(0, range(first, first + len(ids)), values, [NOW_MS] * len(ids)), TOPICS)
+        applier.save()
+        return done
+
+    assert apply(0, [0, 1]) == Applied(2, 0, 0)
+    assert apply(2, [0]) == Applied(0, 1, 0)  # old, but not many: known
+    assert apply(3, [2]) == Applied(1, 0, 0)
+    assert len(state.ids) == 2
+    assert apply(4, [0, 1]) == Applied(0, 1, 1)  # the old one can't be told from a repeated one any more
+    assert "before the oldest moment whose event ids are remembered" in letters(lake)["reason"][0]
+
+
+def test_a_kill_between_the_lake_and_the_save_is_undone_and_done_again(state, lake, tmp_path, monkeypatch):
+    events, applier = small_events(40), Applier(state, lake)
+    applier.apply(records(events[:50]), TOPICS)
+    applier.save()
+    applier.apply(records(events[50:], first=50), TOPICS)
     with monkeypatch.context() as patch:
-        patch.setattr("feature_repo.aggregates.stream_apply.fold_events", _power_cut)
+        patch.setattr(StreamState, "save", _power_cut)
         with pytest.raises(KeyboardInterrupt):
-            apply_messages(state, lake, {}, batch[50:])
-    assert state.offsets() == {0: 50}
-    assert len(ids_in(lake)) == len(batch)  # the part is there, its offsets are not
-    assert drop_uncommitted_parts(state, lake) == [f"stream-0-50-{len(batch) - 1}"]
-    assert len(ids_in(lake)) == 50
-    applied = apply_messages(state, lake, {}, batch[50:])
-    assert (applied.good, applied.repeated) == (len(batch) - 50, 0)
-    assert len(ids_in(lake)) == len(set(ids_in(lake))) == len(batch)
+            applier.save()
+    state.close()
+    assert len(ids_in(lake)) == events.height  # the part is there, its offsets are not
+    found = StreamState(tmp_path / "stream")
+    try:
+        assert drop_uncommitted_parts(found, lake) == [f"stream-0-50-{events.height - 1}"]
+        assert len(ids_in(lake)) == 50
+        applier = Applier(found, lake)
+        assert applier.apply(records(events[50:], first=50), TOPICS) == Applied(events.height - 50, 0, 0)
+        applier.save()
+        assert ids_in(lake) == sorted(events["event_id"].to_list())
+    finally:
+        found.close()
 
 
 def _power_cut(*arguments):
     raise KeyboardInterrupt
 
 
-def test_touched_keys_wait_to_be_written_until_they_are_marked(state, tmp_path):
-    apply_messages(state, Lake(tmp_path / "lake"), {100: 3}, messages(small_events(40)))
-    waiting = state.unwritten(Key.USER)
-    assert waiting == sorted(small_events(40)["user_id"].unique().to_list())
-    state.mark_written(Key.USER, waiting[:2])
-    assert state.unwritten(Key.USER) == waiting[2:]
-    assert state.unwritten(Key.TOPIC) == [3]
-
-
-def test_keys_that_changed_since_a_moment_are_marked_for_writing(state, tmp_path):
-    events = small_events(60)
-    apply_messages(state, Lake(tmp_path / "lake"), {}, messages(events))
-    for key in Key:
-        state.mark_written(key, state.unwritten(key))
-    newest = events["occurred_at"].dt.epoch("us").max()
-    assert state.mark_changed_since(newest + 1) == 0
-    assert state.mark_changed_since(newest) >= 3  # the user, the post and the author of the newest event
-    last = events.sort("occurred_at").tail(1)
-    assert last["user_id"][0] in state.unwritten(Key.USER)
+def test_saving_again_and_again_leaves_few_files(state, lake, tmp_path, monkeypatch):
+    monkeypatch.setattr("feature_repo.aggregates.stream_state._MOST_SECTIONS", 5)
+    events, applier = small_events(60), Applier(state, lake)
+    for first in range(0, events.height, 10):
+        applier.apply(records(events[first : first + 10], first=first), TOPICS)
+        applier.save()
+    assert len(list((tmp_path / "stream").glob("rows-*.bin"))) <= 6
+    totals = impressions(state)
+    state.close()
+    found = StreamState(tmp_path / "stream")
+    assert impressions(found) == totals
+    found.close()

@@ -1,0 +1,1 @@
+"""What `mixer bench` measures: each file one figure and its peer, in one run."""
