@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,6 +27,7 @@ from infra.storage import replace_atomically
 
 CELLS = "cells"  # folder of the families' cells, under the features folder
 MICROSECOND = timedelta(microseconds=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Tell = Callable[[str, int, int], None]  # hears what is being done, how many steps are done, and of how many
 
@@ -56,12 +58,13 @@ def backfill(
     days = [day for day in lake.event_days() if as_of is None or _first_moment(lake, day) < as_of]
     if not days:
         raise NoHistory(f"{lake.root} holds no events{'' if as_of is None else f' before {as_of:%Y-%m-%d %H:%M} UTC'}")
-    until = as_of or end_of_days(days, lake.day_offset) + MICROSECOND
-    until_us = round(until.timestamp() * 1_000_000)
     limits.scratch.mkdir(parents=True, exist_ok=True)
     coded = Path(mkdtemp(prefix="coded-", dir=limits.scratch))
     try:
         files = _code_days(lake, days, coded, limits, tell)
+        # Sliding counts can be read at the moment of the cells and later, so "all" ends with the newest event and no later.
+        until = as_of or _newest(files) + MICROSECOND
+        until_us = (until - EPOCH) // MICROSECOND
         cells = write_cells(files, family, until_us, features / CELLS, limits, partial(tell, f"cells of {family.name}"))
     finally:
         rmtree(coded)
@@ -99,6 +102,11 @@ def _code_days(lake: Lake, days: list[date], folder: Path, limits: EngineLimits,
             code_events(ibis.memtable(events.to_arrow()), file, connection)
             tell("reading events", number, len(days))
     return files
+
+
+def _newest(coded: list[Path]) -> datetime:
+    """When the newest of the coded events happened."""
+    return EPOCH + MICROSECOND * pl.scan_parquet(coded).select(pl.col("at").max()).collect().item()
 
 
 def _first_moment(lake: Lake, day: date) -> datetime:

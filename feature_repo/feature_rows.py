@@ -56,6 +56,7 @@ class UserFeatures:
     user: np.ndarray  # float32 (1, width of the user block)
     history: History  # n = 1
     known: bool  # False: cold start, all values are the declared defaults
+    updated_at_us: int = 0  # time of the newest event in the aggregates, 0 where there is none
 
 
 @dataclass(frozen=True)

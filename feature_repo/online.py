@@ -50,6 +50,7 @@ class OnlineFeatures:
             user=user_block(states, packed, now_us),
             history=history_of_stored(answer["exposures"][0] or [], now_us),
             known=True,
+            updated_at_us=int(updated_at),
         )
 
 

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows.bench_cli import bench
 from flows.features_cli import features as feature_catalogue
 from infra.native_teardown import mute_native_teardown
 from infra.settings import Settings, apply_environment, get_settings
@@ -29,6 +30,7 @@ app.add_typer(data, name="data")
 app.add_typer(run, name="run")
 app.add_typer(release, name="release")
 app.add_typer(feature_catalogue, name="features")
+app.add_typer(bench, name="bench")
 
 out = Console()
 err = Console(stderr=True)
@@ -236,6 +238,24 @@ def drift() -> None:
     from flows.drift import drift_flow
 
     _finish(drift_flow())
+
+
+@run.command()
+def consistency() -> None:
+    """Recompute a sample of what was served from the lake; fails where a family differs beyond the bound."""
+    apply_environment()
+    from flows.consistency import consistency_flow
+
+    _finish(consistency_flow())
+
+
+@run.command("feature-quality")
+def feature_quality() -> None:
+    """Null share, range, drift and importance of the catalogue's features, on one page."""
+    apply_environment()
+    from flows.feature_quality import feature_quality_flow
+
+    _finish(feature_quality_flow())
 
 
 @run.command()

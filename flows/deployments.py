@@ -65,6 +65,18 @@ DEPLOYMENTS = (
         active=False,
     ),
     Deployed(
+        "consistency",
+        "flows.consistency:consistency_flow",
+        "45 * * * *",
+        "Recompute a sample of what was served, and fail where it differs from the lake.",
+    ),
+    Deployed(
+        "feature_quality",
+        "flows.feature_quality:feature_quality_flow",
+        "20 3 * * *",
+        "Null share, range, drift and importance of every feature of the catalogue, on one page.",
+    ),
+    Deployed(
         "reconcile",
         "flows.reconcile:reconcile_flow",
         "*/10 * * * *",

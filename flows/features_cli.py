@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from feature_repo.aggregates.catalogue import Feature
 
 features = typer.Typer(
-    help="The feature catalogue: list it, show one feature, search by words, backfill a family.", no_args_is_help=True
+    help="The feature catalogue: list it, show one feature, search by words, backfill a family, judge them.",
+    no_args_is_help=True,
 )
 
 out = Console()
@@ -100,6 +101,28 @@ def backfill(
         highlight=False,
         soft_wrap=True,
     )
+
+
+@features.command()
+def quality(
+    again: Annotated[bool, typer.Option("--again", help="Judge the features now instead of showing the last figures.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Null share, drift and importance by family, and where the page with every feature lies."""
+    from flows.features_quality import quality_figures
+
+    found, page = quality_figures(again)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+        return
+    table = Table("family", "all", "worth", "drifted", "unused", "doubles", "constant", "null")
+    for one in found["families"]:
+        counts = [f"{one[name]:,}" for name in ("drifted", "unused", "duplicates", "constant")]
+        shares = f"{one['importance']:.1%}", f"{one['null_share']:.1%}"
+        table.add_row(one["family"], f"{one['features']:,}", shares[0], *counts, shares[1])
+    out.print(table, highlight=False)
+    out.print(f"{found['label']}, judged {found['at'][:19]} UTC on {found['impressions']:,} impressions", highlight=False)
+    out.print(f"the page with every feature: {page}", highlight=False, soft_wrap=True)
 
 
 def _known(field: str, value: str) -> str:

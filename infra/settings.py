@@ -69,6 +69,16 @@ class Settings(BaseSettings):
         description="Share of users whose visits the demo replays as requests; events are always all replayed.",
     )
 
+    served_sample_every_s: float = Field(
+        2.0, gt=0, description="A mixer logs the feature vectors of at most one request in this many seconds."
+    )
+    consistency_bound: float = Field(
+        0.01, ge=0, le=1, description="Share of served vectors of a family that may differ from recomputed ones."
+    )
+    freshness_bound_s: float = Field(
+        10.0, gt=0, description="Seconds that the oldest event not yet applied may wait at the broker before the alert fires."
+    )
+
     release_manifest: Path | None = Field(
         None, description="Manifest file that a mixer process serves; the supervisor sets it."
     )

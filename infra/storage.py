@@ -42,6 +42,11 @@ class Paths:
         return self.home / "stream"
 
     @property
+    def served_vectors(self) -> Path:
+        """A sample of the feature vectors that requests were served with; the consistency flow computes them again."""
+        return self.home / "served_vectors"
+
+    @property
     def broker(self) -> Path:
         return self.home / "broker"
 

@@ -53,6 +53,8 @@ def remembered(events: pl.DataFrame, family: Family, until_us: int | None = None
         }
         if "topic" in family.ids and event["topic"] < 0:
             continue
+        if event["product"] == HISTORY_BEFORE and not family.undated:
+            continue
         a, b = ids[family.ids[0]], ids[family.ids[1]] if len(family.ids) > 1 else 0
         for measure, amount in _amounts(event):
             cell = cells.setdefault((a, b, measure), Remembered())

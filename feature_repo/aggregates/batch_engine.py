@@ -42,6 +42,7 @@ def open_engine(limits: EngineLimits) -> Iterator[Backend]:
         temp_directory=spill,
         preserve_insertion_order=False,  # keeping it would hold whole results in memory
     )
+    connection.raw_sql("SET enable_progress_bar = false")  # Ibis turns it on; whoever runs the engine shows its progress
     try:
         yield connection
     finally:

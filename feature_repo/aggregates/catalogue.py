@@ -43,14 +43,14 @@ def belief(measure: str) -> float:
     return beliefs.MEANS_S[measure] if measure in VALUED else beliefs.RATES[action_of(measure).value]
 
 
-def rate_parts(measure: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def rate_parts(family: Family, measure: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Measures whose totals are the events and the impressions of a lifetime rate.
 
     Where undated events of an action are known, a lifetime counts both kinds, over both kinds of impressions.
     """
     if measure in UNDATED:
         return (measure,), (EXPOSURE,)
-    if measure in UNDATED_OF:
+    if measure in UNDATED_OF and family.undated:
         return (measure, UNDATED_OF[measure]), ("impression", EXPOSURE)
     return (measure,), ("impression",)
 
@@ -66,6 +66,7 @@ def features_of(family: Family | str) -> tuple[Feature, ...]:
         _feature(family, measure, statistic, window)
         for statistic in STATISTICS
         for measure in statistic.measures
+        if family.undated or measure not in UNDATED
         for window in statistic.windows or (None,)
     )
     return (*declared, *_distinct_features(family))
@@ -146,7 +147,7 @@ def _fields(family: Family, measure: str, window: Window | None) -> dict[str, st
     fields = {"what": what, "What": what[0].upper() + what[1:], "measure": measure, "action": action_of(measure).value}
     if measure not in ("impression", EXPOSURE):
         fields["belief"] = f"{belief(measure):g}"
-        events, exposures = rate_parts(measure)
+        events, exposures = rate_parts(family, measure)
         fields["events"] = " + ".join(f"{part}.total" for part in events)
         fields["exposures"] = " + ".join(f"{part}.total" for part in exposures)
     if window is not None:

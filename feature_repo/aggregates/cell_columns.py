@@ -1,6 +1,6 @@
 """Cells as rows of a table, with a flat column for every number: what query engines compute and Parquet keeps.
 
-`faded_*` and `ring_*` are relative to the era and the bucket of `as_of_us`.
+`faded_*` and `ring_*` are relative to the era and the bucket of `as_of_us`: they can be read at that moment and later ones.
 """
 
 from __future__ import annotations

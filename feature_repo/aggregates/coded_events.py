@@ -28,9 +28,7 @@ def coded_events(events: ir.Table) -> ir.Table:
     actions, products = (sorted(set(named[column].to_pylist())) for column in ("action", "product"))
     for action in actions:
         if action not in COUNTED:
-            raise ValueError(
-                f"events have action {action!r}, which is none of {', '.join(COUNTED)}; see contracts.split_events"
-            )
+            raise ValueError(f"events have action {action!r}, none of {', '.join(COUNTED)}; see contracts.split_events")
     timed = events["action"].isin(list(VALUED.values())) & (events["product"] != HISTORY_BEFORE)
     seconds = (events["value"] / 1000.0).clip(lower=0.0, upper=VALUE_CAP_S)
     return events.select(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from feature_repo.aggregates.event_messages import EVENTS_TOPIC
-from feature_repo.aggregates.stream_apply import Records, by_partition
+from feature_repo.aggregates.stream_apply import Records
 from feature_repo.aggregates.stream_state import Position, StreamState
 from infra.settings import Settings
 
 log = structlog.get_logger("stream_worker")
 
 BROKER_TIMEOUT_S = 10.0
+POLL_BYTES = 16 << 20  # messages may hold several events: a poll's events should be applied within a second
+_CHUNK = 2_000
 # Errors of a single poll that librdkafka recovers from by itself.
 _PASSING = {
     KafkaError._ALL_BROKERS_DOWN,
@@ -37,6 +39,8 @@ class EventStream:
                 "auto.offset.reset": "error",  # an offset that is gone is a loss: never skip over it silently
                 "isolation.level": "read_committed",
                 "fetch.wait.max.ms": 100,
+                # The local broker answers with all that a partition has, whatever size is asked for.
+                "receive.message.max.bytes": 2_000_000_000,
             }
         )
         partitions = self._partitions(settings)
@@ -80,17 +84,29 @@ class EventStream:
 
     def poll(self, most: int, timeout_s: float) -> list[Records]:
         """Up to `most` records, by partition. Raises KafkaException on an error that does not pass."""
-        records = []
-        for record in self._consumer.consume(most, timeout=timeout_s):
-            error = record.error()
-            if error is None:
-                records.append((record.partition(), record.offset(), record.value() or b"", record.timestamp()[1]))
-            elif error.code() in _PASSING or error.retriable():
+        messages = self._consumer.consume(most, timeout=timeout_s)
+        errors = list(map(Message.error, messages))
+        if errors.count(None) < len(errors):
+            for error in filter(None, errors):
+                if error.code() not in _PASSING and not error.retriable():
+                    raise KafkaException(error)
                 log.info("broker hiccup", error=str(error))
-            else:
-                raise KafkaException(error)
-        return by_partition(records)
+            messages = [message for message, error in zip(messages, errors, strict=True) if error is None]
+        partitions = list(map(Message.partition, messages))
+        held = sorted(set(partitions))
+        if len(held) == 1:  # nearly always: a fetch's records come one partition after the other
+            return [_records(held[0], messages)]
+        return [
+            _records(one, [message for message, place in zip(messages, partitions, strict=True) if place == one])
+            for one in held
+        ]
 
     def close(self) -> None:
         """Let go of the broker."""
         self._consumer.close()
+
+
+def _records(partition: int, messages: list[Message]) -> Records:
+    values = [value or b"" for value in map(Message.value, messages)]
+    stamps_ms = [stamp for _, stamp in map(Message.timestamp, messages)]
+    return Records(partition, list(map(Message.offset, messages)), values, stamps_ms)

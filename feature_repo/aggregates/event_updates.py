@@ -31,6 +31,8 @@ def keyed_events(coded: ir.Table, family: Family) -> ir.Table:
     """`coded` with the family's ids as (a, b), without the events that belong to none of its keys."""
     if "topic" in family.ids:
         coded = coded.filter(coded.topic > NO_TOPIC)
+    if not family.undated:
+        coded = coded.filter(coded.dated)
     second = coded[family.ids[1]].cast("int64") if len(family.ids) > 1 else ibis.literal(0, "int64")
     return coded.mutate(a=coded[family.ids[0]].cast("int64"), b=second)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
 
 from feature_repo.aggregates.cell_table import CellTable
@@ -12,6 +15,7 @@ from feature_repo.aggregates.ranking_state import AGED, MICROSECONDS, NEVER, PRI
 from feature_repo.aggregates.ranking_state import MEASURES as STATE_MEASURES
 from feature_repo.blocks import States
 
+_MARKS = CELL.fields["shown"][1] // 8  # the word that holds `shown` and `saved`
 _PLACE = np.array([MEASURE_INDEX[name] for name in STATE_MEASURES])  # of the ranker's measures among all
 _PRIOR = np.array([MEASURE_INDEX[f"undated_{action}"] for action in PRIOR])
 _PRIOR_COLUMN = np.array([STATE_INDEX[f"prior_{action}"] for action in PRIOR])
@@ -26,7 +30,7 @@ def dense_cells(table: CellTable, a: np.ndarray, b: np.ndarray | None = None) ->
     rows = _rows(table, a, b)
     cells = np.zeros(rows.shape, CELL)
     found = rows >= 0
-    cells[found] = table.cells[rows[found]]
+    _words(cells.reshape(-1))[found.reshape(-1)] = _words(table.cells)[rows[found]]
     return cells
 
 
@@ -48,18 +52,39 @@ def ranking_states(table: CellTable, ids: np.ndarray) -> States:
     return States(state, updated_at)
 
 
-def packed_cells(table: CellTable, a: np.ndarray, b: np.ndarray | None = None) -> tuple[list[bytes], np.ndarray]:
-    """The online row of each of n keys that have cells: (cells back to back in measure order, newest_us int64)."""
+@dataclass(frozen=True)
+class PackedCells:
+    """Online rows of n keys of one family."""
+
+    packed: list[bytes]  # a key's cells back to back, in measure order
+    newest_us: np.ndarray  # int64 (n,): time of each key's newest event
+    rows: np.ndarray  # rows of all these cells in their table
+
+
+def packed_cells(table: CellTable, a: np.ndarray, b: np.ndarray | None = None) -> PackedCells:
+    """The online row of each of n keys that have cells."""
     rows = _rows(table, a, b)
     found = rows >= 0
-    cells = table.cells[rows[found]]
-    cells["shown"] = cells["saved"] = 0
+    held = rows[found]
     ends = np.cumsum(found.sum(axis=1)) * CELL.itemsize
-    content = cells.tobytes()
-    packed = [content[start:end] for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]
+    content = _bytes_of(table, held)
+    edges = [0, *ends.tolist()]
     newest = np.zeros(rows.shape, np.int64)
-    newest[found] = cells["newest_us"]
-    return packed, newest.max(axis=1)
+    newest[found] = table.cells["newest_us"][held]
+    return PackedCells([content[start:end] for start, end in pairwise(edges)], newest.max(axis=1), held)
+
+
+def rows_of_keys(table: CellTable, a: np.ndarray, b: np.ndarray | None = None) -> np.ndarray:
+    """Rows of all cells of n keys, int64."""
+    rows = _rows(table, a, b)
+    return rows[rows >= 0]
+
+
+def _bytes_of(table: CellTable, rows: np.ndarray) -> bytes:
+    """The cells of `rows` without the kernel's marks."""
+    words = _words(table.cells)[rows]
+    words[:, _MARKS] = 0
+    return words.tobytes()
 
 
 def _rows(table: CellTable, a: np.ndarray, b: np.ndarray | None) -> np.ndarray:
@@ -68,3 +93,8 @@ def _rows(table: CellTable, a: np.ndarray, b: np.ndarray | None) -> np.ndarray:
     first = np.repeat(a, len(MEASURES))
     second = None if b is None else np.repeat(b, len(MEASURES))
     return table.rows_of(first, second, measures).reshape(len(a), len(MEASURES))
+
+
+def _words(cells: np.ndarray) -> np.ndarray:
+    """Cells (n,) as uint64 (n, words), the same memory: NumPy copies structs field by field, words at once."""
+    return cells.view(np.uint64).reshape(-1, CELL.itemsize // 8)

@@ -91,7 +91,7 @@ def _rate(feature: Feature) -> Recipe:
 
 
 def _lifetime_rate(feature: Feature) -> Recipe:
-    events, exposures = rate_parts(feature.measure)
+    events, exposures = rate_parts(FAMILY_OF[feature.family], feature.measure)
     reads = tuple(Reading(readings.total, measure) for measure in (*events, *exposures))
     return Recipe(reads, lifetime_rate if len(reads) == 4 else smoothed_rate, belief(feature.measure))
 

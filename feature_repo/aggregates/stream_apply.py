@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 
-from feature_repo.aggregates.event_messages import decode
+from feature_repo.aggregates.event_messages import Decoded, decode
 from feature_repo.aggregates.stream_events import StreamEvents
 from feature_repo.aggregates.stream_parts import part_name
 from feature_repo.aggregates.stream_state import Position, StreamState
@@ -31,6 +32,28 @@ class Records:
     offsets: Sequence[int]
     values: Sequence[bytes]
     stamps_ms: Sequence[int]  # the broker's times
+
+    @cached_property
+    def decoded(self) -> Decoded:
+        """The events in the values; decoding needs nothing of the state, so that another thread may do it ahead."""
+        return decode(self.values)
+
+    @property
+    def bytes(self) -> int:
+        """Length of all values together."""
+        return sum(map(len, self.values))
+
+    @staticmethod
+    def joined(records: Sequence[Records]) -> list[Records]:
+        """Records of each partition as one, partitions ascending; those of a partition must come in their order."""
+        grouped: dict[int, list[Records]] = defaultdict(list)
+        for one in records:
+            grouped[one.partition].append(one)
+        names = ("offsets", "values", "stamps_ms")
+        return [
+            Records(partition, *([item for one in parts for item in getattr(one, name)] for name in names))
+            for partition, parts in sorted(grouped.items())
+        ]
 
 
 @dataclass(frozen=True)
@@ -84,7 +107,7 @@ class Applier:
 
     def apply(self, records: Records, topics: Topics) -> Applied:
         """Apply records that follow the last applied ones of their partition."""
-        decoded = decode(records.values)
+        decoded = records.decoded
         events, late = self._in_time(decoded.events, records)
         dead = pl.concat([decoded.dead, late])
         columns = StreamEvents.of(events, topics.of(events["post_id"].to_numpy()))
@@ -170,11 +193,3 @@ def _why(at_us: int, latest_us: int, forgotten_us: int) -> str:
 def _letters(refused: Sequence[tuple[int, str]], records: Records) -> pl.DataFrame:
     rows = [(int(place), records.values[place].decode(errors="replace"), reason) for place, reason in refused]
     return pl.DataFrame(rows, schema={"message": pl.Int64, "text": pl.String, "reason": pl.String}, orient="row")
-
-
-def by_partition(records: Sequence[tuple[int, int, bytes, int]]) -> list[Records]:
-    """Group (partition, offset, value, stamp in ms) by partition, each in order."""
-    grouped: dict[int, list[tuple[int, bytes, int]]] = defaultdict(list)
-    for partition, offset, value, stamp in records:
-        grouped[partition].append((offset, value, stamp))
-    return [Records(partition, *zip(*rows, strict=True)) for partition, rows in sorted(grouped.items())]

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from feature_repo.aggregates.families import FAMILIES, FAMILY_OF
-from feature_repo.aggregates.ranking_projection import packed_cells, ranking_states
+from feature_repo.aggregates.ranking_projection import packed_cells, ranking_states, rows_of_keys
 from feature_repo.aggregates.ranking_state import Key
 from feature_repo.aggregates.stream_apply import Topics
 from feature_repo.aggregates.stream_histories import stored_exposures
-from feature_repo.aggregates.stream_state import StreamState
+from feature_repo.aggregates.stream_state import WAITING, StreamState
+from feature_repo.aggregates.waiting_cells import WaitingCells
 from feature_repo.blocks import States
 from feature_repo.bulk_online.writer import open_bulk_writer
 from feature_repo.event_log import first_topics, read_table
@@ -25,31 +30,38 @@ from feature_repo.snapshot import ENTITIES, assemble_snapshot, publish
 from infra.settings import Settings
 from infra.storage import replace_atomically
 
-WRITE_KEYS = 4_000  # keys per online write: what readers and the next events wait for at most
+USER_CELLS = 32_000  # in one write of users: small enough for the first to be seen soon
+BACKLOG_CELLS = 32_000  # in one write of other families: what a user's row waits for at most, times UNDER_WAY
+UNDER_WAY = 2  # writes that may be begun and not done
 PROGRESS_FILE = "progress.json"
-_IDS = np.dtype([("a", np.int64), ("b", np.int64)])
+_PLACE = {family.name: place for place, family in enumerate(FAMILIES)}
 
 
 class OnlineWriter:
-    """Writes the newest values of touched keys to Feast's online store: users at once, the other families as a backlog."""
+    """Writes the newest values of touched keys to Feast's online store: users at once, the other families as a backlog.
+
+    Values are copied out of the state by the caller's thread and written by another one, a few writes behind. For one caller.
+    """
 
     def __init__(self, settings: Settings, lake: Lake, state: StreamState) -> None:
         self._state = state
-        self._open = ExitStack()
-        self._writer = self._open.enter_context(open_bulk_writer(settings))
         users, posts = read_table([lake], "users"), read_table([lake], "posts")
         self._users, self._posts = users["user_id"].to_numpy(), posts["post_id"].to_numpy()
         self._user_profiles = np.concatenate([user_profiles(users), unknown_user_profile()])
         self._post_profiles = np.concatenate([post_profiles(posts), unknown_post_profile()])
         self._created_at = np.append(posts["created_at"].dt.epoch("us").to_numpy(), 0)
-        self._waiting = {family.name: np.zeros(0, _IDS) for family in FAMILIES}
+        self._waiting = {family.name: WaitingCells() for family in FAMILIES}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="online-writer")
+        self._open = ExitStack()
+        # Opened in its thread: SQLite's connections belong to one.
+        self._writer = self._thread.submit(lambda: self._open.enter_context(open_bulk_writer(settings))).result()
+        self._under_way: deque[tuple[int, Future]] = deque()  # (cells, their writing), in the order in which they are done
+        self._take_over(state.waiting)
 
     def note(self, touched: dict[str, np.ndarray]) -> None:
         """Let the keys of touched cells (family -> row numbers) wait for their writing."""
         for family, rows in touched.items():
-            if len(rows):
-                keys = self._state.engine.tables[family].cells[rows][["a", "b"]].astype(_IDS)
-                self._waiting[family] = np.unique(np.concatenate([self._waiting[family], keys]))
+            self._waiting[family].add(rows)
 
     def note_changed_since(self, at_us: int) -> int:
         """Let every key wait that an event at or after `at_us` touched; returns how many cells those are."""
@@ -59,58 +71,102 @@ class OnlineWriter:
 
     @property
     def waiting(self) -> int:
-        """Keys that wait, all families together."""
-        return sum(len(keys) for keys in self._waiting.values())
+        """Cells whose newest values are not online yet, all families together."""
+        self._collect(UNDER_WAY)
+        return sum(map(len, self._waiting.values())) + sum(cells for cells, _ in self._under_way)
 
     def write_users(self) -> int:
-        """Write all waiting users; returns how many."""
+        """Begin to write all waiting users; returns how many."""
         written = 0
         while len(self._waiting["user"]):
-            written += self._write("user")
+            written += self._write("user", USER_CELLS)
         return written
 
     def write_some(self, seconds: float) -> int:
-        """Write waiting keys of any family for about `seconds`; returns how many."""
+        """Begin to write waiting keys of any family, for about `seconds`; returns how many."""
         ends, written = time.monotonic() + seconds, 0
         for family in FAMILIES:
-            while len(self._waiting[family.name]):
-                written += self._write(family.name)
-                if time.monotonic() >= ends:
-                    return written
+            while len(self._waiting[family.name]) and time.monotonic() < ends:
+                written += self._write(family.name, BACKLOG_CELLS)
         return written
 
+    def leave_to_state(self) -> None:
+        """Let the state's next save keep the keys that still wait; all that was begun is online then. Raises as writing did."""
+        self._collect(0)
+        kept = []
+        for family, waiting in self._waiting.items():
+            cells, rows = self._state.engine.tables[family].cells, waiting.rows
+            keys = np.empty(len(rows), WAITING)
+            keys["family"], keys["a"], keys["b"] = _PLACE[family], cells["a"][rows], cells["b"][rows]
+            kept.append(keys)
+        self._state.waiting = np.concatenate(kept)
+
+    def _take_over(self, left: np.ndarray) -> None:
+        """Let the keys wait that the last run left (WAITING (n,), a key as often as it had cells waiting)."""
+        for family in FAMILIES:
+            keys = np.unique(left[left["family"] == _PLACE[family.name]])
+            ids = [np.ascontiguousarray(keys[place]) for place in ("a", "b")[: len(family.ids)]]
+            self._waiting[family.name].add(rows_of_keys(self._state.engine.tables[family.name], *ids))
+
     def close(self) -> None:
-        """Close the connection to the store."""
-        self._open.close()
+        """Finish what was begun, and close the connection to the store."""
+        self._collect(0)
+        self._thread.submit(self._open.close).result()
+        self._thread.shutdown()
 
-    def _write(self, family: str) -> int:
-        keys, self._waiting[family] = self._waiting[family][:WRITE_KEYS], self._waiting[family][WRITE_KEYS:]
-        ids = [np.ascontiguousarray(keys[place]) for place in ("a", "b")[: len(FAMILY_OF[family].ids)]]
-        table = self._state.engine.tables[family]
-        packed, newest_us = packed_cells(table, *ids)
-        self._writer.write_cells(family, ids, packed, newest_us)
+    def _collect(self, most: int) -> None:
+        """Wait until at most `most` writes are under way, and forget those that are done. Raises what writing raised."""
+        while self._under_way and (len(self._under_way) > most or self._under_way[0][1].done()):
+            self._under_way.popleft()[1].result()
+
+    def _write(self, family: str, most: int) -> int:
+        """Begin to write the keys of up to `most` waiting cells; returns how many keys."""
+        waiting, table = self._waiting[family], self._state.engine.tables[family]
+        some = waiting.some(most)
+        ids = _keys(table.cells, some, len(FAMILY_OF[family].ids))
+        found = packed_cells(table, *ids)
+        waiting.remove(found.rows)  # all cells of these keys, noted in this round or not
+        writes = [partial(self._writer.write_cells, family, ids, found.packed, found.newest_us)]
         if family in set(Key):
-            self._write_ranking(Key(family), ids[0])
-        return len(keys)
+            writes += self._ranking_writes(Key(family), ids[0])
+        self._collect(UNDER_WAY - 1)
+        self._under_way.append((len(found.rows), self._thread.submit(lambda: [write() for write in writes])))
+        return len(found.packed)
 
-    def _write_ranking(self, key: Key, ids: np.ndarray) -> None:
+    def _ranking_writes(self, key: Key, ids: np.ndarray) -> list[Callable[[], int]]:
+        """What the ranker reads of these keys, ready to be written."""
         states = ranking_states(self._state.engine.tables[key.value], ids)
         values: dict[str, Any] = {"state": states.state.astype(np.float32), "updated_at": states.updated_at}
+        writes = []
         if key is Key.USER:
             values["profile"] = self._user_profiles[_rows_of(self._users, ids)]
-            self._write_histories(ids)
+            writes.append(self._history_write(ids))
         if key is Key.POST:
             rows = _rows_of(self._posts, ids)
             values |= {"profile": self._post_profiles[rows], "created_at": self._created_at[rows]}
-        self._writer.write_rows(key.value, [ids], values, states.updated_at + 1)
+        return [*writes, partial(self._writer.write_rows, key.value, [ids], values, states.updated_at + 1)]
 
-    def _write_histories(self, ids: np.ndarray) -> None:
+    def _history_write(self, ids: np.ndarray) -> Callable[[], int]:
         rows = self._state.histories.rows_of(ids)
         histories = self._state.histories.rows[rows[rows >= 0]]
         histories = histories[histories["length"] > 0]
         values, ends = stored_exposures(histories)
         lists = pa.LargeListArray.from_arrays(pa.array(np.concatenate([[0], ends])), pa.array(values))
-        self._writer.write_rows("user_history", [histories["user_id"].copy()], {"exposures": lists}, histories["newest_us"] + 1)
+        users, stamps_us = histories["user_id"].copy(), histories["newest_us"] + 1
+        return partial(self._writer.write_rows, "user_history", [users], {"exposures": lists}, stamps_us)
+
+
+def _keys(cells: np.ndarray, rows: np.ndarray, parts: int) -> list[np.ndarray]:
+    """The different keys of the cells at `rows`, int64 (n,) for each of their parts."""
+    first = cells["a"][rows]
+    if parts == 1:
+        return [np.unique(first)]
+    second = cells["b"][rows]
+    order = np.lexsort((second, first))
+    first, second = first[order], second[order]
+    new = np.ones(len(rows), bool)
+    new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+    return [first[new], second[new]]
 
 
 def _rows_of(known: np.ndarray, ids: np.ndarray) -> np.ndarray:

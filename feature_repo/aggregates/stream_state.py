@@ -1,4 +1,4 @@
-"""What the stream worker must never lose: cells, histories, applied event ids, offsets.
+"""What the stream worker must never lose: cells, histories, applied event ids, offsets, keys that wait for their online row.
 
 They live in memory and are saved together. A save writes the rows that changed since the last one to a new file, and one
 SQLite transaction then makes its sections, the offsets and all numbers the valid ones: after a kill the state is that of one
@@ -24,6 +24,7 @@ from feature_repo.aggregates.stream_engine import StreamEngine
 from feature_repo.aggregates.stream_histories import HISTORY, StreamHistories
 
 STATE_FILE = "state.db"
+WAITING = np.dtype([("family", np.uint8), ("a", np.int64), ("b", np.int64)])  # family: place in FAMILIES
 MOST_USERS = 1 << 24
 MOST_IDS = 1 << 28
 _TABLES = """
@@ -79,10 +80,15 @@ class StreamState:
         self._numbers: dict[str, int] = dict(self._connection.execute("SELECT name, value FROM meta"))
         rows = self._connection.execute("SELECT partition, next, generation, newest_us FROM offsets ORDER BY partition")
         self.positions = {partition: Position(*rest) for partition, *rest in rows}
+        self.waiting = np.zeros(0, WAITING)  # keys whose newest cells are not online yet; kept by the next save
         self._unlink_unknown()
         sections = "SELECT seq, part, start, bytes FROM sections ORDER BY seq"
         for sequence, part, start, size in list(self._connection.execute(sections)):
-            self._parts[part].restore(self._section(sequence, part, start, size))
+            rows = self._section(sequence, part, start, size)
+            if part == _WAITING:
+                self.waiting = rows
+            else:
+                self._parts[part].restore(rows)
 
     def _section(self, sequence: int, part: str, start: int, size: int) -> np.ndarray:
         file, layout = self._file(sequence), _LAYOUT.get(part, CELL)
@@ -122,12 +128,13 @@ class StreamState:
         return {partition: position.following for partition, position in self.positions.items()}
 
     def clear_features(self) -> None:
-        """Forget cells and histories, before seeding; offsets, numbers and ids stay."""
+        """Forget cells, histories and waiting keys, before seeding; offsets, numbers and ids stay."""
         self.engine.close()
         self.engine = StreamEngine(self._threads)
         self.histories = StreamHistories(MOST_USERS)
         with self._transaction():
-            self._drop_sections({*self.engine.tables, self.histories.name})
+            self._drop_sections({*self.engine.tables, self.histories.name, _WAITING})
+        self.waiting = np.zeros(0, WAITING)
         self._unlink_unknown()
 
     # ---- saving ------------------------------------------------------------------------------------------------------
@@ -180,6 +187,7 @@ class StreamState:
         whole = self._rewrite_ids or held.get(self.ids.name, (0, 0))[1] >= _MOST_SECTIONS
         self._rewrite_ids = False
         yield self.ids.name, self.ids.ids if whole else new, whole
+        yield _WAITING, self.waiting, True
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -195,4 +203,5 @@ class StreamState:
         self._connection.executemany("DELETE FROM sections WHERE part = ?", [(part,) for part in parts])
 
 
-_LAYOUT = {StreamHistories.name: HISTORY, EventIds.name: ID}
+_WAITING = "waiting"
+_LAYOUT = {StreamHistories.name: HISTORY, EventIds.name: ID, _WAITING: WAITING}

@@ -13,11 +13,14 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import structlog
 from confluent_kafka import KafkaException
 
+from feature_repo.aggregates.event_reader import EventReader
 from feature_repo.aggregates.event_stream import EventStream
 from feature_repo.aggregates.stream_apply import LATE_US, Applier
 from feature_repo.aggregates.stream_output import OnlineWriter, SnapshotMirror, write_progress
@@ -31,13 +34,13 @@ __all__ = ["NotSeeded", "StreamWorker", "main", "seed_stream_state"]
 
 log = structlog.get_logger("stream_worker")
 
-BATCH_RECORDS = 20_000
 POLL_S = 0.05
 SHOW_EVERY_S = 0.2  # touched users become visible online
 SNAPSHOT_EVERY_S = 2.0
 SAVE_EVERY_S = 1.0
 SAVE_SHARE = 10  # a save waits for this many times its own duration, so that saving costs at most a tenth of the time
 BACKLOG_S = 0.1  # spent at a time on online rows that no request waits for
+BACKLOG_SHARE = 10  # while events come, at most one part in so many of the time
 BROKER_RETRY_S = 1.0
 
 
@@ -62,20 +65,18 @@ class StreamWorker:
         self._mirror = SnapshotMirror(settings, self._lake, state)
         self._writer = OnlineWriter(settings, self._lake, state)
         self._applier = Applier(state, self._lake)
-        self._events = EventStream(settings, state)
+        self._events = EventReader(EventStream(settings, state))
         self._snapshot: str | None = None
         self._shown_at = self._snapshot_at = self._saved_at = 0.0
-        self._save_took_s = 0.0
+        self._backlog_next = self._save_took_s = 0.0
         self._stale = True  # the snapshot on disk may be older than the state
-        self._told: tuple[str | None, dict[int, int]] | None = None
+        self._told: tuple[str | None, dict[int, int], bool] | None = None  # what `write_progress` said last
         self._materialised = self._materialisation()
-        # Whatever waited for its online row when the last run ended was touched since all had been written.
-        self._writer.note_changed_since((state.number("all_written_us") or 0) - LATE_US)
         self._show(idle=True)
 
     def step(self) -> int:
         """Apply what one poll gives; returns the records it held."""
-        polled = self._events.poll(BATCH_RECORDS, POLL_S)
+        polled = self._events.poll(POLL_S)
         if polled:
             self._mirror.refresh()
         for records in polled:
@@ -101,10 +102,20 @@ class StreamWorker:
         if self._stale and (idle or now - self._snapshot_at >= SNAPSHOT_EVERY_S):
             self._snapshot = self._mirror.publish((self._state.number("newest_event_us") or 0) + 1)
             self._snapshot_at, self._stale = time.monotonic(), False
-        new = self._applier.owes or self._told != (self._snapshot, self._state.offsets())
+        new = self._applier.owes or self._told != self._to_tell()
         if new and (idle or now - self._saved_at >= max(SAVE_EVERY_S, SAVE_SHARE * self._save_took_s)):
             self._save()
-        self._writer.write_some(BACKLOG_S)
+        self._work_off_backlog(idle=idle)
+
+    def _work_off_backlog(self, *, idle: bool) -> None:
+        """Online rows that no request waits for: in what time is left, or in a small share of it."""
+        began = time.monotonic()
+        if not idle and began < self._backlog_next:
+            return
+        written = self._writer.write_some(BACKLOG_S)
+        self._backlog_next = time.monotonic() + BACKLOG_SHARE * (time.monotonic() - began)
+        if written and self._writer.waiting == 0:
+            self._save()  # a restart need not write all of that again
 
     def _show_touched(self) -> None:
         touched = self._state.engine.shown_rows()
@@ -117,13 +128,15 @@ class StreamWorker:
     def _save(self) -> None:
         self._show_touched()
         began = time.monotonic()
-        if self._writer.waiting == 0:
-            self._state.set_number("all_written_us", self._state.number("newest_event_us") or 0)
+        self._writer.leave_to_state()
         self._applier.save()
         self._saved_at = time.monotonic()
         self._save_took_s = self._saved_at - began
         write_progress(self._settings, self._state, self._snapshot, self._writer.waiting)
-        self._told = (self._snapshot, self._state.offsets())
+        self._told = self._to_tell()
+
+    def _to_tell(self) -> tuple[str | None, dict[int, int], bool]:
+        return self._snapshot, self._state.offsets(), self._writer.waiting == 0
 
     def _materialisation(self) -> float | None:
         file = self._settings.paths.features / MATERIALISED
@@ -138,6 +151,24 @@ class StreamWorker:
         log.info("materialisation seen, newer values are written again", cells=cells)
 
 
+@contextmanager
+def rest_collector() -> Iterator[None]:
+    """Let Python's collector rest within the block.
+
+    Decoding a batch makes some 100,000 short-lived objects and no cycle: left to itself the collector walks all of them, and
+    everything imported before, again and again.
+    """
+    thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
 def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT."""
     stopping = False
@@ -146,14 +177,9 @@ def run(settings: Settings) -> None:
         nonlocal stopping
         stopping = True
 
-    # Decoding a batch makes some 100,000 short-lived objects and no cycle: left to itself the collector walks all of them,
-    # and everything imported before, again and again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 50)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    with exclusive(settings):
+    with exclusive(settings), rest_collector():
         state = StreamState(settings.paths.stream)
         worker: StreamWorker | None = None
         while not stopping and worker is None:

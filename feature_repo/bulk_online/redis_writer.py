@@ -20,7 +20,7 @@ import redis
 from redis.exceptions import NoScriptError
 
 from feature_repo.bulk_online.stored_rows import StoredRows
-from feature_repo.bulk_online.stored_values import varints
+from feature_repo.bulk_online.varints import varints
 
 KEYS_PER_COMMAND = 256  # other clients wait while one command runs: about a millisecond
 IN_FLIGHT = 4  # commands sent ahead of their answers

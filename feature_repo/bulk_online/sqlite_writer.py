@@ -14,6 +14,7 @@ from feature_repo.bulk_online.stored_rows import StoredRows
 
 LOCK_TIMEOUT_S = 30.0  # how long to wait for another writer's transaction
 CACHE_KIB = 65_536
+LOG_PAGES = 16_384  # the write-ahead log grows to so many pages before they are moved into the file: each is moved once then
 PARAMETERS = 320  # of one statement: a statement that upserts many keys costs half of one that upserts one
 _QUARTER_US = 15 * 60 * 1_000_000  # a time zone's offset changes at quarters of an hour only
 
@@ -36,6 +37,7 @@ class SqliteWriter:
         # Transactions are opened and closed by hand: one a call.
         self._connection = sqlite3.connect(file, timeout=LOCK_TIMEOUT_S, isolation_level=None)
         self._connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         # In write-ahead mode this can lose the last commits to a power cut, never the file: the next materialisation or the
         # stream worker's next write brings them back.
         self._connection.execute("PRAGMA synchronous = NORMAL")

@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
+from feature_repo.bulk_online.varints import varints
 from feature_repo.view_schemas import Kind
 
 # Field number and wire type of each value in `feast.types.Value`; within a list message the values are field 1, packed.
@@ -19,7 +20,7 @@ _INT64_TAG = b"\x20"  # 4, varint
 _INT64_LIST_TAG = b"\x72"  # 14, length-delimited
 _FLOAT_LIST_TAG = b"\x82\x01"  # 16, length-delimited
 _PACKED_TAG = b"\x0a"
-_VARINT_BYTES = 10  # the longest int64
+_LISTS_AT_ONCE = 128  # lists of integers encoded at once: their bytes stay in the processor's cache
 
 Column = Sequence[bytes] | np.ndarray | pa.Array | pa.ChunkedArray
 
@@ -42,19 +43,7 @@ def stored_values(kind: Kind, column: Column) -> list[bytes]:
     flat, ends = _lists(column)
     if kind is Kind.FLOATS:
         return _packed_lists(_FLOAT_LIST_TAG, np.ascontiguousarray(flat, "<f4").tobytes(), ends * 4)
-    encoded, lengths = varints(flat.astype(np.int64, copy=False))
-    return _packed_lists(_INT64_LIST_TAG, encoded, np.concatenate([[0], np.cumsum(lengths)])[ends])
-
-
-def varints(values: np.ndarray) -> tuple[bytes, np.ndarray]:
-    """Protocol-buffer varints of int64 `values` (n,), back to back, and the length of each, int64 (n,)."""
-    left = values.view(np.uint64) if values.dtype == np.int64 else values.astype(np.uint64)
-    shifted = left[:, None] >> (np.arange(_VARINT_BYTES, dtype=np.uint64) * np.uint64(7))
-    lengths = np.maximum((shifted != 0).sum(axis=1), 1)
-    digits = (shifted & np.uint64(0x7F)).astype(np.uint8)
-    place = np.arange(_VARINT_BYTES)
-    digits[place < lengths[:, None] - 1] |= 0x80  # more follows
-    return digits[place < lengths[:, None]].tobytes(), lengths
+    return _integer_lists(flat.astype(np.int64, copy=False), ends)
 
 
 def _integers(values: np.ndarray) -> list[bytes]:
@@ -74,6 +63,17 @@ def _lists(column: Column) -> tuple[np.ndarray, np.ndarray]:
     if table.ndim != 2:
         raise ValueError(f"a column of lists is a 2-D array or an Arrow list array, not an array of shape {table.shape}")
     return table.reshape(-1), np.arange(len(table) + 1) * table.shape[1]
+
+
+def _integer_lists(flat: np.ndarray, borders: np.ndarray) -> list[bytes]:
+    out: list[bytes] = []
+    for first in range(0, len(borders) - 1, _LISTS_AT_ONCE):
+        edges = borders[first : first + _LISTS_AT_ONCE + 1]
+        encoded, lengths = varints(flat[edges[0] : edges[-1]])
+        ends = np.zeros(len(lengths) + 1, np.int64)
+        np.cumsum(lengths, out=ends[1:])
+        out += _packed_lists(_INT64_LIST_TAG, encoded, ends[edges - edges[0]])
+    return out
 
 
 def _packed_lists(tag: bytes, encoded: bytes, borders: np.ndarray) -> list[bytes]:

@@ -29,8 +29,9 @@ def bench_batch(events: int, folder: Path, memory_gb: float, threads: int = 2) -
     """Make `events` simulated events under `folder`, compute every family's cells from them, and tell the seconds it took.
 
     Keys: events, simulated, s_per_million and events_per_s (coding and all families; making the events is not part of it),
-    made_per_s, code_s, families (name -> seconds, cells), cells, memory_limit_gb (what DuckDB may take), peak_memory_gb (the
-    most that this process ever held). The files are removed in the end; 100M events need about 15 GB of disk in between.
+    cpu_s_per_million (the same in seconds of one core: what a busy machine does not blur), made_per_s, code_s, families
+    (name -> seconds, cells), cells, memory_limit_gb (what DuckDB may take), peak_memory_gb (the most that this process ever
+    held). The files are removed in the end; 100M events need about 15 GB of disk in between.
     """
     from feature_repo.aggregates.batch_engine import EngineLimits
     from feature_repo.aggregates.cell_files import code_event_files, write_cells
@@ -43,6 +44,7 @@ def bench_batch(events: int, folder: Path, memory_gb: float, threads: int = 2) -
         files, made_s = _timed(lambda: write_bulk_events(world, folder / "events", threads=threads))
         rows = _row_count(files)
         announce(f"{rows:,} simulated events in {made_s:.1f} s")
+        cpu_began = time.process_time()
         coded, code_s = _timed(lambda: code_event_files(files, folder / "coded", limits))
         times: dict[str, FamilyTime] = {}
         for family in FAMILIES:
@@ -50,6 +52,7 @@ def bench_batch(events: int, folder: Path, memory_gb: float, threads: int = 2) -
             times[family.name] = FamilyTime(round(seconds, 3), cells)
             announce(f"{family.name}: {cells:,} cells in {seconds:.1f} s")
             rmtree(folder / "cells" / family.name)  # a family's files can be larger than the events
+        cpu_s = time.process_time() - cpu_began
     finally:
         for name in ("events", "coded", "cells", "scratch"):
             rmtree(folder / name, ignore_errors=True)
@@ -58,6 +61,7 @@ def bench_batch(events: int, folder: Path, memory_gb: float, threads: int = 2) -
         "events": rows,
         "simulated": True,
         "s_per_million": round(seconds / rows * MILLION, 3),
+        "cpu_s_per_million": round(cpu_s / rows * MILLION, 3),
         "events_per_s": round(rows / seconds),
         "made_per_s": round(rows / made_s),
         "code_s": round(code_s, 3),

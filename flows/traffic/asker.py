@@ -15,7 +15,6 @@ from flows.traffic.outcomes import JUDGED_HEADS, ReferenceRates, log_losses, vis
 from flows.traffic.visits import Visit
 from monitoring.canary.visits import VisitEvidence
 
-
 REFERENCE_TRIES = 6  # the live arm sheds requests while it is overloaded; a reference is worth waiting for
 REFERENCE_WAIT_S = 0.1  # before the second try; doubles with every further one
 

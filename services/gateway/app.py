@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -26,9 +27,11 @@ def create_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await door.pool.start()
+        door.watch.start()
         try:
             yield
         finally:
+            await asyncio.to_thread(door.watch.close)
             await door.shadow.close()
             await door.pool.close()
 

@@ -8,10 +8,12 @@ from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
 from services.gateway.approvals import Approvals
 from services.gateway.arms import ArmPool
+from services.gateway.feature_metrics import FeatureMetrics
 from services.gateway.ledger import Ledger
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
 from services.gateway.proxy import Proxy
 from services.gateway.shadow import Shadow
+from services.gateway.stream_watch import StreamWatch
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Door:
     pool: ArmPool
     shadow: Shadow
     proxy: Proxy
+    watch: StreamWatch
 
     @staticmethod
     def open(settings: Settings) -> Door:
@@ -35,4 +38,6 @@ class Door:
         ledger, metrics, traffic = Ledger(url), GatewayMetrics(), RecentTraffic()
         pool, shadow = ArmPool(ledger, metrics), Shadow(metrics)
         proxy = Proxy(pool, metrics, traffic, shadow)
-        return Door(settings, ledger, Approvals(url), EvidenceStore(url), metrics, traffic, pool, shadow, proxy)
+        watch = StreamWatch(settings)
+        metrics.registry.register(FeatureMetrics(watch, settings.paths.reports))
+        return Door(settings, ledger, Approvals(url), EvidenceStore(url), metrics, traffic, pool, shadow, proxy, watch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from feature_repo.contracts import EdgeKind
 from feature_repo.declared_relations import current_edges
 from feature_repo.lake import Lake
 from feature_repo.online import OnlineFeatures
+from feature_repo.recomputation.served_vectors import ServedVectorLog
 from feature_repo.snapshot import current_version, load_snapshot
 from infra.settings import Settings
 from services.intake.producer import EventProducer
@@ -23,6 +25,7 @@ from services.mixer.products import following, for_you, given_posts
 from services.mixer.products.parts import Parts
 from services.mixer.release import bundle_folder
 from services.mixer.side_effects.served_log import ServedLog
+from services.mixer.side_effects.served_vectors import ServedVectorSampler
 from services.mixer.social_graph import RecentRelations, SocialGraph
 from services.ranking.bundle import ModelBundle
 from services.ranking.weights import DEFAULT_PRESET, preset_named
@@ -65,7 +68,7 @@ class MixerRuntime:
         self.graph = self._load_graph()
         self.caller = Caller(COMPONENT_THREADS, self.metrics.observe_component)
         self.engine = Engine(self.caller)
-        self.pipelines = self._products((ServedLog(self.producer, self.release_id, self.metrics.observe_served_log),))
+        self.pipelines = self._products((self._served_log(), self._served_vectors()))
         self.not_ready: str | None = "not warmed up yet"  # None once real requests have been served well
 
     def start(self) -> None:
@@ -121,6 +124,13 @@ class MixerRuntime:
         graph = SocialGraph.from_edges(current_edges(self._lake))
         self._graph_since = time.monotonic()
         return graph
+
+    def _served_log(self) -> ServedLog:
+        return ServedLog(self.producer, self.release_id, self.metrics.observe_served_log)
+
+    def _served_vectors(self) -> ServedVectorSampler:
+        log = ServedVectorLog(self.settings.paths.served_vectors, f"{self.release_id}-{os.getpid()}")
+        return ServedVectorSampler(log, self.release_id, self.settings.served_sample_every_s)
 
     def _products(self, side_effects: tuple[SideEffect, ...]) -> dict[str, Pipeline]:
         parts = Parts(self.bundle, self.online, lambda: self.graph, self.recent_relations, side_effects)

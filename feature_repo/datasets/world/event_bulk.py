@@ -115,7 +115,7 @@ def write_bulk_events(
 
 
 def bulk_events(world: BulkWorld, part: int, parts: int) -> pl.DataFrame:
-    """The events that follow from slice `part` of `parts` of the world's time, oldest first; columns of `event_log.read_events`."""
+    """Events of exposures in slice `part` of `parts` of the world's time, oldest first; columns of `event_log.read_events`."""
     draws = np.random.Generator(np.random.PCG64(np.random.SeedSequence([world.seed, part])))
     exposures = _exposures(world, draws, part, parts)
     size = exposures.height

@@ -18,6 +18,7 @@ from services.gateway.auth import check_token
 from services.gateway.chain import LedgerEntry
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
+from services.gateway.pages.alerts import alerts_view
 from services.gateway.pages.charts import Cone, area, binned, cone, interval_bar
 from services.gateway.pages.loop import latest_drift, loop_stages
 from services.gateway.pages.rendering import page
@@ -26,6 +27,11 @@ from services.gateway.states import ReleaseState
 
 LEDGER_SHOWN = 40  # newest entries on the page; the chain is verified over all
 DRIFT_COLUMNS_SHOWN = 8
+_REPORT_PAGES = (
+    ("Feature quality", "feature_quality", "nulls, ranges, drift, importance"),
+    ("Consistency", "consistency", "served features against the lake"),
+    ("Data Docs", "data_docs", "what failed validation"),
+)
 _ARM_ORDER = {"live": 0, "canary": 1, "former": 2}
 
 
@@ -93,6 +99,7 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "interval_bar": interval_bar,
         "traffic": _traffic(door),
         "shadow": door.shadow,
+        "alerts": alerts_view(door),
         "drift": drift,
         "drift_columns": _drift_columns(drift),
         "releases": list(reversed(releases)),
@@ -169,8 +176,9 @@ def _links(door: Door, drift: dict | None) -> list[tuple[str, str, str]]:
     drift_page = str((drift or {}).get("report") or "")
     if drift_page and (reports / "drift" / drift_page).is_file():
         local.insert(0, ("Drift report", f"/reports/drift/{quote(drift_page)}", "the columns, drawn"))
-    if (reports / "data_docs" / "index.html").is_file():
-        local.insert(0, ("Data Docs", "/reports/data_docs/index.html", "what failed validation"))
+    for name, folder, what in _REPORT_PAGES:
+        if (reports / folder / "index.html").is_file():
+            local.insert(0, (name, f"/reports/{folder}/index.html", what))
     others = [
         ("Prefect", settings.prefect_port, "flows and schedules"),
         ("MLflow", settings.mlflow_port, "runs and models"),

@@ -18,6 +18,7 @@ from feature_repo.aggregates.phrases import counterpart, phrase
 from feature_repo.aggregates.recipes import recipe_of
 from feature_repo.aggregates.statistics import DISTINCT, STATISTICS
 
+USER = FAMILY_OF["user"]
 NOON = 19_000 * DAY_US + DAY_US // 2
 
 
@@ -50,7 +51,7 @@ def test_a_family_s_features_are_named_after_what_they_are(family):
 
 
 def test_every_measure_is_read_and_windows_are_not_forgotten():
-    counts = Counter((feature.measure, feature.statistic) for feature in features_of("user_author"))
+    counts = Counter((feature.measure, feature.statistic) for feature in features_of("user"))
     assert {measure for measure, _ in counts} == set(MEASURES)
     for action in COUNTED:
         assert counts[action, "count"] == counts[action, "sliding"] == len(WINDOWS)
@@ -71,9 +72,7 @@ def test_the_words_name_what_is_counted_where_and_over_which_time():
         "Clicks on the author's posts of the topic in the last 2 hours, in steps of a fifth of it."
     )
     assert find("topic_hour.dwell_s.mean.24h").formula == "(dwell_s.sum.24h + 1 x 20) / (dwell.count.24h + 1)"
-    assert (
-        phrase(FAMILY_OF["user_product"], "undated_like") == "the user's likes on the surface from before the first logged day"
-    )
+    assert phrase(USER, "undated_like") == "the user's likes from before the first logged day"
 
 
 def test_first_meetings_are_counted_from_either_side_of_a_pair():
@@ -93,9 +92,10 @@ def test_a_pair_that_does_not_hold_the_family_s_id_has_no_counterpart():
 def test_rates_and_means_have_a_belief_to_fall_back_to():
     assert set(RATES) == set(COUNTED) - {"impression"}
     assert set(MEANS_S) == set(VALUED)
-    assert rate_parts("like") == (("like", "undated_like"), ("impression", "undated_impression"))
-    assert rate_parts("click") == (("click",), ("impression",))
-    assert rate_parts("undated_like") == (("undated_like",), ("undated_impression",))
+    assert rate_parts(USER, "like") == (("like", "undated_like"), ("impression", "undated_impression"))
+    assert rate_parts(USER, "click") == (("click",), ("impression",))
+    assert rate_parts(FAMILY_OF["user_author"], "like") == (("like",), ("impression",))
+    assert rate_parts(USER, "undated_like") == (("undated_like",), ("undated_impression",))
 
 
 def test_every_feature_has_a_recipe_over_cells_of_its_own_family_and_says_something_of_the_example():

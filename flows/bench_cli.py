@@ -1,0 +1,109 @@
+"""`mixer bench`: measure what the platform promises, each figure beside a peer's, in one run on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+bench = typer.Typer(
+    help="Measure on this machine: the stream, features of a request, materialisation, the batch engine.", no_args_is_help=True
+)
+
+out = Console()
+err = Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Seed = Annotated[int, typer.Option(help="Seed of the simulated events.")]
+
+
+@bench.command()
+def stream(
+    events: Annotated[int, typer.Option(min=10_000, help="Simulated events of each part.")] = 2_000_000,
+    seconds: Annotated[float, typer.Option(min=1, help="How long events come at an even pace.")] = 20,
+    events_per_s: Annotated[float, typer.Option(min=100, help="The pace of that.")] = 20_000,
+    seed: Seed = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Events a second through all families' state, broker to online store, and event to feature; the peer is Bytewax."""
+
+    def work(folder: Path) -> dict:
+        from flows.bench.stream import bench_stream
+
+        return bench_stream(folder, events, seed, events_per_s=events_per_s, seconds=seconds)
+
+    _run("stream", work, as_json)
+
+
+@bench.command()
+def features(
+    candidates: Annotated[int, typer.Option(min=1, help="Candidates of a request.")] = 1_500,
+    requests: Annotated[int, typer.Option(min=20, help="Requests that are timed.")] = 500,
+    peer_requests: Annotated[int, typer.Option(min=1, help="Of them, requests that Feast answers too.")] = 20,
+    posts: Annotated[int, typer.Option(min=1_000, help="Posts of the simulated world.")] = 20_000,
+    as_json: AsJson = False,
+) -> None:
+    """Hydrate a request's candidates with all the ranker reads; the peer is Feast's get_online_features."""
+
+    def work(folder: Path) -> dict:
+        from flows.bench.features import bench_features
+
+        return bench_features(folder, candidates, requests, peer_requests, posts)
+
+    _run("features", work, as_json)
+
+
+@bench.command()
+def materialize(
+    rows: Annotated[int, typer.Option(min=100, help="Rows that the bulk path brings online.")] = 700_000,
+    peer_rows: Annotated[int, typer.Option(min=100, help="Rows that both paths bring online.")] = 35_000,
+    as_json: AsJson = False,
+) -> None:
+    """Bring offline rows online in bulk; the peer is Feast's own materialisation."""
+
+    def work(folder: Path) -> dict:
+        from flows.bench.materialize import bench_materialize
+
+        return bench_materialize(folder, rows, peer_rows)
+
+    _run("materialize", work, as_json)
+
+
+@bench.command()
+def batch(
+    events: Annotated[int, typer.Option(min=1_000, help="Simulated events.")] = 1_000_000,
+    memory_gb: Annotated[float, typer.Option(min=0.25, help="How much memory the engine may take.")] = 8.0,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the engine.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Compute every family of the catalogue from files of events."""
+
+    def work(folder: Path) -> dict:
+        from flows.bench.batch import bench_batch
+
+        return bench_batch(events, folder, memory_gb, threads)
+
+    _run("batch", work, as_json)
+
+
+def _run(name: str, work: Callable[[Path], dict], as_json: bool) -> None:
+    """Run a bench in a folder of its own, with its progress on stderr, and print its report on stdout."""
+    from flows.bench.report import measured, tables
+    from flows.progress import listening
+    from infra.settings import get_settings, quiet_libraries
+
+    quiet_libraries()
+    scratch = get_settings().paths.home / "bench"
+    scratch.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=scratch, prefix=f"{name}-") as folder, err.status(name) as status, listening(status.update):
+        report = measured(name, lambda: work(Path(folder)))
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+        return
+    for table in tables(report):
+        out.print(table, highlight=False)
