@@ -75,20 +75,25 @@ class OnlineWriter:
         self._collect(UNDER_WAY)
         return sum(map(len, self._waiting.values())) + sum(cells for cells, _ in self._under_way)
 
-    def write_users(self) -> int:
-        """Begin to write all waiting users; returns how many."""
+    def write_users(self, *, patient: bool) -> int:
+        """Begin to write waiting users, all where `patient`, else as many as need not wait for other writes; returns how many."""
         written = 0
-        while len(self._waiting["user"]):
+        while len(self._waiting["user"]) and (patient or self._has_room()):
             written += self._write("user", USER_CELLS)
         return written
 
-    def write_some(self, seconds: float) -> int:
-        """Begin to write waiting keys of any family, for about `seconds`; returns how many."""
+    def write_some(self, seconds: float, *, patient: bool) -> int:
+        """Begin to write waiting keys of any family, for about `seconds`; returns how many. `patient` as above."""
         ends, written = time.monotonic() + seconds, 0
         for family in FAMILIES:
-            while len(self._waiting[family.name]) and time.monotonic() < ends:
+            while len(self._waiting[family.name]) and time.monotonic() < ends and (patient or self._has_room()):
                 written += self._write(family.name, BACKLOG_CELLS)
         return written
+
+    def _has_room(self) -> bool:
+        """Whether a write can begin without waiting for another one's end."""
+        self._collect(UNDER_WAY)
+        return len(self._under_way) < UNDER_WAY
 
     def leave_to_state(self) -> None:
         """Let the state's next save keep the keys that still wait; all that was begun is online then. Raises as writing did."""

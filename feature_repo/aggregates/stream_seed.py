@@ -65,6 +65,7 @@ def seed_stream_state(settings: Settings, end: datetime) -> dict[str, int]:
                 _take_over_parts(state, lake)
             events = read_events([lake]).sort("at", "event_id")
             _fold(state, events)
+            state.let_all_wait()
             state.set_number(SEEDED, 1)
             state.save()
             counted = {name: len(table) for name, table in state.engine.tables.items()}

@@ -137,6 +137,15 @@ class StreamState:
         self.waiting = np.zeros(0, WAITING)
         self._unlink_unknown()
 
+    def let_all_wait(self) -> None:
+        """Let every key wait for its online row, after seeding: the store may hold older values, or none."""
+        kept = []
+        for place, table in enumerate(self.engine.tables.values()):
+            cells, keys = table.cells, np.empty(len(table), WAITING)
+            keys["family"], keys["a"], keys["b"] = place, cells["a"], cells["b"]
+            kept.append(keys)
+        self.waiting = np.concatenate(kept)  # a key as often as it has cells
+
     # ---- saving ------------------------------------------------------------------------------------------------------
     def save(self) -> int:
         """Make the present state the one that a restart finds; returns the bytes written."""

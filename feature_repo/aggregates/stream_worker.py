@@ -62,10 +62,11 @@ class StreamWorker:
         dropped = drop_uncommitted_parts(state, self._lake)
         if dropped:
             log.info("unsaved lake parts removed, their records are read again", parts=dropped)
+        stream = EventStream(settings, state)  # first of all that is to be closed: there may be no broker
         self._mirror = SnapshotMirror(settings, self._lake, state)
         self._writer = OnlineWriter(settings, self._lake, state)
         self._applier = Applier(state, self._lake)
-        self._events = EventReader(EventStream(settings, state))
+        self._events = EventReader(stream)
         self._snapshot: str | None = None
         self._shown_at = self._snapshot_at = self._saved_at = 0.0
         self._backlog_next = self._save_took_s = 0.0
@@ -97,7 +98,7 @@ class StreamWorker:
         """Show what is due, all of it when nothing else is to do; then save, and tell others how far that is."""
         now = time.monotonic()
         if idle or now - self._shown_at >= SHOW_EVERY_S:
-            self._show_touched()
+            self._show_touched(patient=idle)
             self._shown_at = now
         if self._stale and (idle or now - self._snapshot_at >= SNAPSHOT_EVERY_S):
             self._snapshot = self._mirror.publish((self._state.number("newest_event_us") or 0) + 1)
@@ -112,21 +113,21 @@ class StreamWorker:
         began = time.monotonic()
         if not idle and began < self._backlog_next:
             return
-        written = self._writer.write_some(BACKLOG_S)
+        written = self._writer.write_some(BACKLOG_S, patient=idle)
         self._backlog_next = time.monotonic() + BACKLOG_SHARE * (time.monotonic() - began)
         if written and self._writer.waiting == 0:
             self._save()  # a restart need not write all of that again
 
-    def _show_touched(self) -> None:
+    def _show_touched(self, *, patient: bool) -> None:
         touched = self._state.engine.shown_rows()
         if any(len(rows) for rows in touched.values()):
             self._mirror.update(touched)
             self._writer.note(touched)
             self._stale = True
-        self._writer.write_users()
+        self._writer.write_users(patient=patient)
 
     def _save(self) -> None:
-        self._show_touched()
+        self._show_touched(patient=True)
         began = time.monotonic()
         self._writer.leave_to_state()
         self._applier.save()

@@ -24,6 +24,7 @@ class StreamWatch:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._backlog: Backlog | None = None
+        self.looked = False  # whether a look was taken: before the first, an unseen broker means nothing
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="stream-watch", daemon=True)
 
@@ -51,6 +52,7 @@ class StreamWatch:
             if self._backlog is not None:
                 logger.warning("broker %s is not seen: %s", self._settings.broker, error)
             self._backlog = None
+        self.looked = True
 
     def _watch(self) -> None:
         reader: BacklogReader | None = None

