@@ -75,14 +75,14 @@ class OnlineWriter:
         self._collect(UNDER_WAY)
         return sum(map(len, self._waiting.values())) + sum(cells for cells, _ in self._under_way)
 
-    def write_users(self, *, patient: bool) -> int:
-        """Begin to write waiting users, all where `patient`, else as many as need not wait for other writes; returns how many."""
+    def write_users(self, *, patient: bool = True) -> int:
+        """Begin to write waiting users: all if `patient`, else as many as need not wait for other writes; returns how many."""
         written = 0
         while len(self._waiting["user"]) and (patient or self._has_room()):
             written += self._write("user", USER_CELLS)
         return written
 
-    def write_some(self, seconds: float, *, patient: bool) -> int:
+    def write_some(self, seconds: float, *, patient: bool = True) -> int:
         """Begin to write waiting keys of any family, for about `seconds`; returns how many. `patient` as above."""
         ends, written = time.monotonic() + seconds, 0
         for family in FAMILIES:
@@ -189,6 +189,7 @@ class SnapshotMirror:
         self._settings = settings
         self._lake = lake
         self._state = state
+        self._touched = {name: WaitingCells() for name in ENTITIES}
         self._reload()
 
     def _reload(self) -> None:
@@ -214,11 +215,17 @@ class SnapshotMirror:
     def _post_parts(self) -> tuple:
         return tuple(sorted((file.name, file.stat().st_mtime_ns) for file in (self._lake.root / "posts").glob("*.parquet")))
 
-    def update(self, touched: dict[str, np.ndarray]) -> None:
-        """Take the new states of the keys of touched cells (family -> row numbers)."""
+    def note(self, touched: dict[str, np.ndarray]) -> None:
+        """Let the next snapshot take the new states of the keys of touched cells (family -> row numbers)."""
         for name in ENTITIES:
+            self._touched[name].add(touched[name])
+
+    def _take_noted(self) -> None:
+        for name, cells in self._touched.items():
+            rows = cells.rows
             known, table = self._ids[name], self._state.engine.tables[name]
-            ids = np.unique(table.cells["a"][touched[name]])
+            ids = np.unique(table.cells["a"][rows])
+            cells.remove(rows)
             place = _rows_of(known, ids)
             held = place < len(known)
             if held.any():
@@ -228,6 +235,7 @@ class SnapshotMirror:
 
     def publish(self, as_of_us: int) -> str:
         """Publish a snapshot of the newest states; returns its version."""
+        self._take_noted()
         states = {}
         for name in ENTITIES:
             gathered = self._states[name].take(self._row[name])

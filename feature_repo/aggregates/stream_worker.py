@@ -36,6 +36,7 @@ log = structlog.get_logger("stream_worker")
 
 POLL_S = 0.05
 SHOW_EVERY_S = 0.2  # touched users become visible online
+SHOW_SHARE = 4  # under a heavy load they wait for this many times what showing them took
 SNAPSHOT_EVERY_S = 2.0
 SAVE_EVERY_S = 1.0
 SAVE_SHARE = 10  # a save waits for this many times its own duration, so that saving costs at most a tenth of the time
@@ -68,7 +69,7 @@ class StreamWorker:
         self._applier = Applier(state, self._lake)
         self._events = EventReader(stream)
         self._snapshot: str | None = None
-        self._shown_at = self._snapshot_at = self._saved_at = 0.0
+        self._show_next = self._snapshot_at = self._saved_at = 0.0
         self._backlog_next = self._save_took_s = 0.0
         self._stale = True  # the snapshot on disk may be older than the state
         self._told: tuple[str | None, dict[int, int], bool] | None = None  # what `write_progress` said last
@@ -97,9 +98,10 @@ class StreamWorker:
     def _show(self, *, idle: bool) -> None:
         """Show what is due, all of it when nothing else is to do; then save, and tell others how far that is."""
         now = time.monotonic()
-        if idle or now - self._shown_at >= SHOW_EVERY_S:
+        if idle or now >= self._show_next:
             self._show_touched(patient=idle)
-            self._shown_at = now
+            took_s = time.monotonic() - now
+            self._show_next = now + max(SHOW_EVERY_S, SHOW_SHARE * took_s)
         if self._stale and (idle or now - self._snapshot_at >= SNAPSHOT_EVERY_S):
             self._snapshot = self._mirror.publish((self._state.number("newest_event_us") or 0) + 1)
             self._snapshot_at, self._stale = time.monotonic(), False
@@ -121,7 +123,7 @@ class StreamWorker:
     def _show_touched(self, *, patient: bool) -> None:
         touched = self._state.engine.shown_rows()
         if any(len(rows) for rows in touched.values()):
-            self._mirror.update(touched)
+            self._mirror.note(touched)
             self._writer.note(touched)
             self._stale = True
         self._writer.write_users(patient=patient)

@@ -1,0 +1,84 @@
+"""`mixer bench` on tiny sizes: every bench answers with its figure, its peer's and the machine's; no time is asserted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.bench import broker_to_online, feature_latency, state_update
+from flows.bench.report import measured, shown, tables
+from flows.cli import app
+from infra.settings import get_settings
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIXER_HOME", str(tmp_path))
+    get_settings.cache_clear()
+    yield tmp_path
+    get_settings.cache_clear()
+
+
+def run(*arguments: str) -> dict:
+    result = CliRunner().invoke(app, ["bench", *arguments, "--json"], catch_exceptions=False)
+    assert result.exit_code == 0
+    return json.loads(result.stdout)
+
+
+def test_help_names_every_bench_and_loads_nothing_heavy():
+    heavy = "{'feast', 'bytewax', 'duckdb', 'ibis', 'polars', 'pandas'}"
+    script = f"import sys, flows.cli; print(*sorted({heavy} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == ""
+    told = CliRunner().invoke(app, ["bench", "--help"]).stdout
+    assert all(name in told for name in ("stream", "features", "materialize", "batch"))
+
+
+def test_a_report_has_the_machine_and_its_tables_the_peer_beside_ours():
+    report = measured("small", lambda: {"events_per_s": 1_234_567, "peer": {"events_per_s": 89}, "part": {"p99_ms": 0.5}})
+    assert list(report) == ["bench", "events_per_s", "peer", "part", "machine"]
+    assert report["machine"]["cores"] >= 1
+    assert len(report["machine"]["load_before"]) == len(report["machine"]["load_after"]) == 3
+    first, second, third = tables(report)
+    assert [list(column.cells) for column in first.columns] == [["events_per_s"], ["1,234,567"], ["89"]]
+    assert [list(column.cells) for column in second.columns] == [["p99_ms"], ["0.5"]]
+    assert third.title == "machine"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (True, "yes"), (12_345, "12,345"), (0.12345, "0.1235"), (9_876.5, "9,876"), ([1, 2.5], "1, 2.5")],
+)
+def test_a_figure_is_shown_as_people_read_it(value, text):
+    assert shown(value) == text
+
+
+def test_the_state_update_agrees_with_its_peer_and_gives_both_figures():
+    from feature_repo.datasets.world.event_bulk import BulkWorld
+
+    result = state_update.bench_state_update(BulkWorld(12_000), rounds=2, batch=3_000)
+    assert {"events_per_s", "events_per_core_s", "updates_per_core_s", "peer", "same_work"} <= result.keys()
+    assert result["families"] == 12 and result["peer"]["families"] == ["user", "post"]
+    assert result["values_compared"] > 10_000
+    with pytest.raises(ValueError, match="need more"):
+        state_update.bench_state_update(BulkWorld(12_000), rounds=20, batch=3_000)
+
+
+@pytest.mark.slow
+def test_the_stream_bench_brings_every_event_online_and_gives_all_keys(home):
+    report = run("stream", "--events", "10000", "--seconds", "2", "--events-per-s", "1000")
+    assert report["bench"] == "stream"
+    assert {"events_per_s", "p50_ms", "p99_ms", "peer", "broker_to_online", "event_to_feature", "machine"} <= report.keys()
+    assert [one["batch"] for one in report["broker_to_online"]] == list(broker_to_online.BATCHES)
+    assert all({"events_per_s", "users_online"} <= one.keys() for one in report["broker_to_online"])
+    assert 0 < report["event_to_feature"]["events"] <= 2_000 + feature_latency.WARM_UP_S * 1_000
+    assert not list((home / "bench").iterdir())
+
+
+@pytest.mark.slow
+def test_the_batch_bench_gives_seconds_for_a_million_events(home):
+    report = run("batch", "--events", "2000", "--memory-gb", "1")
+    assert {"s_per_million", "events_per_s", "families", "peak_memory_gb"} <= report.keys()
