@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from feature_repo.aggregates.event_messages import EVENTS_TOPIC
+from feature_repo.aggregates.fetch_rest import FetchRest
 from feature_repo.aggregates.stream_apply import Records
 from feature_repo.aggregates.stream_state import Position, StreamState
 from infra.settings import Settings
@@ -14,6 +17,7 @@ from infra.settings import Settings
 log = structlog.get_logger("stream_worker")
 
 BROKER_TIMEOUT_S = 10.0
+REST_S = 0.01  # between two looks at the end of a log that was read to its end
 POLL_BYTES = 16 << 20  # messages may hold several events: a poll's events should be applied within a second
 _CHUNK = 2_000
 # Errors of a single poll that librdkafka recovers from by itself.
@@ -23,6 +27,7 @@ _PASSING = {
     KafkaError._RESOLVE,
     KafkaError._PARTITION_EOF,
     KafkaError._TIMED_OUT,
+    KafkaError._UNKNOWN_PARTITION,  # a topic that was made a moment ago
 }
 
 
@@ -30,6 +35,7 @@ class EventStream:
     """A consumer of all partitions of the topic. No consumer group: the state file owns the offsets."""
 
     def __init__(self, settings: Settings, state: StreamState) -> None:
+        local = settings.broker_address is None
         self._consumer = Consumer(
             {
                 "bootstrap.servers": settings.broker,
@@ -41,10 +47,13 @@ class EventStream:
                 "fetch.wait.max.ms": 100,
                 # The local broker answers with all that a partition has, whatever size is asked for.
                 "receive.message.max.bytes": 2_000_000_000,
+                # Where a fetch at the end of the log is not held (`fetch_rest`), none is made while records wait to be read.
+                "queued.min.messages": 1 if local else 100_000,
             }
         )
-        partitions = self._partitions(settings)
-        self._consumer.assign([TopicPartition(EVENTS_TOPIC, one, self._start(state, one)) for one in partitions])
+        starts = {one: self._start(state, one) for one in self._partitions(settings)}
+        self._consumer.assign([TopicPartition(EVENTS_TOPIC, one, start) for one, start in starts.items()])
+        self._rest = FetchRest(self._consumer, EVENTS_TOPIC, starts) if local else None
 
     def _partitions(self, settings: Settings) -> list[int]:
         """Partitions of the topic, which is created where it does not exist. Raises KafkaException without a broker."""
@@ -84,6 +93,9 @@ class EventStream:
 
     def poll(self, most: int, timeout_s: float) -> list[Records]:
         """Up to `most` records, by partition. Raises KafkaException on an error that does not pass."""
+        if self._rest is not None and not self._anything_new():
+            time.sleep(REST_S)
+            return []
         messages = self._consumer.consume(most, timeout=timeout_s)
         errors = list(map(Message.error, messages))
         if errors.count(None) < len(errors):
@@ -92,18 +104,34 @@ class EventStream:
                     raise KafkaException(error)
                 log.info("broker hiccup", error=str(error))
             messages = [message for message, error in zip(messages, errors, strict=True) if error is None]
-        partitions = list(map(Message.partition, messages))
-        held = sorted(set(partitions))
-        if len(held) == 1:  # nearly always: a fetch's records come one partition after the other
-            return [_records(held[0], messages)]
-        return [
-            _records(one, [message for message, place in zip(messages, partitions, strict=True) if place == one])
-            for one in held
-        ]
+        polled = _by_partition(messages)
+        if self._rest is not None:
+            for one in polled:
+                self._rest.read(one.partition, one.offsets[-1] + 1)
+        return polled
+
+    def _anything_new(self) -> bool:
+        try:
+            return self._rest.anything_new()
+        except KafkaException as error:
+            reason = error.args[0]
+            if reason.code() not in _PASSING and not reason.retriable():
+                raise
+            log.info("broker hiccup", error=str(reason))
+            return False
 
     def close(self) -> None:
         """Let go of the broker."""
         self._consumer.close()
+
+
+def _by_partition(messages: list[Message]) -> list[Records]:
+    partitions = list(map(Message.partition, messages))
+    held = sorted(set(partitions))
+    if len(held) == 1:  # nearly always: a fetch's records come one partition after the other
+        return [_records(held[0], messages)]
+    pairs = list(zip(messages, partitions, strict=True))
+    return [_records(one, [message for message, partition in pairs if partition == one]) for one in held]
 
 
 def _records(partition: int, messages: list[Message]) -> Records:

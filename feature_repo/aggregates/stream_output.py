@@ -31,7 +31,7 @@ from infra.settings import Settings
 from infra.storage import replace_atomically
 
 USER_CELLS = 32_000  # in one write of users: small enough for the first to be seen soon
-BACKLOG_CELLS = 32_000  # in one write of other families: what a user's row waits for at most, times UNDER_WAY
+BACKLOG_CELLS = 12_000  # in one write of other families: what a user's row waits for
 UNDER_WAY = 2  # writes that may be begun and not done
 PROGRESS_FILE = "progress.json"
 _PLACE = {family.name: place for place, family in enumerate(FAMILIES)}
@@ -75,25 +75,26 @@ class OnlineWriter:
         self._collect(UNDER_WAY)
         return sum(map(len, self._waiting.values())) + sum(cells for cells, _ in self._under_way)
 
-    def write_users(self, *, patient: bool = True) -> int:
-        """Begin to write waiting users: all if `patient`, else as many as need not wait for other writes; returns how many."""
+    def write_users(self) -> int:
+        """Begin to write all waiting users; returns how many."""
         written = 0
-        while len(self._waiting["user"]) and (patient or self._has_room()):
+        while len(self._waiting["user"]):
             written += self._write("user", USER_CELLS)
         return written
 
     def write_some(self, seconds: float, *, patient: bool = True) -> int:
-        """Begin to write waiting keys of any family, for about `seconds`; returns how many. `patient` as above."""
+        """Begin to write waiting keys of any family, for about `seconds`; returns how many.
+
+        Not `patient`: one write at most, and only if none is under way, so that no user's row has to wait for several.
+        """
         ends, written = time.monotonic() + seconds, 0
         for family in FAMILIES:
-            while len(self._waiting[family.name]) and time.monotonic() < ends and (patient or self._has_room()):
+            while len(self._waiting[family.name]) and time.monotonic() < ends:
+                self._collect(UNDER_WAY)
+                if self._under_way and not patient:
+                    return written
                 written += self._write(family.name, BACKLOG_CELLS)
         return written
-
-    def _has_room(self) -> bool:
-        """Whether a write can begin without waiting for another one's end."""
-        self._collect(UNDER_WAY)
-        return len(self._under_way) < UNDER_WAY
 
     def leave_to_state(self) -> None:
         """Let the state's next save keep the keys that still wait; all that was begun is online then. Raises as writing did."""

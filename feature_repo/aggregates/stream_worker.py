@@ -99,7 +99,7 @@ class StreamWorker:
         """Show what is due, all of it when nothing else is to do; then save, and tell others how far that is."""
         now = time.monotonic()
         if idle or now >= self._show_next:
-            self._show_touched(patient=idle)
+            self._show_touched()
             took_s = time.monotonic() - now
             self._show_next = now + max(SHOW_EVERY_S, SHOW_SHARE * took_s)
         if self._stale and (idle or now - self._snapshot_at >= SNAPSHOT_EVERY_S):
@@ -120,16 +120,16 @@ class StreamWorker:
         if written and self._writer.waiting == 0:
             self._save()  # a restart need not write all of that again
 
-    def _show_touched(self, *, patient: bool) -> None:
+    def _show_touched(self) -> None:
         touched = self._state.engine.shown_rows()
         if any(len(rows) for rows in touched.values()):
             self._mirror.note(touched)
             self._writer.note(touched)
             self._stale = True
-        self._writer.write_users(patient=patient)
+        self._writer.write_users()
 
     def _save(self) -> None:
-        self._show_touched(patient=True)
+        self._show_touched()
         began = time.monotonic()
         self._writer.leave_to_state()
         self._applier.save()

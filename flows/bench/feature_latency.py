@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import polars as pl
+import psutil
 from confluent_kafka import Consumer, TopicPartition
 
 from feature_repo.aggregates.event_messages import EVENTS_TOPIC
@@ -47,22 +48,25 @@ def bench_feature_latency(folder: Path, world: BulkWorld, events_per_s: float = 
     of its message. This process looks at the rows of one user in WATCHED in the online store (SQLite) every LOOK_EVERY_S, so
     what it sees is late by up to that. The first WARM_UP_S are sent but not counted.
 
-    Keys: p50_ms, p99_ms, max_ms, events_per_s (offered), seconds, events (counted), users (watched). Raises EventsNotSeen.
+    Keys: p50_ms, p99_ms, max_ms, events_per_s (offered), worker_cpu_us_per_event (its start included), seconds,
+    events (counted), users (watched). Raises EventsNotSeen.
     """
     sent = bulk_events(world, 0, 1).head(round(events_per_s * (WARM_UP_S + seconds)))
     users = sent["user_id"].unique().sort().to_numpy()[::WATCHED]
     with stream_rig(folder, world) as settings:
         process = stream_worker(settings)
-        Supervisor(settings).start(process)
+        worker = psutil.Process(Supervisor(settings).start(process).pid)
         file = settings.paths.home / "paced.parquet"
         sent.write_parquet(file)
         looks = _watched(settings, users, sent.height, file, events_per_s)
+        used_s = sum(worker.cpu_times()[:2])
         read_back = _sent(settings, sent.height)
     counted = read_back.filter(pl.col("stamp_us") >= read_back["stamp_us"].min() + WARM_UP_S * 1e6)
     latencies = latencies_ms(counted, looks)
     figures = {**percentiles(latencies), "max_ms": round(float(latencies.max()), 1)}
     announce(f"event to feature at {events_per_s:,.0f} events/s: {figures}")
-    return {**figures, "events_per_s": events_per_s, "seconds": seconds, "events": len(latencies), "users": len(users)}
+    figures |= {"events_per_s": events_per_s, "worker_cpu_us_per_event": round(used_s / sent.height * 1e6, 1)}
+    return {**figures, "seconds": seconds, "events": len(latencies), "users": len(users)}
 
 
 @dataclass(frozen=True)

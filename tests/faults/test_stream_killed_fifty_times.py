@@ -190,14 +190,16 @@ def test_the_worker_survives_every_kill_and_each_event_is_in_the_lake_once(outco
     assert list(outcome.lake.root.glob("dead_letters/*")) == []
 
 
-def test_every_cell_of_every_family_is_the_batch_engines(outcome):
+def test_every_cell_of_every_family_is_the_batch_engines(outcome, tmp_path):
     end_us = int(outcome.events["at"].max()) + 1
     state = StreamState(outcome.settings.paths.stream)
     connection = ibis.duckdb.connect()
     try:
-        coded = connection.create_table("coded", coded_events(connection.create_table("events", outcome.events.to_arrow())))
+        outcome.events.write_parquet(tmp_path / "events.parquet")
+        connection.to_parquet(coded_events(connection.read_parquet(tmp_path / "events.parquet")), tmp_path / "coded.parquet")
+        coded = connection.read_parquet(tmp_path / "coded.parquet")
         for family in FAMILIES:
-            batch = to_cells(coded_cells_as_of(coded, family, end_us).to_pyarrow())
+            batch = to_cells(connection.to_pyarrow(coded_cells_as_of(coded, family, end_us)))
             assert_same(state.engine.tables[family.name].cells, batch, family, end_us)
     finally:
         connection.disconnect()
