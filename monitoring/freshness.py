@@ -27,7 +27,7 @@ class Freshness:
     newest_event_age_s: float | None  # now minus the newest applied event
     replayed: bool  # the events are a log of other days: their age says nothing, how long records wait does
     last_save_age_s: float | None
-    keys_waiting: int  # keys whose newest values are not in the online store yet
+    cells_waiting: int  # cells whose newest values are not in the online store yet
     records_waiting: int | None
     behind_s: float | None  # how long the oldest record that is not saved yet has waited; 0 where none waits
 
@@ -44,7 +44,7 @@ def freshness(progress: Mapping[str, Any] | None, backlog: Backlog | None, now_s
         # Compared with the save, not with now: a worker that stands still for days has not become a replay by that.
         replayed=newest_s is not None and saved_s - newest_s > REPLAYED_S,
         last_save_age_s=max(now_s - saved_s, 0.0),
-        keys_waiting=int(progress["waiting"]),
+        cells_waiting=int(progress["waiting"]),
         records_waiting=waiting,
         behind_s=_behind_s(backlog, saved_s, now_s),
     )

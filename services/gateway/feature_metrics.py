@@ -41,7 +41,7 @@ class FeatureMetrics(Collector):
         yield from _known("behind_seconds", "How long the oldest record not saved yet has waited at the broker.", now.behind_s)
         yield from _known("records_waiting", "Records at the broker that are not saved yet.", now.records_waiting)
         yield from _known("last_save_age_seconds", "Time since the stream worker saved.", now.last_save_age_s)
-        yield from _known("keys_waiting", "Keys whose newest values are not in the online store yet.", now.keys_waiting)
+        yield from _known("cells_waiting", "Cells whose newest values are not in the online store yet.", now.cells_waiting)
         seen = int(now.records_waiting is not None) if self._watch.looked else None
         yield from _known("broker_seen", "1 while the broker answers.", seen)
 

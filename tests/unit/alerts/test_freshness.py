@@ -17,7 +17,7 @@ def test_a_worker_that_keeps_up_is_fresh():
     found = freshness(LIVE, Backlog(0), NOW)
     assert found.newest_event_age_s == pytest.approx(4)
     assert found.last_save_age_s == pytest.approx(3)
-    assert (found.behind_s, found.records_waiting, found.keys_waiting, found.replayed) == (0.0, 0, 12, False)
+    assert (found.behind_s, found.records_waiting, found.cells_waiting, found.replayed) == (0.0, 0, 12, False)
 
 
 def test_a_replayed_log_is_old_and_not_behind():
