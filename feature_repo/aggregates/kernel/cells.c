@@ -77,7 +77,7 @@ static inline uint64_t key_hash(int64_t a, int64_t b, uint8_t measure) {
 
 static int grow_index(Table *table) {
     Index grown;
-    if (index_new(&grown, (table->index.mask + 1) * 4)) return NO_MEMORY;
+    if (index_new(&grown, (table->index.mask + 1) * 2)) return NO_MEMORY;
     for (uint64_t row = 0; row < table->used; row++) {
         const Cell *cell = &table->cell[row];
         index_put_new(&grown, key_hash(cell->a, cell->b, cell->measure), row);
