@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from feature_repo.aggregates.cells import CELL
-from feature_repo.aggregates.kernel import address, checked, kernel, view
+from feature_repo.aggregates.kernel import SAVED, SHOWN, address, checked, kernel, take_touched, view
 from feature_repo.aggregates.measures import COUNTED
 
 
@@ -55,16 +55,11 @@ class CellTable:
 
     def shown_rows(self) -> np.ndarray:
         """Rows touched since the last call, uint32."""
-        return self._take(0)
+        return take_touched("table", self._table, SHOWN)
 
     def unsaved_rows(self) -> np.ndarray:
         """Rows touched since the last call, for those who save them: counted apart from `shown_rows`."""
-        return self._take(1)
-
-    def _take(self, which: int) -> np.ndarray:
-        rows = np.empty(kernel.table_listed(self._table, which), np.uint32)
-        kernel.table_take(self._table, which, address(rows))
-        return rows
+        return take_touched("table", self._table, SAVED)
 
     def restore(self, cells: np.ndarray) -> None:
         """Put `cells` (CELL (n,)) in their keys' places."""

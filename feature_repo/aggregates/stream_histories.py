@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from feature_repo.aggregates.kernel import KernelMissing, address, checked, kernel, view
+from feature_repo.aggregates.kernel import SAVED, SHOWN, KernelMissing, address, checked, kernel, take_touched, view
 from feature_repo.aggregates.stream_events import StreamEvents
 from feature_repo.feature_rows import HISTORY_LENGTH
 from feature_repo.history import STORED_COLUMNS, UNDATED_AT
@@ -90,16 +90,11 @@ class StreamHistories:
 
     def shown_rows(self) -> np.ndarray:
         """Rows touched since the last call, uint32."""
-        return self._take(0)
+        return take_touched("histories", self._all, SHOWN)
 
     def unsaved_rows(self) -> np.ndarray:
         """Rows touched since the last call, for those who save them."""
-        return self._take(1)
-
-    def _take(self, which: int) -> np.ndarray:
-        rows = np.empty(kernel.histories_listed(self._all, which), np.uint32)
-        kernel.histories_take(self._all, which, address(rows))
-        return rows
+        return take_touched("histories", self._all, SAVED)
 
     def restore(self, histories: np.ndarray) -> None:
         """Put `histories` (HISTORY (n,)) in their users' places."""

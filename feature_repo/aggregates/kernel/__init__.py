@@ -109,6 +109,16 @@ def view(start: int, rows: int, dtype: np.dtype) -> np.ndarray:
     return np.frombuffer(memory, dtype)
 
 
+SHOWN, SAVED = 0, 1  # the two lists of touched rows that the kernel keeps apart
+
+
+def take_touched(kind: str, table: int, which: int) -> np.ndarray:
+    """Rows touched since the last call for list `which`, uint32; kind: `table` or `histories`."""
+    rows = np.empty(getattr(kernel, f"{kind}_listed")(table, which), np.uint32)
+    getattr(kernel, f"{kind}_take")(table, which, address(rows))
+    return rows
+
+
 def hash_texts(data: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """128-bit hashes of n texts: `data` uint8, `offsets` int64 (n + 1,). Returns uint64 (n, 2)."""
     hashes = np.empty((len(offsets) - 1, 2), np.uint64)
