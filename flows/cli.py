@@ -13,6 +13,7 @@ from rich.table import Table
 
 from flows.bench_cli import bench
 from flows.features_cli import features as feature_catalogue
+from infra.interrupts import leave
 from infra.native_teardown import mute_native_teardown
 from infra.settings import Settings, apply_environment, get_settings
 
@@ -56,7 +57,7 @@ def demo(
     apply_environment()
     from flows.demo.job import run_demo
 
-    sys.exit(run_demo(get_settings(), fresh=fresh, down=down))
+    leave(run_demo(get_settings(), fresh=fresh, down=down))
 
 
 @app.command()

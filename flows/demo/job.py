@@ -19,6 +19,7 @@ from flows.demo.stages import STAGES, Context, Stage
 from flows.demo.summary import build_summary, print_summary
 from flows.platform import Platform
 from flows.progress import listening
+from infra.interrupts import Interrupts
 from infra.process_memory import give_back
 from infra.settings import Settings
 
@@ -38,12 +39,14 @@ def run_demo(settings: Settings, *, fresh: bool = False, down: bool = False) -> 
     title = f"Home Mixer, {'new' if new else 'resumed'} run {folder.name}; log: {folder.log}"
     display = Display([("platform", "platform"), *((stage.name, stage.title) for stage in STAGES)], title)
     memory = MemoryWatch(platform)
+    interrupts = Interrupts()
     try:
-        with _libraries_to_log(folder.log), memory, display.live():
+        with interrupts, _libraries_to_log(folder.log), memory, display.live():
             _run_stages(Context(settings, platform, folder), display)
             summary = build_summary(settings, platform, folder, memory.peak_mb, display.elapsed())
             folder.write_summary(summary)
     except KeyboardInterrupt:
+        interrupts.heard()
         platform.stop()
         display.console.print(f"stopped; all finished stages are kept: run it again to carry on ({folder.folder})")
         return 130

@@ -44,7 +44,14 @@ def environment(home) -> dict[str, str]:
 
 
 def _start(environment: dict[str, str], log: Path) -> subprocess.Popen:
-    return subprocess.Popen([MIXER, "demo", "--down"], env=environment, stdout=log.open("ab"), stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        [MIXER, "demo", "--down"],
+        env=environment,
+        stdout=log.open("ab"),
+        stderr=subprocess.STDOUT,
+        # A suite that runs in the background ignores SIGINT, and its children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def _await_line(log: Path, process: subprocess.Popen, text: str) -> None:

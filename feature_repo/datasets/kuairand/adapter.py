@@ -25,7 +25,6 @@ LABELS = {Layout.SLICE: "KuaiRand-Pure slice", Layout.OFFICIAL: "KuaiRand-Pure"}
 AUTHOR_OFFSET = 1_000_000_000
 
 
-
 class KuaiRand:
     """Adapter of one folder. Days are Beijing days of `time_ms` (the logs' own `date` disagrees in about 1 % of rows)."""
 
