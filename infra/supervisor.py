@@ -155,6 +155,11 @@ class Supervisor:
         """Proportional memory (PSS) of each process with its children, in MB."""
         return {process.name: sum(_pss(member) for member in _family(process.pid)) / 1e6 for process in self.running()}
 
+    def total_mb(self, also: int) -> float:
+        """Proportional memory of all processes and of process `also`, each with its children and counted once, in MB."""
+        leaders = (also, *(process.pid for process in self.running()))
+        return sum(_pss(member) for member in {member for pid in leaders for member in _family(pid)}) / 1e6
+
     def log_tail(self, name: str, lines: int = 15) -> str:
         try:
             return "\n".join(self._log(name).read_text(errors="replace").splitlines()[-lines:])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flows.progress import announce
-from infra.process_memory import give_back
 from infra.settings import Settings
 
 RUN_TIMEOUT_S = 600.0
@@ -18,17 +18,15 @@ class NotCaught(RuntimeError):
     """The planted fault led to no retraining."""
 
 
-def plant_and_await_retraining(settings: Settings) -> dict[str, Any]:
+def plant_and_await_retraining(settings: Settings, check_drift: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """Plant the fault, see the decision, and wait for the retraining that the automation starts on the server."""
-    from flows.drift import drift_flow
     from flows.training.registered_versions import version_of
     from flows.training.report import read_report
 
     began = datetime.now(UTC) - CLOCK_SLACK
-    report = drift_flow(planted=True)
+    report = check_drift(planted=True)
     if report["verdict"] != "retrain":
         raise NotCaught(f"the planted fault in {report['planted']} gave verdict {report['verdict']!r}: {report['reasons']}")
-    give_back()  # the retraining, in a process of its own, needs it now
     announce("the drift event is out; waiting for the automation to start `retrain`")
     run = await_run("retrain/retrain", began)
     challenger = version_of(settings, "challenger")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
+import os
 import threading
 import time
 import traceback
-from collections.abc import Iterator
-from pathlib import Path
-
-import psutil
 
 from flows.demo.display import Display
+from flows.demo.logs import libraries_to_log
 from flows.demo.new_run import reset_live_state
 from flows.demo.run_folder import RunFolder
 from flows.demo.stages import STAGES, Context, Stage
@@ -41,7 +37,7 @@ def run_demo(settings: Settings, *, fresh: bool = False, down: bool = False) -> 
     memory = MemoryWatch(platform)
     interrupts = Interrupts()
     try:
-        with interrupts, _libraries_to_log(folder.log), memory, display.live():
+        with interrupts, libraries_to_log(folder.log), memory, display.live():
             _run_stages(Context(settings, platform, folder), display)
             summary = build_summary(settings, platform, folder, memory.peak_mb, display.elapsed())
             folder.write_summary(summary)
@@ -112,37 +108,5 @@ class MemoryWatch:
         self._thread.join()
 
     def _watch(self) -> None:
-        own = psutil.Process()
         while not self._stop.wait(MEMORY_SAMPLE_S):
-            total = own.memory_full_info().pss / 1e6 + sum(self.platform.supervisor.memory_mb().values())
-            self.peak_mb = max(self.peak_mb, total)
-
-
-@contextlib.contextmanager
-def _libraries_to_log(log: Path) -> Iterator[None]:
-    """What libraries print or log goes to the run's log; the terminal belongs to the display."""
-    root = logging.getLogger()
-    with log.open("a", buffering=1) as stream:
-        handler = logging.StreamHandler(stream)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-        root.addHandler(handler)
-        _silence_consoles(handler)
-        try:
-            with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-                yield
-        finally:
-            root.removeHandler(handler)
-
-
-def _silence_consoles(handler: logging.Handler) -> None:
-    """Prefect has console handlers of its own: point them at the log too."""
-    from prefect.logging.configuration import setup_logging
-    from prefect.logging.handlers import PrefectConsoleHandler
-
-    setup_logging()  # once, now: a flow's own call of it then leaves the handlers as they are
-    known = [logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger)]
-    for logger in (logging.getLogger(), *known):
-        for own in [own for own in logger.handlers if isinstance(own, PrefectConsoleHandler)]:
-            logger.removeHandler(own)
-            if not logger.propagate:
-                logger.addHandler(handler)
+            self.peak_mb = max(self.peak_mb, self.platform.supervisor.total_mb(also=os.getpid()))

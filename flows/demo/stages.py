@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from flows.demo import canaries, faults
+from flows.demo.apart import run_flow
 from flows.demo.run_folder import RunFolder
 from flows.platform import Platform
 from infra import processes
 from infra.settings import Settings
 
 Output = dict[str, Any]
+DRIFT = "flows.drift:drift_flow"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class Context:
     settings: Settings
     platform: Platform
     folder: RunFolder
+
+    def run_flow(self, target: str, **parameters: Any) -> Any:
+        """The result of `module:flow`, run in a process of its own."""
+        return run_flow(target, self.folder.log, **parameters)
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,7 @@ class Stage:
 
 def ingest(context: Context) -> Output:
     _find_or_fetch(context.settings)
-    from flows.ingest import ingest_flow
-
-    return ingest_flow()
+    return context.run_flow("flows.ingest:ingest_flow")
 
 
 def _find_or_fetch(settings: Settings) -> None:
@@ -64,48 +69,36 @@ def _find_or_fetch(settings: Settings) -> None:
 
 
 def validate(context: Context) -> Output:
-    from flows.validate import validate_flow
-
-    return validate_flow()
+    return context.run_flow("flows.validate:validate_flow")
 
 
 def features(context: Context) -> Output:
-    from flows.features import features_flow
-
     context.platform.supervisor.stop("stream-worker")  # its state is seeded anew here
-    return features_flow()
+    return context.run_flow("flows.features:features_flow")
 
 
 def train(context: Context) -> Output:
-    from flows.train import train_flow
-
-    return train_flow()
+    return context.run_flow("flows.train:train_flow")
 
 
 def release(context: Context) -> Output:
     """Release 1: no live release yet, so readiness alone decides."""
-    from flows.release import release_flow
-
     context.platform.start_serving()
-    return release_flow(model="champion", note="first release")
+    return context.run_flow("flows.release:release_flow", model="champion", note="first release")
 
 
 def replay(context: Context) -> Output:
-    from flows.replay import replay_flow
-
     context.platform.start_serving()
     canaries.ensure_arms(context.settings)
-    return replay_flow(name="replay")
+    return context.run_flow("flows.replay:replay_flow", name="replay")
 
 
 def drift(context: Context) -> Output:
-    from flows.drift import drift_flow
-
-    return drift_flow()
+    return context.run_flow(DRIFT)
 
 
 def fault(context: Context) -> Output:
-    return faults.plant_and_await_retraining(context.settings)
+    return faults.plant_and_await_retraining(context.settings, partial(context.run_flow, DRIFT))
 
 
 def canary(context: Context) -> Output:

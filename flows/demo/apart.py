@@ -1,0 +1,104 @@
+"""A flow in a process of its own: what it held goes back to the machine when it ends, and the demo itself stays small.
+
+The child tells its progress and its result as JSON lines on its standard output; all else it prints goes to the run's log.
+It ends with its parent, however that ends: its standard input is closed then.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from flows.progress import announce, listening
+
+END_GRACE_S = 20.0  # Prefect tells its server of the interrupted run; then the child is killed
+
+
+class FlowFailed(RuntimeError):
+    """The flow ended with an error, which stands in the run's log with its traceback."""
+
+
+def run_flow(target: str, log: Path, /, **parameters: Any) -> Any:
+    """Run `module:flow` with JSON parameters apart; returns its result as JSON gives it back. Raises FlowFailed.
+
+    Its `announce` reaches this process's listeners. An interrupt here interrupts the child, and waits for its end.
+    """
+    command = (sys.executable, "-m", __name__, target, str(log), json.dumps(parameters))
+    with log.open("ab") as stream:
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, text=True, start_new_session=True
+        )
+    try:
+        answer = _listen(child.stdout)
+        code = child.wait()
+    except BaseException:
+        _end(child)
+        raise
+    finally:
+        child.stdin.close()
+        child.stdout.close()
+    if "result" in answer:
+        return answer["result"]
+    raise FlowFailed(answer.get("failed") or f"the process of {target} ended with code {code} and said no reason; see {log}")
+
+
+def _listen(lines: TextIO) -> dict[str, Any]:
+    """Relay progress until the child has closed its output; its last words, {} where it had none."""
+    answer: dict[str, Any] = {}
+    for line in lines:
+        message = json.loads(line)
+        if "told" in message:
+            announce(message["told"])
+        else:
+            answer = message
+    return answer
+
+
+def _end(child: subprocess.Popen) -> None:
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(END_GRACE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def main(target: str, log: str, parameters: str) -> int:
+    """The child: run the flow and say what became of it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have ignored it
+    words = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what native code prints belongs to the log as well
+    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    # First, and outside the log's redirection: some libraries keep the stream that they find when they are imported.
+    from flows.demo.logs import libraries_to_log
+
+    def say(**message: Any) -> None:
+        words.write(json.dumps(message, default=str) + "\n")
+
+    module, name = target.split(":")
+    with libraries_to_log(Path(log)), listening(lambda text: say(told=text)):
+        try:
+            say(result=getattr(importlib.import_module(module), name)(**json.loads(parameters)))
+        except Exception as error:
+            traceback.print_exc()
+            say(failed=f"{type(error).__name__}: {error}")
+            return 1
+    return 0
+
+
+def _end_with_parent() -> None:
+    """Block until standard input is closed: the parent has our result, or has died."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,27 @@
+"""Steps that `test_apart.py` runs in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from flows.progress import announce
+
+
+def add(left: int, right: int) -> dict[str, int]:
+    announce(f"adding {left} and {right}")
+    print("printed by the step")
+    return {"sum": left + right}
+
+
+def fail() -> None:
+    raise ValueError("no lake at /nowhere")
+
+
+def die() -> None:
+    os._exit(7)
+
+
+def wait() -> None:
+    announce(str(os.getpid()))
+    threading.Event().wait()

@@ -1,0 +1,67 @@
+"""A flow apart: its result, progress and errors arrive, and it never outlives the demo."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.demo.apart import FlowFailed, run_flow
+from flows.progress import listening
+
+HERE = "tests.unit.flows.steps_apart"
+
+
+def test_result_and_progress_arrive_and_what_is_printed_goes_to_the_log(tmp_path):
+    heard: list[str] = []
+    with listening(heard.append):
+        assert run_flow(f"{HERE}:add", tmp_path / "log", left=2, right=3) == {"sum": 5}
+    assert heard == ["adding 2 and 3"]
+    assert "printed by the step" in (tmp_path / "log").read_text()
+
+
+def test_an_error_arrives_with_its_reason_and_its_traceback_is_in_the_log(tmp_path):
+    with pytest.raises(FlowFailed, match="ValueError: no lake at /nowhere"):
+        run_flow(f"{HERE}:fail", tmp_path / "log")
+    assert "Traceback" in (tmp_path / "log").read_text()
+
+
+def test_a_process_that_dies_without_a_word_is_named(tmp_path):
+    with pytest.raises(FlowFailed, match=f"{HERE}:die ended with code 7"):
+        run_flow(f"{HERE}:die", tmp_path / "log")
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from flows.demo.apart import run_flow
+from flows.progress import listening
+
+with listening(lambda text: print(text, flush=True)):
+    run_flow(sys.argv[1], Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_the_child_ends_with_an_interrupted_or_killed_parent(tmp_path, number):
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, f"{HERE}:wait", str(tmp_path / "log")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    ) as parent:
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.send_signal(number)
+        parent.wait(timeout=60)
+    deadline = time.monotonic() + 30
+    while child.is_running() and child.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, f"process {child.pid} outlived its parent"
+        time.sleep(0.05)
