@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -19,7 +20,9 @@ from typing import Any, TextIO
 
 from flows.progress import announce, listening
 
-END_GRACE_S = 20.0  # Prefect tells its server of the interrupted run; then the child is killed
+logger = logging.getLogger(__name__)
+
+END_GRACE_S = 20.0  # Prefect tells its server how the run ended; then the child is killed
 
 
 class FlowFailed(RuntimeError):
@@ -38,7 +41,7 @@ def run_flow(target: str, log: Path, /, **parameters: Any) -> Any:
         )
     try:
         answer = _listen(child.stdout)
-        code = child.wait()
+        code = _ended(child)
     except BaseException:
         _end(child)
         raise
@@ -51,24 +54,28 @@ def run_flow(target: str, log: Path, /, **parameters: Any) -> Any:
 
 
 def _listen(lines: TextIO) -> dict[str, Any]:
-    """Relay progress until the child has closed its output; its last words, {} where it had none."""
-    answer: dict[str, Any] = {}
+    """Relay progress until the child has answered; {} where it closed its output without an answer."""
     for line in lines:
         message = json.loads(line)
-        if "told" in message:
-            announce(message["told"])
-        else:
-            answer = message
-    return answer
+        if "told" not in message:
+            return message
+        announce(message["told"])
+    return {}
+
+
+def _ended(child: subprocess.Popen) -> int:
+    """The exit code. Prefect sends its last logs and events at exit, without end where its server is gone: then killed."""
+    try:
+        return child.wait(END_GRACE_S)
+    except subprocess.TimeoutExpired:
+        logger.warning("process %d was done and did not end within %.0f s: killed", child.pid, END_GRACE_S)
+        child.kill()
+        return child.wait()
 
 
 def _end(child: subprocess.Popen) -> None:
     child.send_signal(signal.SIGINT)
-    try:
-        child.wait(END_GRACE_S)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+    _ended(child)
 
 
 def main(target: str, log: str, parameters: str) -> int:

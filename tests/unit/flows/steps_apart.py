@@ -25,3 +25,9 @@ def die() -> None:
 def wait() -> None:
     announce(str(os.getpid()))
     threading.Event().wait()
+
+
+def answer_and_hang() -> str:
+    """Answers, and cannot end: a thread that is no daemon goes on."""
+    threading.Thread(target=threading.Event().wait).start()
+    return "answered"

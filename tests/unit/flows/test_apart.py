@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from flows.demo import apart
 from flows.demo.apart import FlowFailed, run_flow
 from flows.progress import listening
 
@@ -35,6 +36,11 @@ def test_an_error_arrives_with_its_reason_and_its_traceback_is_in_the_log(tmp_pa
 def test_a_process_that_dies_without_a_word_is_named(tmp_path):
     with pytest.raises(FlowFailed, match=f"{HERE}:die ended with code 7"):
         run_flow(f"{HERE}:die", tmp_path / "log")
+
+
+def test_a_process_that_answered_and_cannot_end_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(apart, "END_GRACE_S", 0.5)
+    assert run_flow(f"{HERE}:answer_and_hang", tmp_path / "log") == "answered"
 
 
 PARENT = """
