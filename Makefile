@@ -2,6 +2,8 @@
 VENV ?= .venv
 export VENV
 BIN := $(VENV)/bin
+# Tests mostly wait for real servers: two files at a time.
+TEST_PROCESSES ?= 2
 
 .PHONY: help install demo test lint up down clean
 
@@ -18,7 +20,7 @@ demo: install ## Run the main job end to end on real feed logs (or on the simula
 
 test: install ## Lint and run the whole test suite
 	@$(BIN)/ruff check .
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: install ## Check style and formatting
 	@$(BIN)/ruff check .

@@ -84,20 +84,22 @@ def main(target: str, log: str, parameters: str) -> int:
     words = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what native code prints belongs to the log as well
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
-    # First, and outside the log's redirection: some libraries keep the stream that they find when they are imported.
-    from flows.demo.logs import libraries_to_log
 
     def say(**message: Any) -> None:
         words.write(json.dumps(message, default=str) + "\n")
 
     module, name = target.split(":")
-    with libraries_to_log(Path(log)), listening(lambda text: say(told=text)):
-        try:
-            say(result=getattr(importlib.import_module(module), name)(**json.loads(parameters)))
-        except Exception as error:
-            traceback.print_exc()
-            say(failed=f"{type(error).__name__}: {error}")
-            return 1
+    try:
+        # First, and outside the log's redirection: some libraries keep the stream that they find when they are imported.
+        from flows.demo.logs import libraries_to_log
+
+        with libraries_to_log(Path(log)), listening(lambda text: say(told=text)):
+            result = getattr(importlib.import_module(module), name)(**json.loads(parameters))
+    except Exception as error:
+        say(failed=f"{type(error).__name__}: {error}")  # before the traceback: the log's disk may be full
+        traceback.print_exc()
+        return 1
+    say(result=result)
     return 0
 
 

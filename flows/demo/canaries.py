@@ -20,8 +20,13 @@ REPLAY = "canary-days"  # both canaries share the days: the second goes on where
 RAMP = [50]  # one step at half the users: eleven days of logs hold too few visits for the default 1, 5, 25, 50
 STEP_TIMEOUT_S = 240.0
 MIN_USERS = 200
+SPENT_GRACE_S = 30.0  # the judge looks every second: what all of the traffic did not show by then, waiting will not
 DECIDED = (ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
 APPROVER = "demo (standing in for a person)"
+
+
+class TrafficSpent(RuntimeError):
+    """All days for the canaries were replayed, and the judge has not decided."""
 
 
 def ensure_arms(settings: Settings) -> None:
@@ -44,8 +49,11 @@ def bad_release_is_rolled_back(settings: Settings) -> dict[str, Any]:
     ensure_arms(settings)
     version = register_negated(settings, "champion")
     outcome = _canary(settings, version, "deliberately bad: its scores are negated", approve=False)
-    if outcome["state"] != ReleaseState.ROLLED_BACK:
-        raise RuntimeError(f"the deliberately bad release {outcome['release']} ended {outcome['state']}, not rolled back")
+    if outcome["state"] != ReleaseState.ROLLED_BACK or outcome["verdict"]["decision"] != "rollback":
+        raise RuntimeError(
+            f"the deliberately bad release {outcome['release']} ended {outcome['state']}, but not by the judge's verdict: "
+            + outcome["reason"]
+        )
     return outcome
 
 
@@ -72,6 +80,7 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool) -> dict
                 _approve(settings, release_id)
             _raise_if_failed(run.id)
             traffic.raise_error()
+            traffic.raise_if_spent()
             time.sleep(0.3)
     except BaseException:
         traffic.abandon()
@@ -98,6 +107,7 @@ class _Traffic:
     def __init__(self, settings: Settings, ledger: Ledger, release_id: str) -> None:
         self.settings, self.ledger, self.release_id = settings, ledger, release_id
         self.report: dict[str, Any] | None = None
+        self.spent_at: float | None = None  # time.monotonic() when the last visit was over
         self.error: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._abandoned = threading.Event()
@@ -126,6 +136,16 @@ class _Traffic:
         if self.error is not None:
             raise self.error
 
+    def raise_if_spent(self) -> None:
+        """Raise TrafficSpent where every visit is over for a while and the judge still asks for more."""
+        if self.spent_at is None or time.monotonic() - self.spent_at < SPENT_GRACE_S or self._decided() is not None:
+            return
+        raise TrafficSpent(
+            f"all {self.report['requests']:,} visits of the canary days are spent and {self.release_id} has no verdict; "
+            "see the canary's page for what the judge still needs. A dataset with more users on its last days is needed: "
+            "on the simulated world set MIXER_WORLD_USERS higher, under a new MIXER_HOME"
+        )
+
     def _decided(self) -> str | None:
         if self._abandoned.is_set():
             return "the stage was stopped"
@@ -135,7 +155,9 @@ class _Traffic:
     def _run(self) -> None:
         try:
             days = list(split_days(self.settings)[2])
-            self.report = replay_days(REPLAY, days, 1.0, stop_when=self._decided).summary()
+            report = replay_days(REPLAY, days, 1.0, stop_when=self._decided)
+            self.report = report.summary()
+            self.spent_at = None if report.stopped else time.monotonic()
         except BaseException as error:  # handed to the stage's own thread, which raises it
             self.error = error
 

@@ -88,6 +88,7 @@ class Replay:
     ) -> ReplayReport:
         """Send every unfinished slice; `stop_when` is asked before each and names a reason to end early."""
         report = self.checkpoint.report(self.name)
+        report.stopped = None  # what ended an earlier run says nothing of this one
         done = report.slices
         with ThreadPoolExecutor(1, thread_name_prefix="events") as sender:
             sent: Future[None] | None = None

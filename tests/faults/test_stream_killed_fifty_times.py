@@ -37,6 +37,7 @@ from feature_repo.feature_store import apply, open_store
 from feature_repo.lake import Lake
 from infra.settings import Settings
 from tests.local_broker import local_broker
+from tests.said import SAID_AT_THE_END
 
 pytestmark = pytest.mark.slow
 
@@ -179,9 +180,9 @@ def paced(port: int, content: list[bytes]) -> None:
         time.sleep(sum(LIVES_S) / 2)
 
 
-def test_the_worker_survives_every_kill_and_each_event_is_in_the_lake_once(outcome, capsys):
-    with capsys.disabled():
-        print(f"\nkills survived: {outcome.kills}, met at {outcome.saves} different saves, {outcome.events.height:,} events")
+def test_the_worker_survives_every_kill_and_each_event_is_in_the_lake_once(outcome, record_property):
+    said = f"kills survived: {outcome.kills}, met at {outcome.saves} different saves, {outcome.events.height:,} events"
+    record_property(SAID_AT_THE_END, said)
     assert outcome.kills == KILLS
     assert outcome.saves >= KILLS / 10, "the kills met hardly any work"
     stored = outcome.lake.scan_events().select("event_id").collect()["event_id"]

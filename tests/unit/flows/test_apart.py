@@ -15,6 +15,7 @@ import pytest
 from flows.demo import apart
 from flows.demo.apart import FlowFailed, run_flow
 from flows.progress import listening
+from tests.interruptible import hear_interrupts
 
 HERE = "tests.unit.flows.steps_apart"
 
@@ -31,6 +32,11 @@ def test_an_error_arrives_with_its_reason_and_its_traceback_is_in_the_log(tmp_pa
     with pytest.raises(FlowFailed, match="ValueError: no lake at /nowhere"):
         run_flow(f"{HERE}:fail", tmp_path / "log")
     assert "Traceback" in (tmp_path / "log").read_text()
+
+
+def test_a_full_disk_under_the_log_is_named():
+    with pytest.raises(FlowFailed, match="No space left on device"):
+        run_flow(f"{HERE}:add", Path("/dev/full"), left=2, right=3)
 
 
 def test_a_process_that_dies_without_a_word_is_named(tmp_path):
@@ -61,7 +67,7 @@ def test_the_child_ends_with_an_interrupted_or_killed_parent(tmp_path, number):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=hear_interrupts,
         env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     ) as parent:
         child = psutil.Process(int(parent.stdout.readline()))

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.interruptible import hear_interrupts, ignore_interrupts
+
 SWALLOWING = """
 import sys, time
 from infra.interrupts import Interrupts, leave
@@ -38,12 +40,11 @@ leave(3)
 
 
 def _run(program: str, ignored: bool = False) -> subprocess.Popen:
-    chosen = signal.SIG_IGN if ignored else signal.SIG_DFL
     return subprocess.Popen(
         [sys.executable, "-c", program],
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, chosen),
+        preexec_fn=ignore_interrupts if ignored else hear_interrupts,
     )
 
 
