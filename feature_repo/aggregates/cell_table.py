@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from feature_repo.aggregates.cells import CELL
-from feature_repo.aggregates.kernel import SAVED, SHOWN, address, checked, kernel, take_touched, view
-from feature_repo.aggregates.measures import COUNTED
+from feature_repo.aggregates.kernel import SAVED, SHOWN, StateLayout, address, checked, kernel, take_touched, view
+from feature_repo.aggregates.measures import COUNTED, MEASURES
 
 
 class CellTable:
@@ -53,6 +53,21 @@ class CellTable:
         kernel.table_find(self._table, len(a), address(a), address(b), address(measure), address(found))
         return found
 
+    def rows_of_keys(self, a: np.ndarray, b: np.ndarray | None) -> np.ndarray:
+        """Row of every measure of every key (a, b: int64 (n,)), int64 (n, len(MEASURES)), -1 where there is none."""
+        found = np.empty((len(a), len(MEASURES)), np.int64)
+        kernel.table_find_keys(self._table, len(a), address(a), address(b), len(MEASURES), address(found))
+        return found
+
+    def states(self, rows: np.ndarray, layout: StateLayout, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ranking states of keys with these `rows` (as of `rows_of_keys`), each as of its newest event.
+
+        Returns (states float64 (n, width), those moments int64 (n,), 0 for keys without cells). `width` is the layout's.
+        """
+        states, updated_at = np.empty((len(rows), width)), np.empty(len(rows), np.int64)
+        kernel.table_states(self._table, len(rows), address(rows), layout, address(states), address(updated_at))
+        return states, updated_at
+
     def shown_rows(self) -> np.ndarray:
         """Rows touched since the last call, uint32."""
         return take_touched("table", self._table, SHOWN)
@@ -88,3 +103,8 @@ class Updates:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def as_words(rows: np.ndarray) -> np.ndarray:
+    """Structured rows (n,) as uint64 (n, words), the same memory: NumPy copies structs field by field, words at once."""
+    return rows.view(np.uint64).reshape(len(rows), rows.itemsize // 8)

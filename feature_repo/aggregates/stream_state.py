@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from feature_repo.aggregates.cell_table import CellTable
+from feature_repo.aggregates.cell_table import CellTable, as_words
 from feature_repo.aggregates.cells import CELL
 from feature_repo.aggregates.event_ids import ID, EventIds
 from feature_repo.aggregates.stream_engine import StreamEngine
@@ -191,7 +191,7 @@ class StreamState:
             size, count = held.get(name, (0, 0))
             superseded = size + len(changed) * rows.itemsize - rows.nbytes
             whole = superseded > max(rows.nbytes, _REWRITE_FROM) or count >= _MOST_SECTIONS
-            yield name, rows if whole else rows[np.sort(changed)], whole
+            yield name, rows if whole else as_words(rows)[np.sort(changed)], whole
         new = self.ids.unsaved()
         whole = self._rewrite_ids or held.get(self.ids.name, (0, 0))[1] >= _MOST_SECTIONS
         self._rewrite_ids = False

@@ -28,6 +28,18 @@ NO_MEMORY, TABLE_FULL = -1, -2
 _WORD = ctypes.c_uint64
 _SIGNED = ctypes.c_int64
 _POINTER = ctypes.c_void_p
+
+
+class StateLayout(ctypes.Structure):
+    """Which measures and windows make a ranking state; see `table_states` in cells.c."""
+
+    _fields_ = [
+        *((name, _WORD) for name in ("measures", "windows", "sums", "totals", "ages")),
+        *((name, _POINTER) for name in ("window", "sum", "total", "age")),
+        ("never", ctypes.c_double),
+    ]
+
+
 _FUNCTIONS: dict[str, tuple[type | None, Sequence[type]]] = {
     "cell_bytes": (_WORD, ()),
     "update_bytes": (_WORD, ()),
@@ -42,6 +54,8 @@ _FUNCTIONS: dict[str, tuple[type | None, Sequence[type]]] = {
     "table_apply": (_SIGNED, (_POINTER, _WORD, *[_POINTER] * 5)),
     "table_meet": (None, (_POINTER, _POINTER, _WORD, _POINTER, ctypes.c_int, ctypes.c_int, ctypes.c_uint8)),
     "table_find": (None, (_POINTER, _WORD, *[_POINTER] * 4)),
+    "table_find_keys": (None, (_POINTER, _WORD, _POINTER, _POINTER, _WORD, _POINTER)),
+    "table_states": (None, (_POINTER, _WORD, _POINTER, ctypes.POINTER(StateLayout), _POINTER, _POINTER)),
     "table_restore": (_SIGNED, (_POINTER, _WORD, _POINTER)),
     "hash_texts": (None, (_WORD, *[_POINTER] * 3)),
     "id_bytes": (_WORD, ()),
@@ -72,7 +86,9 @@ def _load() -> ctypes.CDLL:
         raise KernelMissing("the compiled kernel is missing; a C compiler and `pip install -e .` (or `make install`) build it")
     library = ctypes.CDLL(found.origin)
     for name, (returns, takes) in _FUNCTIONS.items():
-        function = getattr(library, name)
+        function = getattr(library, name, None)
+        if function is None:
+            raise KernelMissing(f"the compiled kernel has no {name}: it is an older one; build it again with `make install`")
         function.restype, function.argtypes = returns, tuple(takes)
     spans = [library.window_span(place) for place in range(len(WINDOWS) + 1)]
     if library.cell_bytes() != CELL.itemsize or spans != [*(window.span_us for window in WINDOWS), -1]:

@@ -5,6 +5,8 @@
  */
 #include "table.h"
 
+#include <math.h>
+
 enum { WINDOWS = 6, BUCKETS = 5, DISTINCT = 2 };
 enum { COUNTED = 0, VALUED = 1, UNDATED = 2 }; /* kinds of update */
 
@@ -300,6 +302,76 @@ void table_find(const Table *table, uint64_t n, const int64_t *a, const int64_t 
     for (uint64_t i = 0; i < n; i++) {
         int64_t second = b ? b[i] : 0;
         out[i] = find(table, key_hash(a[i], second, measure[i]), a[i], second, measure[i]);
+    }
+}
+
+/* Row of each of the first `measures` measures of n keys, -1 where there is none: out[key x measures + measure]. */
+void table_find_keys(const Table *table, uint64_t n, const int64_t *a, const int64_t *b, uint64_t measures, int64_t *out) {
+    uint64_t hash[256];
+    for (uint64_t i = 0; i < n; i++, out += measures) {
+        int64_t second = b ? b[i] : 0;
+        for (uint64_t m = 0; m < measures; m++) {
+            hash[m] = key_hash(a[i], second, (uint8_t)m);
+            __builtin_prefetch(&table->index.entry[hash[m] & table->index.mask]);
+        }
+        for (uint64_t m = 0; m < measures; m++) { /* what `find` compares lies in a cell's first and last line */
+            uint64_t entry = table->index.entry[hash[m] & table->index.mask];
+            if (!entry || !index_same_hash(entry, hash[m])) continue;
+            const char *cell = (const char *)&table->cell[index_row(entry)];
+            __builtin_prefetch(cell);
+            __builtin_prefetch(cell + 192);
+        }
+        for (uint64_t m = 0; m < measures; m++) out[m] = find(table, hash[m], a[i], second, (uint8_t)m);
+    }
+}
+
+/* Which measures and windows make a ranking state; its columns are windows x sums, then totals, then ages. */
+typedef struct {
+    uint64_t measures; /* rows of a key */
+    uint64_t windows, sums, totals, ages;
+    const int8_t *window; /* a cell's window, or -1: the total */
+    const uint8_t *sum, *total, *age; /* measures */
+    double never; /* an age before the first event */
+} StateLayout;
+
+/*
+ * The ranking state of n keys as of the newest event of each. rows: as table_find_keys gives them; out: n states; updated_at:
+ * the times they are as of, 0 for keys without a cell.
+ */
+void table_states(const Table *table, uint64_t n, const int64_t *rows, const StateLayout *layout, double *out, int64_t *updated_at) {
+    uint64_t width = layout->windows * layout->sums + layout->totals + layout->ages;
+    for (uint64_t i = 0; i < n; i++, rows += layout->measures, out += width) {
+        int64_t now = 0;
+        for (uint64_t m = 0; i + 2 < n && m < layout->measures; m++) { /* sums lie in a cell's first two lines, eras in its last */
+            const char *soon = (const char *)&table->cell[rows[2 * layout->measures + m]];
+            if (rows[2 * layout->measures + m] < 0) continue;
+            for (int line = 0; line < 4; line += line ? 2 : 1) __builtin_prefetch(soon + 64 * line);
+        }
+        for (uint64_t m = 0; m < layout->measures; m++)
+            if (rows[m] >= 0 && table->cell[rows[m]].newest > now) now = table->cell[rows[m]].newest;
+        updated_at[i] = now;
+        double *column = out;
+        for (uint64_t w = 0; w < layout->windows; w++)
+            for (uint64_t s = 0; s < layout->sums; s++, column++) {
+                int64_t row = rows[layout->sum[s]];
+                int window = layout->window[w];
+                if (row < 0) *column = 0.0;
+                else if (window < 0) *column = table->cell[row].total;
+                else {
+                    const Cell *cell = &table->cell[row];
+                    int64_t landmark = (int64_t)cell->era[window] * SPAN[window] * (int64_t)HALF_LIVES;
+                    *column = cell->faded[window] * exp2(-((double)(now - landmark) / (double)SPAN[window]));
+                }
+            }
+        for (uint64_t t = 0; t < layout->totals; t++) {
+            int64_t row = rows[layout->total[t]];
+            *column++ = row < 0 ? 0.0 : table->cell[row].total;
+        }
+        for (uint64_t t = 0; t < layout->ages; t++) {
+            int64_t row = rows[layout->age[t]];
+            int seen = row >= 0 && table->cell[row].total > 0;
+            *column++ = seen ? (double)(now - table->cell[row].newest) / (double)SECOND : layout->never;
+        }
     }
 }
 
