@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from feature_repo.aggregates.cell_table import as_words
 from feature_repo.aggregates.families import FAMILIES, FAMILY_OF
 from feature_repo.aggregates.ranking_projection import packed_cells, ranking_states, rows_of_keys
 from feature_repo.aggregates.ranking_state import Key
 from feature_repo.aggregates.stream_apply import Topics
-from feature_repo.aggregates.stream_histories import stored_exposures
+from feature_repo.aggregates.stream_histories import HISTORY, stored_exposures
 from feature_repo.aggregates.stream_state import WAITING, StreamState
 from feature_repo.aggregates.waiting_cells import WaitingCells
 from feature_repo.blocks import States
@@ -154,7 +155,7 @@ class OnlineWriter:
 
     def _history_write(self, ids: np.ndarray) -> Callable[[], int]:
         rows = self._state.histories.rows_of(ids)
-        histories = self._state.histories.rows[rows[rows >= 0]]
+        histories = as_words(self._state.histories.rows)[rows[rows >= 0]].view(HISTORY).reshape(-1)
         histories = histories[histories["length"] > 0]
         values, ends = stored_exposures(histories)
         lists = pa.LargeListArray.from_arrays(pa.array(np.concatenate([[0], ends])), pa.array(values))

@@ -20,7 +20,7 @@ _INT64_TAG = b"\x20"  # 4, varint
 _INT64_LIST_TAG = b"\x72"  # 14, length-delimited
 _FLOAT_LIST_TAG = b"\x82\x01"  # 16, length-delimited
 _PACKED_TAG = b"\x0a"
-_LISTS_AT_ONCE = 128  # lists of integers encoded at once: their bytes stay in the processor's cache
+_LISTS_AT_ONCE = 1_024  # lists of integers encoded at once: their bytes stay in the processor's cache
 
 Column = Sequence[bytes] | np.ndarray | pa.Array | pa.ChunkedArray
 

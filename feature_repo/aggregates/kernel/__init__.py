@@ -58,6 +58,7 @@ _FUNCTIONS: dict[str, tuple[type | None, Sequence[type]]] = {
     "table_states": (None, (_POINTER, _WORD, _POINTER, ctypes.POINTER(StateLayout), _POINTER, _POINTER)),
     "table_restore": (_SIGNED, (_POINTER, _WORD, _POINTER)),
     "hash_texts": (None, (_WORD, *[_POINTER] * 3)),
+    "varints": (_WORD, (_WORD, *[_POINTER] * 3)),
     "id_bytes": (_WORD, ()),
     "ids_new": (_POINTER, (_WORD,)),
     "ids_free": (None, (_POINTER,)),

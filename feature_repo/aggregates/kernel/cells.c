@@ -242,44 +242,76 @@ static inline void update_cell(Cell *cell, const Update *update) {
     }
 }
 
+/* What is known of an update before its turn comes: its key, hashed. */
+typedef struct {
+    uint64_t hash;
+    int64_t a, b;
+} Key;
+
+/* Hash the keys of a block, and ask for the memory of their places in the index. */
+static void meet_keys(const Table *table, uint64_t block, const Update *update, const int64_t *a, const int64_t *b, Key *key) {
+    for (uint64_t i = 0; i < block; i++) {
+        uint32_t event = update[i].event;
+        key[i].a = a[event];
+        key[i].b = b ? b[event] : 0;
+        key[i].hash = key_hash(key[i].a, key[i].b, update[i].measure);
+        __builtin_prefetch(&table->index.entry[key[i].hash & table->index.mask]);
+    }
+}
+
+/* Ask for the memory of the cells that a block's keys are likely to be in: a guess, so that the index may still change. */
+static void call_cells(const Table *table, uint64_t block, const Key *key) {
+    for (uint64_t i = 0; i < block; i++) {
+        uint64_t entry = table->index.entry[key[i].hash & table->index.mask];
+        if (!entry || !index_same_hash(entry, key[i].hash)) continue;
+        const char *cell = (const char *)&table->cell[index_row(entry)];
+        for (int line = 0; line < 4; line++) __builtin_prefetch(cell + 64 * line, 1);
+    }
+}
+
+/* Apply a block's updates; rows of new cells go to `created`. Returns how many, or NO_MEMORY / TABLE_FULL. */
+static int64_t apply_block(Table *table, uint64_t block, const Update *update, const Key *key, const uint8_t *skip, uint32_t *created) {
+    int64_t new_cells = 0;
+    for (uint64_t i = 0; i < block; i++) {
+        if (skip && skip[update[i].event]) continue;
+        int64_t row = find(table, key[i].hash, key[i].a, key[i].b, update[i].measure);
+        if (row < 0) {
+            row = add(table, key[i].hash, key[i].a, key[i].b, update[i].measure);
+            if (row < 0) return row;
+            memcpy(table->cell[row].era, update[i].era, sizeof update[i].era);
+            if (update[i].kind == COUNTED) memcpy(table->cell[row].bucket, update[i].bucket, sizeof update[i].bucket);
+            created[new_cells++] = (uint32_t)row;
+        }
+        update_cell(&table->cell[row], &update[i]);
+        touch(table, (uint64_t)row);
+    }
+    return new_cells;
+}
+
+static inline uint64_t block_at(uint64_t n, uint64_t block) {
+    uint64_t start = block * AHEAD;
+    return start >= n ? 0 : n - start < AHEAD ? n - start : AHEAD;
+}
+
 /*
  * Apply n updates. a, b, skip are by event (b and skip may be NULL: no second id, none skipped). Rows of new cells go to
  * `created` (room for n). Returns how many, or NO_MEMORY / TABLE_FULL; the table is then half updated and must be dropped.
+ * Three blocks are under way at a time: while one is applied, the next one's cells and the one after's index are on their way.
  */
 int64_t table_apply(Table *table, uint64_t n, const Update *update, const int64_t *a, const int64_t *b, const uint8_t *skip,
                     uint32_t *created) {
-    uint64_t hash[AHEAD];
+    Key key[3][AHEAD];
     int64_t new_cells = 0;
-    for (uint64_t start = 0; start < n; start += AHEAD) {
-        uint64_t block = n - start < AHEAD ? n - start : AHEAD;
-        const Update *first = &update[start];
-        for (uint64_t i = 0; i < block; i++) {
-            uint32_t event = first[i].event;
-            hash[i] = key_hash(a[event], b ? b[event] : 0, first[i].measure);
-            __builtin_prefetch(&table->index.entry[hash[i] & table->index.mask]);
-        }
-        for (uint64_t i = 0; i < block; i++) { /* a guess at the cell, for its memory alone */
-            uint64_t entry = table->index.entry[hash[i] & table->index.mask];
-            if (entry && index_same_hash(entry, hash[i])) {
-                const char *cell = (const char *)&table->cell[index_row(entry)];
-                for (int line = 0; line < 4; line++) __builtin_prefetch(cell + 64 * line, 1);
-            }
-        }
-        for (uint64_t i = 0; i < block; i++) {
-            uint32_t event = first[i].event;
-            if (skip && skip[event]) continue;
-            int64_t second = b ? b[event] : 0;
-            int64_t row = find(table, hash[i], a[event], second, first[i].measure);
-            if (row < 0) {
-                row = add(table, hash[i], a[event], second, first[i].measure);
-                if (row < 0) return row;
-                memcpy(table->cell[row].era, first[i].era, sizeof first[i].era);
-                if (first[i].kind == COUNTED) memcpy(table->cell[row].bucket, first[i].bucket, sizeof first[i].bucket);
-                created[new_cells++] = (uint32_t)row;
-            }
-            update_cell(&table->cell[row], &first[i]);
-            touch(table, (uint64_t)row);
-        }
+    meet_keys(table, block_at(n, 0), update, a, b, key[0]);
+    meet_keys(table, block_at(n, 1), update + AHEAD, a, b, key[1]);
+    call_cells(table, block_at(n, 0), key[0]);
+    for (uint64_t block = 0; block_at(n, block); block++) {
+        const Update *first = update + block * AHEAD;
+        meet_keys(table, block_at(n, block + 2), first + 2 * AHEAD, a, b, key[(block + 2) % 3]);
+        call_cells(table, block_at(n, block + 1), key[(block + 1) % 3]);
+        int64_t added = apply_block(table, block_at(n, block), first, key[block % 3], skip, created + new_cells);
+        if (added < 0) return added;
+        new_cells += added;
     }
     return new_cells;
 }
