@@ -95,12 +95,18 @@ def _run(name: str, work: Callable[[Path], dict], as_json: bool) -> None:
     """Run a bench in a folder of its own, with its progress on stderr, and print its report on stdout."""
     from flows.bench.report import measured, tables
     from flows.progress import listening
+    from infra.interrupts import termination_unwinds
     from infra.settings import get_settings, quiet_libraries
 
     quiet_libraries()
     scratch = get_settings().paths.home / "bench"
     scratch.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=scratch, prefix=f"{name}-") as folder, err.status(name) as status, listening(status.update):
+    with (
+        termination_unwinds(),
+        TemporaryDirectory(dir=scratch, prefix=f"{name}-") as folder,
+        err.status(name) as status,
+        listening(status.update),
+    ):
         report = measured(name, lambda: work(Path(folder)))
     if as_json:
         typer.echo(json.dumps(report, indent=2))

@@ -1,4 +1,4 @@
-"""Ctrl-C that is heard: an interrupt that some library swallowed is raised again until the program has caught it."""
+"""Ctrl-C that is heard, although a library may swallow it, and SIGTERM that leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 REPEAT_S = 5.0
@@ -55,6 +57,20 @@ class Interrupts:
                 if not self._heard.is_set():
                     logging.getLogger(__name__).warning("the interrupt was swallowed somewhere: raised again")
                     signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+
+@contextmanager
+def termination_unwinds() -> Iterator[None]:
+    """Let SIGTERM end the program through its `finally` blocks, exit code 143: what it started is stopped. Main thread only."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def leave(code: int) -> None:

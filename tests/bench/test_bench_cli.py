@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -76,6 +80,22 @@ def test_the_stream_bench_brings_every_event_online_and_gives_all_keys(home):
     assert all({"events_per_s", "users_online"} <= one.keys() for one in report["broker_to_online"])
     assert 0 < report["event_to_feature"]["events"] <= 2_000 + feature_latency.WARM_UP_S * 1_000
     assert not list((home / "bench").iterdir())
+
+
+@pytest.mark.slow
+def test_a_terminated_stream_bench_stops_its_broker_and_removes_its_files(tmp_path):
+    command = [str(Path(sys.executable).parent / "mixer"), "bench", "stream", "--events", "100000"]
+    environment = {**os.environ, "MIXER_HOME": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as bench:
+        deadline = time.monotonic() + 120
+        while not any("noida" in one.name() for one in psutil.Process(bench.pid).children(recursive=True)):
+            assert bench.poll() is None and time.monotonic() < deadline, "the bench started no broker"
+            time.sleep(0.1)
+        started = psutil.Process(bench.pid).children(recursive=True)
+        bench.terminate()
+        assert bench.wait(timeout=60) == 143
+    assert not any(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in started)
+    assert not list((tmp_path / "bench").iterdir())
 
 
 @pytest.mark.slow
