@@ -17,7 +17,9 @@ from infra.settings import Settings
 log = structlog.get_logger("stream_worker")
 
 BROKER_TIMEOUT_S = 10.0
+REST_AFTER_S = 1.0  # without a record; a client that was paused takes up to a second until it fetches again
 REST_S = 0.01  # between two looks at the end of a log that was read to its end
+FETCH_AGAIN_MS = 10  # between two looks at whether what was fetched has been read
 POLL_BYTES = 16 << 20  # messages may hold several events: a poll's events should be applied within a second
 _CHUNK = 2_000
 # Errors of a single poll that librdkafka recovers from by itself.
@@ -49,11 +51,13 @@ class EventStream:
                 "receive.message.max.bytes": 2_000_000_000,
                 # Where a fetch at the end of the log is not held (`fetch_rest`), none is made while records wait to be read.
                 "queued.min.messages": 1 if local else 100_000,
+                "fetch.queue.backoff.ms": FETCH_AGAIN_MS,  # the client's default, a second, is a second of every event's way
             }
         )
         starts = {one: self._start(state, one) for one in self._partitions(settings)}
         self._consumer.assign([TopicPartition(EVENTS_TOPIC, one, start) for one, start in starts.items()])
         self._rest = FetchRest(self._consumer, EVENTS_TOPIC, starts) if local else None
+        self._came_at = time.monotonic()  # when records came last
 
     def _partitions(self, settings: Settings) -> list[int]:
         """Partitions of the topic, which is created where it does not exist. Raises KafkaException without a broker."""
@@ -93,9 +97,11 @@ class EventStream:
 
     def poll(self, most: int, timeout_s: float) -> list[Records]:
         """Up to `most` records, by partition. Raises KafkaException on an error that does not pass."""
-        if self._rest is not None and not self._anything_new():
-            time.sleep(REST_S)
-            return []
+        if self._rest is not None and time.monotonic() - self._came_at >= REST_AFTER_S:
+            if not self._anything_new():
+                time.sleep(REST_S)
+                return []
+            self._came_at = time.monotonic()  # or as good as: fetching begins again
         messages = self._consumer.consume(most, timeout=timeout_s)
         errors = list(map(Message.error, messages))
         if errors.count(None) < len(errors):
@@ -105,6 +111,8 @@ class EventStream:
                 log.info("broker hiccup", error=str(error))
             messages = [message for message, error in zip(messages, errors, strict=True) if error is None]
         polled = _by_partition(messages)
+        if polled:
+            self._came_at = time.monotonic()
         if self._rest is not None:
             for one in polled:
                 self._rest.read(one.partition, one.offsets[-1] + 1)

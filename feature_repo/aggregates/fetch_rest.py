@@ -26,7 +26,7 @@ class FetchRest:
         self._paused: set[int] = set()
 
     def anything_new(self) -> bool:
-        """Look at the ends of what was read to its end, and resume what has more; False where nothing has.
+        """Look at the ends of what was read to its end. Where any partition has more, all fetch again; else all pause.
 
         Raises KafkaException where the broker does not answer.
         """
@@ -37,11 +37,13 @@ class FetchRest:
                 if following == OFFSET_BEGINNING:
                     self._following[partition] = low
         # An end before the next offset is a log that was lost: fetching on says so.
-        more = {one for one, following in self._following.items() if self._ends[one] != following}
-        self._switch(self._consumer.resume, more & self._paused)
-        self._switch(self._consumer.pause, set(self._following) - more - self._paused)
-        self._paused = set(self._following) - more
-        return bool(more)
+        more = any(self._ends[one] != following for one, following in self._following.items())
+        if more:
+            self._switch(self._consumer.resume, self._paused)
+        else:
+            self._switch(self._consumer.pause, set(self._following) - self._paused)
+        self._paused = set() if more else set(self._following)
+        return more
 
     def read(self, partition: int, following: int) -> None:
         """Take note that the consumer read all before `following`."""

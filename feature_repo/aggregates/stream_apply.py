@@ -13,7 +13,7 @@ import polars as pl
 from feature_repo.aggregates.event_messages import Decoded, decode
 from feature_repo.aggregates.stream_events import StreamEvents
 from feature_repo.aggregates.stream_parts import part_name
-from feature_repo.aggregates.stream_state import Position, StreamState
+from feature_repo.aggregates.stream_state import Captured, Position, StreamState
 from feature_repo.event_log import first_topics
 from feature_repo.lake import Lake
 
@@ -91,8 +91,28 @@ class _Unsaved:
     dead: list[pl.DataFrame] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class PendingSave:
+    """A save that only has to be written. For any thread, one at a time; records may be applied meanwhile."""
+
+    lake: Lake
+    parts: list[tuple[str, _Unsaved]]  # name of the lake parts, what they hold
+    state: StreamState
+    captured: Captured
+
+    def write(self) -> None:
+        """Write the lake parts, then the state. A kill in between leaves parts that no offset reaches: the next start drops
+        them (`stream_parts.drop_uncommitted_parts`) and reads the same records again."""
+        for part, owed in self.parts:
+            if owed.events:
+                self.lake.write_events(pl.concat(owed.events), part)
+            if owed.dead:
+                self.lake.dead_letters(pl.concat(owed.dead), part)
+        self.state.write(self.captured)
+
+
 class Applier:
-    """Applies records to the state, and keeps what the lake is owed until `save`."""
+    """Applies records to the state, and keeps what the lake is owed until the next save."""
 
     def __init__(self, state: StreamState, lake: Lake, ids_kept: int = IDS_KEPT) -> None:
         self._state = state
@@ -159,17 +179,18 @@ class Applier:
             )
 
     def save(self) -> None:
-        """Save the lake parts, then the state. A kill in between leaves parts that no offset reaches: the next start drops
-        them (`stream_parts.drop_uncommitted_parts`) and reads the same records again."""
-        for partition, owed in sorted(self._unsaved.items()):
-            part = part_name(partition, owed.first, owed.last, self._state.positions[partition].generation)
-            if owed.events:
-                self._lake.write_events(pl.concat(owed.events), part)
-            if owed.dead:
-                self._lake.dead_letters(pl.concat(owed.dead), part)
+        """Save all that was applied."""
+        self.capture().write()
+
+    def capture(self) -> PendingSave:
+        """Take together what a save is to hold as of now. It must be written, before anything else is captured."""
+        parts = [
+            (part_name(partition, owed.first, owed.last, self._state.positions[partition].generation), owed)
+            for partition, owed in sorted(self._unsaved.items())
+        ]
+        self._unsaved = {}
         self._forget_old_ids()
-        self._state.save()
-        self._unsaved.clear()
+        return PendingSave(self._lake, parts, self._state, self._state.capture())
 
     def _forget_old_ids(self) -> None:
         if len(self._state.ids) <= self._ids_kept:

@@ -56,7 +56,7 @@ class OnlineWriter:
         self._open = ExitStack()
         # Opened in its thread: SQLite's connections belong to one.
         self._writer = self._thread.submit(lambda: self._open.enter_context(open_bulk_writer(settings))).result()
-        self._under_way: deque[tuple[int, Future]] = deque()  # (cells, their writing), in the order in which they are done
+        self._under_way: deque[Future] = deque()  # in the order in which they are done
         self._take_over(state.waiting)
 
     def note(self, touched: dict[str, np.ndarray]) -> None:
@@ -72,9 +72,8 @@ class OnlineWriter:
 
     @property
     def waiting(self) -> int:
-        """Cells whose newest values are not online yet, all families together."""
-        self._collect(UNDER_WAY)
-        return sum(map(len, self._waiting.values())) + sum(cells for cells, _ in self._under_way)
+        """Cells whose newest values are neither online nor on their way there, all families together."""
+        return sum(map(len, self._waiting.values()))
 
     def write_users(self) -> int:
         """Begin to write all waiting users; returns how many."""
@@ -97,9 +96,8 @@ class OnlineWriter:
                 written += self._write(family.name, BACKLOG_CELLS)
         return written
 
-    def leave_to_state(self) -> None:
-        """Let the state's next save keep the keys that still wait; all that was begun is online then. Raises as writing did."""
-        self._collect(0)
+    def leave_to_state(self) -> list[Future]:
+        """Let the state's next save keep the keys that still wait. Returns the writes under way: it has to wait for them."""
         kept = []
         for family, waiting in self._waiting.items():
             cells, rows = self._state.engine.tables[family].cells, waiting.rows
@@ -107,6 +105,7 @@ class OnlineWriter:
             keys["family"], keys["a"], keys["b"] = _PLACE[family], cells["a"][rows], cells["b"][rows]
             kept.append(keys)
         self._state.waiting = np.concatenate(kept)
+        return list(self._under_way)
 
     def _take_over(self, left: np.ndarray) -> None:
         """Let the keys wait that the last run left (WAITING (n,), a key as often as it had cells waiting)."""
@@ -123,8 +122,8 @@ class OnlineWriter:
 
     def _collect(self, most: int) -> None:
         """Wait until at most `most` writes are under way, and forget those that are done. Raises what writing raised."""
-        while self._under_way and (len(self._under_way) > most or self._under_way[0][1].done()):
-            self._under_way.popleft()[1].result()
+        while self._under_way and (len(self._under_way) > most or self._under_way[0].done()):
+            self._under_way.popleft().result()
 
     def _write(self, family: str, most: int) -> int:
         """Begin to write the keys of up to `most` waiting cells; returns how many keys."""
@@ -137,7 +136,7 @@ class OnlineWriter:
         if family in set(Key):
             writes += self._ranking_writes(Key(family), ids[0])
         self._collect(UNDER_WAY - 1)
-        self._under_way.append((len(found.rows), self._thread.submit(lambda: [write() for write in writes])))
+        self._under_way.append(self._thread.submit(lambda: [write() for write in writes]))
         return len(found.packed)
 
     def _ranking_writes(self, key: Key, ids: np.ndarray) -> list[Callable[[], int]]:
@@ -247,18 +246,21 @@ class SnapshotMirror:
         return snapshot.version
 
 
-def write_progress(settings: Settings, state: StreamState, snapshot: str | None, waiting: int) -> None:
-    """Tell others how far the stream is: all before `offsets` (next per partition) is saved, its users online."""
-    content = {
+def progress_of(state: StreamState, snapshot: str | None, waiting: int) -> dict[str, Any]:
+    """How far the stream is, to be told once that is saved: all before `offsets` (next per partition), its users online."""
+    return {
         "offsets": {str(partition): following for partition, following in state.offsets().items()},
         "newest_event_us": state.number("newest_event_us"),
         "applied": state.number("applied") or 0,
         "snapshot": snapshot,
         "waiting": waiting,
-        "written_at": time.time(),
     }
+
+
+def write_progress(settings: Settings, progress: dict[str, Any]) -> None:
+    """Tell others."""
     with replace_atomically(settings.paths.stream / PROGRESS_FILE) as temporary:
-        temporary.write_text(json.dumps(content))
+        temporary.write_text(json.dumps({**progress, "written_at": time.time()}))
 
 
 def read_progress(settings: Settings) -> dict[str, Any] | None:

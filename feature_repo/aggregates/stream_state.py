@@ -59,13 +59,22 @@ class Position:
     newest_us: int = 0  # time of the newest event applied
 
 
+@dataclass(frozen=True)
+class Captured:
+    """What a save holds: nothing of it changes any more."""
+
+    parts: list[tuple[str, np.ndarray, bool]]  # part, rows to write, whether they replace all that was written of it before
+    positions: dict[int, Position]
+    numbers: dict[str, int]
+
+
 class StreamState:
-    """The state under one folder. One process at a time; not for several threads."""
+    """The state under one folder. One process at a time; not for several threads, but for `write`."""
 
     def __init__(self, folder: Path, threads: int = 2) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._connection = sqlite3.connect(folder / STATE_FILE, timeout=30, isolation_level=None)
+        self._connection = sqlite3.connect(folder / STATE_FILE, timeout=30, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         # A crash of the machine may lose the newest saves, never split one: offsets and state go back together.
         self._connection.execute("PRAGMA synchronous=NORMAL")
@@ -149,24 +158,33 @@ class StreamState:
     # ---- saving ------------------------------------------------------------------------------------------------------
     def save(self) -> int:
         """Make the present state the one that a restart finds; returns the bytes written."""
+        return self.write(self.capture())
+
+    def capture(self) -> Captured:
+        """Copy what changed since the last call. What is captured must be written, before anything else is captured."""
+        return Captured(list(self._unsaved()), dict(self.positions), dict(self._numbers))
+
+    def write(self, captured: Captured) -> int:
+        """Make what was captured the state that a restart finds; returns the bytes written.
+
+        For any thread, one at a time: the state may go on changing meanwhile.
+        """
         sequence = (self._connection.execute("SELECT max(seq) FROM sections").fetchone()[0] or 0) + 1
-        replaced: set[str] = set()
+        replaced = {part for part, _, whole in captured.parts if whole}
         sections: list[tuple[int, str, int, int]] = []
         with self._file(sequence).open("wb") as file:
-            for part, rows, whole in self._unsaved():
-                if whole:
-                    replaced.add(part)
+            for part, rows, _ in captured.parts:
                 if len(rows):
                     sections.append((sequence, part, file.tell(), rows.nbytes))
-                    file.write(memoryview(np.ascontiguousarray(rows)).cast("B"))
+                    file.write(memoryview(rows).cast("B"))
             file.flush()
             os.fsync(file.fileno())
         with self._transaction():
             self._drop_sections(replaced)
             self._connection.executemany("INSERT INTO sections VALUES (?, ?, ?, ?)", sections)
-            positions = ((key, one.following, one.generation, one.newest_us) for key, one in self.positions.items())
+            positions = ((key, one.following, one.generation, one.newest_us) for key, one in captured.positions.items())
             self._connection.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?, ?, ?)", positions)
-            self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", self._numbers.items())
+            self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", captured.numbers.items())
         if replaced or not sections:
             self._unlink_unknown()
         return sum(size for *_, size in sections)
@@ -180,7 +198,7 @@ class StreamState:
     _rewrite_ids = False
 
     def _unsaved(self) -> Iterator[tuple[str, np.ndarray, bool]]:
-        """(part, rows to write, whether they replace all that was written of the part before)."""
+        """(part, copies of the rows to write, whether they replace all that was written of the part before)."""
         query = "SELECT part, sum(bytes), count(*) FROM sections GROUP BY part"
         held = {part: (size, count) for part, size, count in self._connection.execute(query)}
         tables: list[tuple[str, CellTable | StreamHistories, np.ndarray]]
@@ -191,12 +209,12 @@ class StreamState:
             size, count = held.get(name, (0, 0))
             superseded = size + len(changed) * rows.itemsize - rows.nbytes
             whole = superseded > max(rows.nbytes, _REWRITE_FROM) or count >= _MOST_SECTIONS
-            yield name, rows if whole else as_words(rows)[np.sort(changed)], whole
+            yield name, as_words(rows).copy() if whole else as_words(rows)[np.sort(changed)], whole
         new = self.ids.unsaved()
         whole = self._rewrite_ids or held.get(self.ids.name, (0, 0))[1] >= _MOST_SECTIONS
         self._rewrite_ids = False
-        yield self.ids.name, self.ids.ids if whole else new, whole
-        yield _WAITING, self.waiting, True
+        yield self.ids.name, self.ids.ids.copy() if whole else new, whole
+        yield _WAITING, self.waiting.copy(), True
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 
@@ -23,7 +24,7 @@ from confluent_kafka import KafkaException
 from feature_repo.aggregates.event_reader import EventReader
 from feature_repo.aggregates.event_stream import EventStream
 from feature_repo.aggregates.stream_apply import LATE_US, Applier
-from feature_repo.aggregates.stream_output import OnlineWriter, SnapshotMirror, write_progress
+from feature_repo.aggregates.stream_output import OnlineWriter, SnapshotMirror, progress_of, write_progress
 from feature_repo.aggregates.stream_parts import drop_uncommitted_parts
 from feature_repo.aggregates.stream_seed import SEEDED, WorkerRunning, exclusive, open_lake, seed_stream_state
 from feature_repo.aggregates.stream_state import StateDamaged, StreamState
@@ -39,7 +40,7 @@ SHOW_EVERY_S = 0.2  # touched users become visible online
 SHOW_SHARE = 4  # under a heavy load they wait for this many times what showing them took
 SNAPSHOT_EVERY_S = 2.0
 SAVE_EVERY_S = 1.0
-SAVE_SHARE = 10  # a save waits for this many times its own duration, so that saving costs at most a tenth of the time
+SAVE_SHARE = 2  # a save waits for this many times the duration of the one before: at most a third of the time goes into it
 BACKLOG_S = 0.1  # spent at a time on online rows that no request waits for
 BACKLOG_SHARE = 10  # while events come, at most one part in so many of the time
 BROKER_RETRY_S = 1.0
@@ -71,6 +72,8 @@ class StreamWorker:
         self._snapshot: str | None = None
         self._show_next = self._snapshot_at = self._saved_at = 0.0
         self._backlog_next = self._save_took_s = 0.0
+        self._saver = ThreadPoolExecutor(1, thread_name_prefix="saver")
+        self._saving: Future[float] | None = None  # the save under way; gives the seconds it took
         self._stale = True  # the snapshot on disk may be older than the state
         self._told: tuple[str | None, dict[int, int], bool] | None = None  # what `write_progress` said last
         self._materialised = self._materialisation()
@@ -92,6 +95,11 @@ class StreamWorker:
     def close(self) -> None:
         """Show and save everything that was applied, and let go of the broker and the store."""
         self._show(idle=True)
+        self._note_saved(wait=True)
+        if self._unsaved():
+            self._begin_save()
+            self._note_saved(wait=True)
+        self._saver.shutdown()
         self._writer.close()
         self._events.close()
 
@@ -105,9 +113,9 @@ class StreamWorker:
         if self._stale and (idle or now - self._snapshot_at >= SNAPSHOT_EVERY_S):
             self._snapshot = self._mirror.publish((self._state.number("newest_event_us") or 0) + 1)
             self._snapshot_at, self._stale = time.monotonic(), False
-        new = self._applier.owes or self._told != self._to_tell()
-        if new and (idle or now - self._saved_at >= max(SAVE_EVERY_S, SAVE_SHARE * self._save_took_s)):
-            self._save()
+        self._note_saved(wait=False)
+        if self._unsaved() and (idle or now - self._saved_at >= max(SAVE_EVERY_S, SAVE_SHARE * self._save_took_s)):
+            self._begin_save()
         self._work_off_backlog(idle=idle)
 
     def _work_off_backlog(self, *, idle: bool) -> None:
@@ -115,10 +123,8 @@ class StreamWorker:
         began = time.monotonic()
         if not idle and began < self._backlog_next:
             return
-        written = self._writer.write_some(BACKLOG_S, patient=idle)
+        self._writer.write_some(BACKLOG_S, patient=idle)
         self._backlog_next = time.monotonic() + BACKLOG_SHARE * (time.monotonic() - began)
-        if written and self._writer.waiting == 0:
-            self._save()  # a restart need not write all of that again
 
     def _show_touched(self) -> None:
         touched = self._state.engine.shown_rows()
@@ -128,15 +134,35 @@ class StreamWorker:
             self._stale = True
         self._writer.write_users()
 
-    def _save(self) -> None:
+    def _unsaved(self) -> bool:
+        """Whether a save would change anything."""
+        return self._applier.owes or self._told != self._to_tell()
+
+    def _begin_save(self) -> None:
+        """Copy what changed, and let another thread write it while events go on being applied. One save at a time."""
+        if self._saving is not None:
+            return
         self._show_touched()
-        began = time.monotonic()
-        self._writer.leave_to_state()
-        self._applier.save()
-        self._saved_at = time.monotonic()
-        self._save_took_s = self._saved_at - began
-        write_progress(self._settings, self._state, self._snapshot, self._writer.waiting)
+        under_way = self._writer.leave_to_state()
+        save = self._applier.capture()
+        progress = progress_of(self._state, self._snapshot, self._writer.waiting)
         self._told = self._to_tell()
+
+        def write() -> float:
+            began = time.monotonic()
+            for one in under_way:
+                one.result()  # what progress calls online is online then
+            save.write()
+            write_progress(self._settings, progress)
+            return time.monotonic() - began
+
+        self._saving = self._saver.submit(write)
+
+    def _note_saved(self, *, wait: bool) -> None:
+        """Raises what the save raised: what it should have kept is kept by none after it."""
+        if self._saving is not None and (wait or self._saving.done()):
+            self._save_took_s = self._saving.result()
+            self._saving, self._saved_at = None, time.monotonic()
 
     def _to_tell(self) -> tuple[str | None, dict[int, int], bool]:
         return self._snapshot, self._state.offsets(), self._writer.waiting == 0

@@ -15,7 +15,7 @@ import pytest
 from feature_repo.aggregates.cells import CELL
 from feature_repo.aggregates.families import FAMILY_NAMES
 from feature_repo.aggregates.measures import MEASURE_INDEX
-from feature_repo.aggregates.stream_output import OnlineWriter, SnapshotMirror, write_progress
+from feature_repo.aggregates.stream_output import OnlineWriter, SnapshotMirror, progress_of, write_progress
 from feature_repo.aggregates.stream_seed import open_lake, seed_stream_state
 from feature_repo.aggregates.stream_state import StreamState
 from feature_repo.bulk_online.writer import open_bulk_writer
@@ -65,7 +65,7 @@ def show_all(settings: Settings) -> None:
     while writer.waiting:
         writer.write_some(1.0)
     version = SnapshotMirror(settings, lake, state).publish(state.number("newest_event_us") + 1)
-    write_progress(settings, state, version, writer.waiting)
+    write_progress(settings, progress_of(state, version, writer.waiting))
     writer.close()
     state.close()
 

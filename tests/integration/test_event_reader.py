@@ -34,6 +34,12 @@ def state(settings):
     state.close()
 
 
+@pytest.fixture
+def soon_at_rest(monkeypatch):
+    """A reader that rests at once where nothing comes."""
+    monkeypatch.setattr(event_stream, "REST_AFTER_S", 0.0)
+
+
 def send(settings: Settings, numbers: range) -> None:
     producer = EventProducer(settings)
     for one in [producer.send("events", str(number), {"number": number}) for number in numbers]:
@@ -52,7 +58,7 @@ def read(reader: EventReader, records: int) -> dict[int, list[int]]:
     return offsets
 
 
-def test_every_record_comes_once_and_those_sent_after_a_rest_too(settings, state):
+def test_every_record_comes_once_and_those_sent_after_a_rest_too(settings, state, soon_at_rest):
     send(settings, range(50))
     reader = EventReader(EventStream(settings, state))
     assert read(reader, 50) == {0: list(range(50))}
@@ -70,7 +76,7 @@ def test_reading_goes_on_where_the_state_stood(settings, state):
     reader.close()
 
 
-def test_several_partitions_rest_and_resume_each_for_itself(settings, state):
+def test_several_partitions_rest_and_resume(settings, state, soon_at_rest):
     admin = AdminClient({"bootstrap.servers": settings.broker})
     admin.create_topics([NewTopic("events", num_partitions=3, replication_factor=1)])["events"].result(timeout=20)
     reader = EventReader(EventStream(settings, state))

@@ -159,7 +159,7 @@ def test_a_kill_between_the_lake_and_the_save_is_undone_and_done_again(state, la
     applier.save()
     applier.apply(records(events[50:], first=50), TOPICS)
     with monkeypatch.context() as patch:
-        patch.setattr(StreamState, "save", _power_cut)
+        patch.setattr(StreamState, "write", _power_cut)
         with pytest.raises(KeyboardInterrupt):
             applier.save()
     state.close()
