@@ -22,7 +22,7 @@ from feature_repo.aggregates.packed_keys import pack_keys
 from feature_repo.event_log import end_of_days, read_events
 from feature_repo.lake import Lake
 from feature_repo.offline_files import TIMESTAMP, source_file
-from feature_repo.view_schemas import PACKED, UPDATED_AT, aggregates_view
+from feature_repo.view_schemas import PACKED, aggregates_view
 from infra.storage import replace_atomically
 
 CELLS = "cells"  # folder of the families' cells, under the features folder
@@ -81,14 +81,14 @@ def write_view_rows(cells: Path, family: Family, target: Path) -> int:
             packed = pack_keys(to_cells(part))
             stamps = pa.array(packed.updated_at + 1, pa.timestamp("us", tz="UTC"))
             ids = [packed.a, packed.b][: len(family.ids)]
-            rows.write_table(pa.table([*ids, packed.packed, packed.updated_at, stamps], schema=_row_schema(family)))
+            rows.write_table(pa.table([*ids, packed.packed, stamps], schema=_row_schema(family)))
             keys += len(packed.a)
     return keys
 
 
 def _row_schema(family: Family) -> pa.Schema:
     ids = [(name, pa.int64()) for name in family.ids]
-    return pa.schema([*ids, (PACKED, pa.binary()), (UPDATED_AT, pa.int64()), (TIMESTAMP, pa.timestamp("us", tz="UTC"))])
+    return pa.schema([*ids, (PACKED, pa.binary()), (TIMESTAMP, pa.timestamp("us", tz="UTC"))])
 
 
 def _code_days(lake: Lake, days: list[date], folder: Path, limits: EngineLimits, tell: Tell) -> list[Path]:

@@ -65,10 +65,9 @@ _RANKING = (
     ViewSchema("topic", (Key.TOPIC.column,), _STATE),
 )
 
-PACKED, UPDATED_AT = "packed", "updated_at"
+PACKED = "packed"
 _CELLS = (
     Feature(PACKED, Kind.BYTES, "The key's cells in measure order, back to back: np.frombuffer(packed, cells.CELL)."),
-    Feature(UPDATED_AT, Kind.INT64, "Time of the newest event in the cells, microseconds UTC."),
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from feature_repo.bulk_online.stored_rows import StoredRows, encode_rows
 from feature_repo.bulk_online.stored_values import Column
-from feature_repo.view_schemas import PACKED, UPDATED_AT, VIEW_SCHEMAS, aggregates_view
+from feature_repo.view_schemas import PACKED, VIEW_SCHEMAS, aggregates_view
 from infra.settings import Settings
 
 
@@ -47,8 +47,7 @@ class BulkWriter:
         ids: as in `write_rows`, in the order of Family.ids. packed: the cells of each key, as in feature `packed`.
         updated_at_us: int64 (n,), time of each key's newest event. The rows are stamped one microsecond later, as offline.
         """
-        values = {PACKED: packed, UPDATED_AT: updated_at_us}
-        return self.write_rows(aggregates_view(family), ids, values, np.asarray(updated_at_us, np.int64) + 1)
+        return self.write_rows(aggregates_view(family), ids, {PACKED: packed}, np.asarray(updated_at_us, np.int64) + 1)
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from feature_repo.aggregates.cells import CELL
 from feature_repo.aggregates.families import FAMILIES, Family
 from feature_repo.recomputation.arrivals import keyed_by
-from feature_repo.view_schemas import PACKED, UPDATED_AT, aggregates_view
+from feature_repo.view_schemas import PACKED, aggregates_view
 from infra.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class OnlineCells:
     a: np.ndarray
     b: np.ndarray
     packed: list[bytes | None]
-    updated_at_us: np.ndarray  # int64 (n,)
+    updated_at_us: np.ndarray  # int64 (n,), time of the newest event in the cells
     read_at_us: int  # wall clock, before the first read
 
 
@@ -58,13 +59,16 @@ def read_online_cells(store: FeatureStore, family: Family, a: np.ndarray, b: np.
     read_at_us = time.time_ns() // 1_000
     view = aggregates_view(family.name)
     packed: list[bytes | None] = []
-    updated_at: list[int | None] = []
     for start in range(0, len(a), READ_BATCH):
         part = slice(start, start + READ_BATCH)
         ids = zip(a[part].tolist(), b[part].tolist(), strict=True)
         rows = [dict(zip(family.ids, key, strict=False)) for key in ids]
-        answer = store.get_online_features([f"{view}:{PACKED}", f"{view}:{UPDATED_AT}"], rows).to_dict()
+        answer = store.get_online_features([f"{view}:{PACKED}"], rows).to_dict()
         packed += answer[PACKED]
-        updated_at += answer[UPDATED_AT]
-    newest = np.array([-1 if at is None else at for at in updated_at], np.int64)
+    newest = np.array([-1 if one is None else newest_us(one) for one in packed], np.int64)
     return OnlineCells(a, b, packed, newest, read_at_us)
+
+
+def newest_us(packed: bytes) -> int:
+    """Time of the newest event in packed cells, 0 where there are none."""
+    return int(np.frombuffer(packed, CELL)["newest_us"].max(initial=0))

@@ -21,7 +21,6 @@ from feature_repo.aggregates.stream_output import read_progress
 from feature_repo.bulk_online.entity_keys import entity_keys
 from feature_repo.datasets.world.event_bulk import BulkWorld, bulk_events
 from feature_repo.online_store import PROJECT, online_file
-from feature_repo.view_schemas import UPDATED_AT, aggregates_view
 from flows.bench.percentiles import percentiles
 from flows.bench.stream_rig import stream_rig
 from flows.progress import announce
@@ -34,7 +33,7 @@ WARM_UP_S = 4.0  # the worker starts, and every user is new to it
 WATCHED = 20  # one user in so many is looked at: looking takes from the two cores that are measured
 PATIENCE_S = 60.0  # after the last event was sent
 BROKER_S = 10.0
-_VIEW = f'"{PROJECT}_{aggregates_view("user")}"'
+_VIEW = f'"{PROJECT}_user"'  # written last of what a user's events change
 
 
 class EventsNotSeen(TimeoutError):
@@ -84,7 +83,7 @@ def _watched(settings: Settings, users: np.ndarray, events: int, file: Path, eve
     sender = subprocess.Popen(command, env=settings.process_environment({}))
     place_of = {key: place for place, key in enumerate(entity_keys(["user_id"], [users]))}
     keys = list(place_of)
-    query = f"SELECT entity_key, value_text FROM {_VIEW} WHERE feature_name = '{UPDATED_AT}'"
+    query = f"SELECT entity_key, value_text FROM {_VIEW} WHERE feature_name = 'updated_at'"
     query += f" AND entity_key IN ({', '.join('?' * len(keys))})"
     newest, moments, done, deadline = [], [], False, None
     try:

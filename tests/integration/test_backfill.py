@@ -16,6 +16,7 @@ from feature_repo.backfill import NoHistory, backfill
 from feature_repo.event_log import read_events
 from feature_repo.lake import Lake
 from feature_repo.offline_files import source_file
+from feature_repo.recomputation.online_cells import newest_us
 from flows.features_backfill import moment_of
 from flows.features_cli import features
 from infra.settings import Settings, get_settings
@@ -44,7 +45,7 @@ def test_a_backfill_writes_the_familys_view_from_the_history_before_the_moment(t
     cells = unpacked(rows)
     assert_same_cells(cells, remembered(read_events([lake]), family, as_of_us), as_of_us)
     assert (done.keys, done.cells) == (rows.height, len(cells))
-    assert rows["event_timestamp"].dt.epoch("us").to_list() == (rows["updated_at"] + 1).to_list()
+    assert rows["event_timestamp"].dt.epoch("us").to_list() == [newest_us(packed) + 1 for packed in rows["packed"]]
     assert not list((tmp_path / "scratch").iterdir())
 
 

@@ -140,7 +140,7 @@ def test_a_push_leaves_what_the_bulk_path_leaves(homes):
     packed = [random.bytes(256 * int(random.integers(1, 5))) for _ in range(ROWS)]
     updated_at_us = 1_700_000_000_000_000 + random.integers(0, 10**9, ROWS)
     view = AGGREGATE_VIEWS["user_topic_aggregates"]
-    rows = pd.DataFrame({"user_id": users, "topic": topics, "packed": packed, "updated_at": updated_at_us})
+    rows = pd.DataFrame({"user_id": users, "topic": topics, "packed": packed})
     rows[TIMESTAMP] = pd.to_datetime(updated_at_us + 1, unit="us", utc=True)
     open_store(by_feast).push(push_name(view.name), rows, to=PushMode.ONLINE)
     with open_bulk_writer(in_bulk) as writer:
@@ -154,7 +154,6 @@ def test_a_push_leaves_what_the_bulk_path_leaves(homes):
     ]
     answer = store.get_online_features(store.get_feature_service(AGGREGATES), asked, full_feature_names=True).to_dict()
     assert answer[f"{view.name}__packed"] == packed
-    assert answer[f"{view.name}__updated_at"] == updated_at_us.tolist()
     assert answer["post_aggregates__packed"] == [None] * ROWS
 
 
@@ -190,7 +189,6 @@ def _write_cell_history(settings: Settings) -> None:
             "user_id": np.repeat([1, 1, 2, 2], 3),
             "author_id": np.repeat([7, 8, 7, 8], 3),
             "packed": [bytes([row]) * 256 for row in range(12)],
-            "updated_at": [round(stamp.timestamp() * 1e6) - 1 for stamp in stamps],
             TIMESTAMP: stamps,
         }
     )
@@ -205,13 +203,12 @@ def test_columns_that_do_not_fit_the_view_are_refused(homes):
     with pytest.raises(ValueError, match=r"other lengths: \{'author_id': 2\}"):
         write_rows(settings, "author", (np.arange(2),), {"state": np.zeros((3, 2)), "updated_at": stamps}, stamps)
     with pytest.raises(ValueError, match="join keys"):
-        write_rows(settings, "user_topic_aggregates", ids, {"packed": [b""] * 3, "updated_at": stamps}, stamps)
+        write_rows(settings, "user_topic_aggregates", ids, {"packed": [b""] * 3}, stamps)
 
 
 def test_a_store_without_the_views_table_says_what_to_do(tmp_path: Path):
     settings = Settings(home=tmp_path)
-    columns = {"packed": [b"x"], "updated_at": np.array([1])}
-    write = partial(write_rows, settings, "user_aggregates", (np.array([1]),), columns, np.array([2]))
+    write = partial(write_rows, settings, "user_aggregates", (np.array([1]),), {"packed": [b"x"]}, np.array([2]))
     with pytest.raises(OnlineTableMissing, match="there is no online store"):
         write()
     settings.paths.features.mkdir()

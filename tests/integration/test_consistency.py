@@ -22,9 +22,10 @@ from feature_repo.bulk_online.writer import open_bulk_writer
 from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.datasets.world.config import WorldConfig
 from feature_repo.feature_store import MATERIALISED, open_store
+from feature_repo.recomputation.online_cells import newest_us
 from feature_repo.recomputation.served_vectors import read_served_vectors
 from feature_repo.snapshot import load_snapshot, publish
-from feature_repo.view_schemas import PACKED, UPDATED_AT, aggregates_view
+from feature_repo.view_schemas import PACKED, aggregates_view
 from infra.settings import Settings
 from monitoring.consistency.check import check_consistency
 from monitoring.consistency.report import ConsistencyReport, ServedFeaturesDiffer, write_report
@@ -125,31 +126,29 @@ def test_planted_faults_fail_the_check_by_family_and_feature(settings, tmp_path)
 
 
 def rewrite_cells(settings: Settings, family: str, ids: tuple[str, ...], change) -> None:
-    """Pass every online row of a family's view through `change`: (CELL array, updated_at) -> (CELL array, updated_at)."""
+    """Pass every online row of a family's view through `change`: CELL array -> CELL array."""
     view = aggregates_view(family)
     events = open_lake(settings).events()
     hours = events.with_columns(hour=pl.col("occurred_at").dt.hour().cast(pl.Int64))
     keys = hours.filter(pl.col("product") != HISTORY_BEFORE).select(ids).unique()
-    answer = open_store(settings).get_online_features([f"{view}:{PACKED}", f"{view}:{UPDATED_AT}"], keys.to_dicts()).to_dict()
-    rows = [
-        change(np.frombuffer(packed, CELL).copy(), at) for packed, at in zip(answer[PACKED], answer[UPDATED_AT], strict=True)
-    ]
-    packed, updated_at = [cells.tobytes() for cells, _ in rows], np.array([at for _, at in rows], np.int64)
+    answer = open_store(settings).get_online_features([f"{view}:{PACKED}"], keys.to_dicts()).to_dict()
+    packed = [change(np.frombuffer(one, CELL).copy()).tobytes() for one in answer[PACKED]]
+    updated_at = np.array([newest_us(one) for one in answer[PACKED]])
     with open_bulk_writer(settings) as writer:
         writer.write_cells(family, [keys[name].to_numpy() for name in ids], packed, updated_at)
 
 
 def double_clicks_of_pairs(settings: Settings) -> None:
-    def twice(cells: np.ndarray, at: int) -> tuple[np.ndarray, int]:
+    def twice(cells: np.ndarray) -> np.ndarray:
         cells["total"][cells["measure"] == MEASURE_INDEX["impression"]] *= 2
-        return cells, at
+        return cells
 
     rewrite_cells(settings, "user_author", ("user_id", "author_id"), twice)
 
 
 def lose_the_newest_events_of_hours(settings: Settings) -> None:
-    """As if their last update had never been written: all that is left is a row of one old microsecond without a cell."""
-    rewrite_cells(settings, "user_hour", ("user_id", "hour"), lambda cells, at: (cells[:0], 1))
+    """As if their last update had never been written: all that is left is a row without a cell."""
+    rewrite_cells(settings, "user_hour", ("user_id", "hour"), lambda cells: cells[:0])
 
 
 def serve_authors_from_a_wrong_snapshot(settings: Settings) -> None:
