@@ -209,7 +209,8 @@ class StreamState:
             size, count = held.get(name, (0, 0))
             superseded = size + len(changed) * rows.itemsize - rows.nbytes
             whole = superseded > max(rows.nbytes, _REWRITE_FROM) or count >= _MOST_SECTIONS
-            yield name, as_words(rows).copy() if whole else as_words(rows)[np.sort(changed)], whole
+            # `take`, because an index of anything but int64 is slow in brackets: six times.
+            yield name, as_words(rows).copy() if whole else np.take(as_words(rows), np.sort(changed), axis=0), whole
         new = self.ids.unsaved()
         whole = self._rewrite_ids or held.get(self.ids.name, (0, 0))[1] >= _MOST_SECTIONS
         self._rewrite_ids = False

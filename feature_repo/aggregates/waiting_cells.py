@@ -27,6 +27,7 @@ class WaitingCells:
         """Let `rows` (integers (n,), each at most once) wait."""
         if len(rows) == 0:
             return
+        rows = rows.astype(np.int64, copy=False)  # indices of other types are several times slower
         top = int(rows.max()) + 1
         if top > len(self._marks):
             grown = np.zeros(max(top, 2 * len(self._marks)), bool)
