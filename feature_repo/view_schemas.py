@@ -66,9 +66,7 @@ _RANKING = (
 )
 
 PACKED = "packed"
-_CELLS = (
-    Feature(PACKED, Kind.BYTES, "The key's cells in measure order, back to back: np.frombuffer(packed, cells.CELL)."),
-)
+_CELLS = (Feature(PACKED, Kind.BYTES, "The key's cells in measure order, back to back: np.frombuffer(packed, cells.CELL)."),)
 
 
 def aggregates_view(family: str) -> str:
