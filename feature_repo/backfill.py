@@ -21,7 +21,7 @@ from feature_repo.aggregates.families import Family
 from feature_repo.aggregates.packed_keys import pack_keys
 from feature_repo.event_log import end_of_days, read_events
 from feature_repo.lake import Lake
-from feature_repo.offline_files import TIMESTAMP, source_file
+from feature_repo.offline_files import COMPRESSION, TIMESTAMP, source_file
 from feature_repo.view_schemas import PACKED, aggregates_view
 from infra.storage import replace_atomically
 
@@ -76,12 +76,13 @@ def backfill(
 def write_view_rows(cells: Path, family: Family, target: Path) -> int:
     """Write the packed rows of the cells that `write_cells` left in `cells` to `target`, part by part; returns the keys."""
     keys = 0
-    with replace_atomically(target) as temporary, pq.ParquetWriter(temporary, _row_schema(family), compression="zstd") as rows:
+    schema = _row_schema(family)
+    with replace_atomically(target) as temporary, pq.ParquetWriter(temporary, schema, compression=COMPRESSION) as rows:
         for part in cell_parts(cells, family):
             packed = pack_keys(to_cells(part))
             stamps = pa.array(packed.updated_at + 1, pa.timestamp("us", tz="UTC"))
             ids = [packed.a, packed.b][: len(family.ids)]
-            rows.write_table(pa.table([*ids, packed.packed, stamps], schema=_row_schema(family)))
+            rows.write_table(pa.table([*ids, packed.packed, stamps], schema=schema))
             keys += len(packed.a)
     return keys
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from feature_repo.bulk_online.newest_rows import newest_rows
-from feature_repo.bulk_online.writer import BulkWriter, open_bulk_writer
+from feature_repo.bulk_online.read_ahead import read_ahead
+from feature_repo.bulk_online.stored_rows import StoredRows, encode_rows
+from feature_repo.bulk_online.writer import open_bulk_writer
 from feature_repo.offline_files import VIEW_NAMES, source_file
-from feature_repo.online_store import PROJECT, online_file, share_between_processes
+from feature_repo.online_store import PROJECT, online_file
 from feature_repo.view_schemas import AGGREGATE_VIEWS, VIEW_SCHEMAS
 from infra.settings import Settings
 from infra.storage import replace_atomically
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from feature_repo.lake import Lake
 
 WRITE_BATCH = 10_000  # rows held in memory at once while materialising
+BATCHES_AHEAD = 3  # encoded and not yet written: views differ in which of the two takes longer
 MATERIALISED = "materialised.json"  # a running stream worker sees it change and writes its newer values again
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -29,8 +33,11 @@ class FeatureTablesMissing(LookupError):
     """The offline tables were not built yet."""
 
 
-def open_store(settings: Settings) -> FeatureStore:
-    """The feature store of `settings`; opening creates no table (see `apply`)."""
+def open_store(settings: Settings, *, feasts_own: bool = False) -> FeatureStore:
+    """The feature store of `settings`; opening creates no table (see `apply`).
+
+    feasts_own: SQLite as Feast itself lays it out, with which the bench compares.
+    """
     from feast import FeatureStore, RepoConfig
     from feast.repo_config import RegistryConfig
 
@@ -39,8 +46,9 @@ def open_store(settings: Settings) -> FeatureStore:
     if settings.online_store == "redis":
         online = {"type": "redis", "connection_string": settings.redis_url}
     else:
-        share_between_processes(online_file(settings))
-        online = {"type": "sqlite", "path": str(online_file(settings))}
+        from feature_repo.lean_sqlite import TYPE
+
+        online = {"type": "sqlite" if feasts_own else TYPE, "path": str(online_file(settings))}
     return FeatureStore(
         config=RepoConfig(
             project=PROJECT,
@@ -55,13 +63,13 @@ def open_store(settings: Settings) -> FeatureStore:
     )
 
 
-def apply(settings: Settings) -> list[str]:
-    """Register entities, views and services; returns the names of all registered objects."""
+def apply(settings: Settings, *, feasts_own: bool = False) -> list[str]:
+    """Register entities, views and services; returns the names of all registered objects. feasts_own: see `open_store`."""
     from feature_repo.entities import ENTITIES
     from feature_repo.feature_services import feature_services
     from feature_repo.views import feature_views
 
-    store = open_store(settings)
+    store = open_store(settings, feasts_own=feasts_own)
     views = feature_views(settings.paths.features)
     services = feature_services(views)
     store.apply([*ENTITIES.values(), *views, *services])
@@ -97,29 +105,31 @@ def materialise(settings: Settings, end: datetime) -> dict[str, int]:
     The bulk writers store what `materialise_by_feast` would. On Redis a key that holds a row as new or newer keeps it.
     Raises FeatureTablesMissing where `build_offline` has not run.
     """
-    store, written = open_store(settings), {}
-    with open_bulk_writer(settings) as writer:
-        for view in views_with_rows(settings):
-            written[view] = _write_newest(settings, writer, view, end)
-            # What Feast's own materialisation leaves in the registry: up to when the view is online.
-            store.registry.apply_materialization(store.get_feature_view(view), PROJECT, BEGINNING, end)
+    store, written = open_store(settings), dict.fromkeys(views_with_rows(settings), 0)
+    encoded = read_ahead(_newest_encoded(settings, list(written), end), BATCHES_AHEAD)
+    with open_bulk_writer(settings) as writer, closing(encoded) as batches:
+        for rows in batches:
+            writer.write_encoded(rows)
+            written[rows.view] += len(rows)
+    for view in written:
+        # What Feast's own materialisation leaves in the registry: up to when the view is online.
+        store.registry.apply_materialization(store.get_feature_view(view), PROJECT, BEGINNING, end)
     _tell_materialised(settings, end)
     return written
 
 
-def materialise_by_feast(settings: Settings, end: datetime) -> None:
+def materialise_by_feast(settings: Settings, end: datetime, *, feasts_own: bool = False) -> None:
     """The same through Feast's own materialisation: row by row, an order of magnitude slower. It is what the bulk path is
     held equal to. Raises FeatureTablesMissing where `build_offline` has not run."""
-    open_store(settings).materialize(start_date=BEGINNING, end_date=end, feature_views=views_with_rows(settings))
+    store = open_store(settings, feasts_own=feasts_own)
+    store.materialize(start_date=BEGINNING, end_date=end, feature_views=views_with_rows(settings))
     _tell_materialised(settings, end)
 
 
-def _write_newest(settings: Settings, writer: BulkWriter, view: str, end: datetime) -> int:
-    keys = 0
-    for rows in newest_rows(source_file(settings.paths.features, view), VIEW_SCHEMAS[view], end):
-        writer.write_rows(view, rows.ids, rows.values, rows.stamps_us)
-        keys += len(rows)
-    return keys
+def _newest_encoded(settings: Settings, views: Sequence[str], end: datetime) -> Generator[StoredRows]:
+    for view in views:
+        for rows in newest_rows(source_file(settings.paths.features, view), VIEW_SCHEMAS[view], end):
+            yield encode_rows(VIEW_SCHEMAS[view], rows.ids, rows.values, rows.stamps_us)
 
 
 def _tell_materialised(settings: Settings, end: datetime) -> None:

@@ -20,7 +20,7 @@ from feature_repo.event_log import read_events, read_table
 from feature_repo.exposures import ExposureLog, exposure_log
 from feature_repo.history import newest_exposures, stored_histories
 from feature_repo.lake import Lake
-from feature_repo.offline_files import TIMESTAMP, source_file
+from feature_repo.offline_files import COMPRESSION, TIMESTAMP, source_file
 from feature_repo.profiles import post_profiles, unknown_post_profile, unknown_user_profile, user_profiles
 from infra.settings import Settings
 from infra.storage import replace_atomically
@@ -56,7 +56,7 @@ def write_offline_rows(settings: Settings, lakes: Sequence[Lake], until: datetim
     }
     for view, rows in views.items():
         with replace_atomically(source_file(features, view)) as temporary:
-            rows.write_parquet(temporary, compression="zstd")
+            rows.write_parquet(temporary, compression=COMPRESSION)
     with replace_atomically(features / BUILT) as temporary:
         temporary.write_text(json.dumps({"until_us": None if until is None else round(until.timestamp() * 1e6)}))
     return {view: rows.height for view, rows in views.items()}

@@ -39,7 +39,11 @@ class BulkWriter:
         """
         if len(stamps_us) == 0:
             return 0
-        return self._rows.write(encode_rows(VIEW_SCHEMAS[view], ids, values, stamps_us))
+        return self.write_encoded(encode_rows(VIEW_SCHEMAS[view], ids, values, stamps_us))
+
+    def write_encoded(self, rows: StoredRows) -> int:
+        """`write_rows` for rows that are encoded already, by another thread perhaps."""
+        return self._rows.write(rows)
 
     def write_cells(self, family: str, ids: Sequence[np.ndarray], packed: Sequence[bytes], updated_at_us: np.ndarray) -> int:
         """Write the packed cells of n keys of an aggregate family; returns how many keys.

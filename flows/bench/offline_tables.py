@@ -13,7 +13,7 @@ from feature_repo.aggregates.cells import CELL
 from feature_repo.aggregates.ranking_state import STATE_WIDTH
 from feature_repo.feature_rows import HISTORY_LENGTH
 from feature_repo.history import STORED_COLUMNS
-from feature_repo.offline_files import TIMESTAMP, source_file
+from feature_repo.offline_files import COMPRESSION, TIMESTAMP, source_file
 from feature_repo.view_schemas import Kind, ViewSchema
 
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
@@ -33,7 +33,7 @@ def write_offline_table(features: Path, view: ViewSchema, keys: int, seed: int =
     file.parent.mkdir(parents=True, exist_ok=True)
     ids = {view.ids[0]: np.arange(keys), **{name: random.integers(0, 24, keys) for name in view.ids[1:]}}
     begun_us = round(FIRST.timestamp() * 1e6)
-    with pq.ParquetWriter(file, _schema(view), compression="zstd") as writer:
+    with pq.ParquetWriter(file, _schema(view), compression=COMPRESSION) as writer:
         for day in (0, 5, 11):
             stamps = begun_us + day * 86_400_000_000 + random.integers(0, 86_400_000_000, keys)
             values = {feature.name: _drawn(feature.kind, keys, random) for feature in view.features}

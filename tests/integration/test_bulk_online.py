@@ -61,7 +61,7 @@ def homes(request, tmp_path_factory) -> tuple[Settings, Settings]:
         settings = partial(Settings, home=folder / name, online_store=request.param)
         if request.param == "redis":
             settings = partial(settings, redis_url=f"127.0.0.1:{request.getfixturevalue('redis_port')},db={number}")
-        apply(settings())
+        apply(settings(), feasts_own=name == "feast")
         pair.append(settings())
     return tuple(pair)
 
