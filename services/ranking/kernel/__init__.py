@@ -1,0 +1,118 @@
+"""The compiled candidate pass of the heavy ranker, called through ctypes, which gives up Python's lock during every call.
+
+A tensor library runs a request's candidates layer by layer, each through memory. The kernel takes 48 of them through all
+layers while they and the layer's weights are in the cache; ranker.h says what it reads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from functools import cache
+
+import numpy as np
+
+LANES = 16  # every width is a multiple of it
+MOST_LAYERS = 8
+MOST_OUTPUTS = 16
+
+_NO_MEMORY = -1
+
+
+class KernelMissing(ImportError):
+    """The compiled kernel is not installed, or is another version's."""
+
+
+_POINTER = ctypes.c_void_p
+_LAYER_WEIGHTS = ("qkv", "qkv_bias", "out", "out_bias", "up", "up_bias", "down", "down_bias")
+_WEIGHTS = ("match", "narrow", "narrow_bias", "tower_up", "tower_bias", "last", "last_bias")
+_SIZES = ("d", "heads", "layers", "hidden", "ffn", "tower", "matched", "outputs")
+
+
+class Layer(ctypes.Structure):
+    """See ranker.h."""
+
+    _fields_ = [(name, _POINTER) for name in _LAYER_WEIGHTS]
+
+
+class Ranker(ctypes.Structure):
+    """See ranker.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in _SIZES),
+        *((name, _POINTER) for name in _WEIGHTS),
+        ("layer", Layer * MOST_LAYERS),
+    ]
+
+
+class Context(ctypes.Structure):
+    """See ranker.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("tokens", "panels")),
+        *((name, _POINTER * MOST_LAYERS) for name in ("keys", "values", "bias")),
+    ]
+
+
+class Candidates(ctypes.Structure):
+    """See ranker.h."""
+
+    _fields_ = [
+        ("count", ctypes.c_int64),
+        *((name, _POINTER) for name in ("row", "projected", "items", "request_hidden", "request_item", "matches", "logits")),
+    ]
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The kernel. Raises KernelMissing, with the remedy, where it is not there or was compiled from other declarations."""
+    found = importlib.util.find_spec(f"{__name__}._kernel")
+    if found is None or found.origin is None:
+        raise KernelMissing("the ranker's kernel is missing; a C compiler and `pip install -e .` (or `make install`) build it")
+    loaded = ctypes.CDLL(found.origin)
+    for kind in (Ranker, Context, Candidates):
+        size = getattr(loaded, f"{kind.__name__.lower()}_bytes", None)
+        if size is None:
+            raise KernelMissing("the ranker's kernel is an older one; build it again with `make install`")
+        size.restype, size.argtypes = ctypes.c_size_t, ()
+        if size() != ctypes.sizeof(kind):
+            raise KernelMissing("the ranker's kernel has another layout; build it again with `make install`")
+    loaded.rank.restype = ctypes.c_int
+    loaded.rank.argtypes = (*[_POINTER] * 3, ctypes.c_int, ctypes.c_int)
+    loaded.best_level.restype, loaded.best_level.argtypes = ctypes.c_int, ()
+    return loaded
+
+
+def best_level() -> int:
+    """What this processor can do: 4 for AVX-512, 3 for AVX2, 0 for neither."""
+    return library().best_level()
+
+
+def rank(ranker: Ranker, context: Context, candidates: Candidates, threads: int, level: int) -> None:
+    """Fill in `candidates.logits`. Raises MemoryError where there is no room for a block."""
+    pointers = (ctypes.addressof(one) for one in (ranker, context, candidates))
+    if library().rank(*pointers, threads, level) == _NO_MEMORY:
+        raise MemoryError("no memory for a block of candidates")
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A float32 copy, flat, that begins at a multiple of 64 bytes: no read of 16 numbers crosses a cache line."""
+    flat = np.ascontiguousarray(array, np.float32).reshape(-1)
+    memory = np.empty(flat.size + LANES, np.float32)
+    start = -(memory.ctypes.data // 4) % LANES
+    copy = memory[start : start + flat.size]
+    copy[:] = flat
+    return copy
+
+
+def padded(width: int) -> int:
+    """The next multiple of LANES."""
+    return -(-width // LANES) * LANES
+
+
+def panels(matrix: np.ndarray) -> np.ndarray:
+    """A matrix (..., K, N) packed as the kernel reads it, its columns padded with zeros; float32 (..., N / 16, K, 16)."""
+    *rest, depth, width = matrix.shape
+    full = np.zeros((*rest, depth, padded(width)), np.float32)
+    full[..., :width] = matrix
+    return np.moveaxis(full.reshape(*rest, depth, -1, LANES), -2, -3)

@@ -1,0 +1,68 @@
+/* All candidates of a request, block by block, by some threads that each take the next block there is. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "ranker.h"
+
+enum { MOST_THREADS = 64, NO_MEMORY = -1 };
+
+typedef struct {
+    const Ranker *ranker;
+    const Context *context;
+    const Candidates *asked;
+    BlockPass *pass;
+    atomic_llong next;
+    atomic_int failed;
+} Work;
+
+size_t ranker_bytes(void) { return sizeof(Ranker); }
+size_t context_bytes(void) { return sizeof(Context); }
+size_t candidates_bytes(void) { return sizeof(Candidates); }
+
+static size_t most(size_t a, size_t b) { return a > b ? a : b; }
+
+static size_t scratch_floats(const Ranker *ranker, const Context *context) {
+    size_t d = ranker->d, hidden = ranker->hidden, joined = d + hidden;
+    return BLOCK * (hidden + d + d + most(3 * d, joined) + most(joined, ranker->matched) + most(ranker->ffn, ranker->tower) +
+                    most(16 * (size_t)context->panels, 16));
+}
+
+/* 4: AVX-512, 3: AVX2, 0: neither. */
+int best_level(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("x86-64-v4")) return 4;
+    if (__builtin_cpu_supports("x86-64-v3")) return 3;
+#endif
+    return 0;
+}
+
+static void *take_blocks(void *argument) {
+    Work *work = argument;
+    size_t bytes = (scratch_floats(work->ranker, work->context) * sizeof(float) + 63) / 64 * 64;
+    float *scratch = aligned_alloc(64, bytes);
+    if (!scratch) {
+        atomic_store(&work->failed, NO_MEMORY);
+        return 0;
+    }
+    for (;;) {
+        int64_t first = atomic_fetch_add(&work->next, BLOCK), left = work->asked->count - first;
+        if (left <= 0) break;
+        work->pass(work->ranker, work->context, work->asked, first, left < BLOCK ? (int)left : BLOCK, scratch);
+    }
+    free(scratch);
+    return 0;
+}
+
+/* 0, or NO_MEMORY. `level` is best_level's or a lower one. A thread that cannot be started leaves its work to the others. */
+int rank(const Ranker *ranker, const Context *context, const Candidates *asked, int threads, int level) {
+    Work work = {ranker, context, asked, level >= 4 ? block_pass_v4 : level == 3 ? block_pass_v3 : block_pass_any, 0, 0};
+    pthread_t helper[MOST_THREADS];
+    int64_t blocks = (asked->count + BLOCK - 1) / BLOCK;
+    int started = 0, wanted = (int)(threads < blocks ? threads : blocks) - 1;
+    while (started < wanted && started < MOST_THREADS && pthread_create(&helper[started], 0, take_blocks, &work) == 0) started++;
+    take_blocks(&work);
+    for (int i = 0; i < started; i++) pthread_join(helper[i], 0);
+    return atomic_load(&work.failed);
+}

@@ -1,0 +1,47 @@
+/* The packed ranker and one request, as Python fills them in (services/ranking/kernel/__init__.py; keep the two alike).
+
+   Every width is a multiple of 16. A packed matrix (K rows, N columns) is N / 16 panels, one after the other, of K x 16 numbers.
+   Scales and shifts of layer norms are folded into the matrix behind them, the attention's scale into the queries. */
+#ifndef RANKER_H
+#define RANKER_H
+#include <stdint.h>
+
+enum { MOST_LAYERS = 8, BLOCK = 48 }; /* BLOCK: candidates that go through all layers together, while they are in the cache */
+
+typedef struct {
+    const float *qkv, *qkv_bias;   /* d -> 3 d: queries, keys, values */
+    const float *out, *out_bias;   /* d -> d */
+    const float *up, *up_bias;     /* d -> ffn */
+    const float *down, *down_bias; /* ffn -> d */
+} Layer;
+
+typedef struct {
+    int32_t d, heads, layers, hidden, ffn, tower, matched, outputs; /* outputs <= 16 */
+    const float *match;                   /* matched -> hidden: the blocks that are of this user and this candidate */
+    const float *narrow, *narrow_bias;    /* hidden -> d */
+    const float *tower_up, *tower_bias;   /* d + hidden -> tower */
+    const float *last, *last_bias;        /* tower -> 16 */
+    Layer layer[MOST_LAYERS];
+} Ranker;
+
+typedef struct {
+    int32_t tokens, panels;               /* panels = tokens / 16, rounded up */
+    const float *keys[MOST_LAYERS];       /* by head: packed (d / heads, 16 * panels) */
+    const float *values[MOST_LAYERS];     /* by head: packed (tokens, d / heads) */
+    const float *bias[MOST_LAYERS];       /* by head: 16 * panels numbers, far below zero where there is no token */
+} Context;
+
+typedef struct {
+    int64_t count;
+    const int32_t *row;                   /* of each candidate in `projected` and `items`; NULL: candidate i is row i */
+    const float *projected;               /* (rows, hidden): first layer over what is known of a post alone */
+    const float *items;                   /* (rows, d): embeddings of post, author and topic */
+    const float *request_hidden;          /* (hidden,): first layer over what all candidates share, its bias included */
+    const float *request_item;            /* (d,) */
+    const float *matches;                 /* (count, matched) */
+    float *logits;                        /* (count, outputs) */
+} Candidates;
+
+typedef void BlockPass(const Ranker *, const Context *, const Candidates *, int64_t first, int count, float *scratch);
+BlockPass block_pass_v4, block_pass_v3, block_pass_any;
+#endif
