@@ -32,6 +32,7 @@ class HeavyConfig:
     hidden: int = 192  # width of the block sum
     ffn: int = 64
     dropout: float = 0.05
+    history: int = HISTORY_LENGTH  # exposures in the context
 
     def as_json(self) -> dict:
         return asdict(self)
@@ -39,6 +40,11 @@ class HeavyConfig:
     @staticmethod
     def from_json(content: dict) -> HeavyConfig:
         return HeavyConfig(**{**content, "bits": TableBits(**content["bits"])})
+
+
+def bend(x: Tensor) -> Tensor:
+    """GELU in its tanh form, which the compiled kernel computes too."""
+    return F.gelu(x, approximate="tanh")
 
 
 class BlockSum(nn.Module):
@@ -78,7 +84,7 @@ class Layer(nn.Module):
         self.key_value = nn.Linear(d, 2 * d)
         self.out = nn.Linear(d, d)
         self.norm_ffn = nn.LayerNorm(d)
-        self.ffn = nn.Sequential(nn.Linear(d, config.ffn), nn.GELU(), nn.Linear(config.ffn, d))
+        self.ffn = nn.Sequential(nn.Linear(d, config.ffn), nn.GELU(approximate="tanh"), nn.Linear(config.ffn, d))
         self.dropout = nn.Dropout(config.dropout)
 
     def keys_values(self, normed_BTD: Tensor) -> tuple[Tensor, Tensor]:
@@ -141,7 +147,7 @@ class HeavyRanker(nn.Module):
         self.topic = _table(1 << config.bits.topic, d)
         self.product = _table(PRODUCT_ROWS, d)
         self.age = _table(AGE_ROWS, d)
-        self.position = nn.Parameter(torch.randn(HISTORY_LENGTH, d) * 0.02)
+        self.position = nn.Parameter(torch.randn(config.history, d) * 0.02)
         self.actions = nn.Linear(len(HEADS), d, bias=False)
         masks = torch.arange(ACTION_MASKS).unsqueeze(1) >> torch.arange(len(HEADS))
         self.register_buffer("action_bits", (masks & 1).float(), persistent=False)
@@ -178,13 +184,13 @@ class HeavyRanker(nn.Module):
 
     def score(self, rows: RowTensors, context: EncodedContext) -> Tensor:
         """Logits (N, len(HEADS)) of candidates under a context of their own (B = N) or a shared one (B = 1)."""
-        blocks_NH = F.gelu(self.block_sum(rows.blocks))
+        blocks_NH = bend(self.block_sum(rows.blocks))
         x_ND = self.from_blocks(self.dropout(blocks_NH)) + self.item(rows.post, rows.author, rows.topic)
         x_ND = x_ND + self.product(rows.product)
         for layer, key, value in zip(self.layers, context.keys, context.values, strict=True):
             x_ND = layer.candidates(x_ND, key, value, context.mask)
         joined = self.norm_out(torch.cat([x_ND, blocks_NH.expand(len(x_ND), -1)], dim=1))
-        return self.output(self.dropout(F.gelu(self.tower(joined))))
+        return self.output(self.dropout(bend(self.tower(joined))))
 
     def forward(self, rows: RowTensors) -> Tensor:
         """Logits (N, len(HEADS)); the context is encoded once when the rows share one history."""

@@ -37,7 +37,7 @@ def _one_masked_sequence(model: HeavyRanker, rows) -> torch.Tensor:
     user = model.user_token(rows.blocks["user"][:1]).unsqueeze(1)
     dense = torch.cat([rows.blocks[name] for name in BLOCKS], dim=1)
     weight = torch.cat([model.block_sum.projections[name].weight for name in BLOCKS], dim=1)
-    blocks = F.gelu(dense @ weight.T + model.block_sum.bias)
+    blocks = F.gelu(dense @ weight.T + model.block_sum.bias, approximate="tanh")
     candidates = model.from_blocks(blocks) + model.post(rows.post) + model.author(rows.author) + model.topic(rows.topic)
     candidates = candidates + model.product(rows.product)
     x = torch.cat([user, exposures, candidates.unsqueeze(0)], dim=1)[0]
@@ -49,7 +49,7 @@ def _one_masked_sequence(model: HeavyRanker, rows) -> torch.Tensor:
         x = x + layer.out(_attention(layer, layer.norm_attention(x), may_read))
         x = x + layer.ffn(layer.norm_ffn(x))
     joined = model.norm_out(torch.cat([x[context:], blocks], dim=1))
-    return model.output(F.gelu(model.tower(joined)))
+    return model.output(F.gelu(model.tower(joined), approximate="tanh"))
 
 
 def _attention(layer, x: torch.Tensor, may_read: torch.Tensor) -> torch.Tensor:

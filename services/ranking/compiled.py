@@ -1,0 +1,218 @@
+"""The heavy ranker on the compiled kernel: the same logits as `HeavyRanker.score`, several times as fast.
+
+What is known of a post alone (its part of the first layer, its embeddings) is computed once and looked up by row; a request
+adds what its user and moment give to all candidates, and the few columns that are of this user and this candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from services.ranking import kernel
+from services.ranking.heavy import EncodedContext, HeavyRanker
+from services.ranking.inputs import RowTensors
+
+POST_BLOCKS = ("post", "author", "topic")
+REQUEST_BLOCKS = ("user", "context")
+MATCH_BLOCKS = ("user_author", "user_topic", "user_post")
+_ABSENT = -1e30  # added to the logit of a token that is not there
+
+
+class NotCompilable(ValueError):
+    """The ranker has sizes that the kernel does not take."""
+
+
+@dataclass(frozen=True)
+class Projected:
+    """Rows that candidates look up: first layer over POST_BLOCKS (n, hidden), and embeddings (n, d); float32."""
+
+    hidden: np.ndarray
+    items: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.hidden)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What all candidates of a request share: the context's keys and values, and the sums of what does not differ."""
+
+    context: kernel.Context
+    hidden: np.ndarray  # float32 (hidden,)
+    item: np.ndarray  # float32 (d,)
+    kept: tuple[np.ndarray, ...]  # the memory that `context` points into
+
+
+class CompiledRanker:
+    """A packed copy of a heavy ranker's weights. Later changes of the model are not seen; safe to share between threads."""
+
+    def __init__(self, model: HeavyRanker, *, threads: int = 1, level: int | None = None) -> None:
+        """`level` as in `kernel.best_level`, the processor's own by default. Raises NotCompilable, KernelMissing."""
+        _check(model)
+        self.model, self.threads = model, threads
+        self.level = kernel.best_level() if level is None else min(level, kernel.best_level())
+        self._kept: list[np.ndarray] = []
+        widths = model.config.widths
+        self.match_names = tuple(name for name in MATCH_BLOCKS if widths.get(name, 0) > 0)
+        self.matched = kernel.padded(sum(widths[name] for name in self.match_names))
+        self._ranker = self._pack(model)
+
+    # ---- once per version of the posts ----------------------------------------------------------------------------
+    def project(self, blocks: Mapping[str, Tensor], post: Tensor, author: Tensor, topic: Tensor) -> Projected:
+        """What candidates look up of n posts: normalised POST_BLOCKS (n, width), embedding rows (n,)."""
+        with torch.inference_mode():
+            hidden = self._projection(POST_BLOCKS, blocks)
+            items = self.model.item(post, author, topic)
+            hidden = hidden.expand(len(post), -1) if hidden is not None else torch.zeros(len(post), self.model.config.hidden)
+            return Projected(np.ascontiguousarray(hidden.numpy()), np.ascontiguousarray(items.numpy()))
+
+    # ---- once per request -----------------------------------------------------------------------------------------
+    def request(self, context: EncodedContext, blocks: Mapping[str, Tensor], product: Tensor) -> Request:
+        """Pack a context (B = 1) with its normalised REQUEST_BLOCKS, of which the first row is read, and product row."""
+        with torch.inference_mode():
+            first = {name: block[:1] for name, block in blocks.items()}
+            shared = self._projection(REQUEST_BLOCKS, first)
+            hidden = self.model.block_sum.bias if shared is None else shared[0] + self.model.block_sum.bias
+            item = self.model.product(product.reshape(-1)[:1])[0]
+            return self._packed(context, hidden.numpy(), item.numpy())
+
+    # ---- candidates -----------------------------------------------------------------------------------------------
+    def matches(self, blocks: Mapping[str, Tensor]) -> np.ndarray:
+        """Normalised MATCH_BLOCKS side by side as the kernel reads them, float32 (n, self.matched)."""
+        count = len(next(iter(blocks.values())))
+        out = np.zeros((count, self.matched), np.float32)
+        at = 0
+        for name in self.match_names:
+            block = blocks[name].numpy()
+            out[:, at : at + block.shape[1]] = block
+            at += block.shape[1]
+        return out
+
+    def logits(self, request: Request, posts: Projected, matches: np.ndarray, row: np.ndarray | None = None) -> np.ndarray:
+        """float32 (n, heads) for n candidates with `matches` (n, self.matched); candidate i is row `row[i]` of `posts`.
+
+        Without `row` it is row i. A candidate's logits are the same, bit for bit, whatever else is asked with it.
+        """
+        count = len(matches)
+        if row is None and len(posts) != count:
+            raise ValueError(f"{count} candidates for {len(posts)} posts: say with `row` which post each candidate is")
+        if row is not None:
+            row = np.ascontiguousarray(row, np.int32)
+            if len(row) != count or (count and (row.min() < 0 or row.max() >= len(posts))):
+                raise ValueError(f"`row` must give each of {count} candidates one of {len(posts)} posts")
+        out = np.empty((count, self._ranker.outputs), np.float32)
+        if count == 0:
+            return out
+        matches = np.ascontiguousarray(matches, np.float32)
+        asked = kernel.Candidates(
+            count,
+            None if row is None else row.ctypes.data,
+            *(array.ctypes.data for array in (posts.hidden, posts.items, request.hidden, request.item, matches, out)),
+        )
+        kernel.rank(self._ranker, request.context, asked, self.threads, self.level)
+        return out
+
+    def score(self, rows: RowTensors, context: EncodedContext) -> np.ndarray:
+        """Logits (n, heads) of one request's rows, with everything about their posts computed here and now."""
+        posts = self.project(rows.blocks, rows.post, rows.author, rows.topic)
+        return self.logits(self.request(context, rows.blocks, rows.product), posts, self.matches(rows.blocks))
+
+    # ---- packing --------------------------------------------------------------------------------------------------
+    def _projection(self, names: tuple[str, ...], blocks: Mapping[str, Tensor]) -> Tensor | None:
+        """Sum of the named blocks' projections, None where the ranker reads none of them."""
+        total = None
+        for name in names:
+            if name in self.model.block_sum.names:
+                part = self.model.block_sum.projections[name](blocks[name])
+                total = part if total is None else total + part
+        return total
+
+    def _packed(self, context: EncodedContext, hidden: np.ndarray, item: np.ndarray) -> Request:
+        heads, tokens = context.keys[0].shape[1:3]
+        packed = kernel.Context(tokens, kernel.padded(tokens) // kernel.LANES)
+        absent = np.full((heads, kernel.padded(tokens)), _ABSENT, np.float32)
+        absent[:, :tokens] = np.where(context.mask[0, 0].numpy(), np.float32(0.0), np.float32(_ABSENT))
+        kept = [kernel.aligned(absent)]
+        for depth, (key, value) in enumerate(zip(context.keys, context.values, strict=True)):
+            kept.append(kernel.aligned(kernel.panels(key[0].transpose(-1, -2).numpy())))
+            packed.keys[depth] = kept[-1].ctypes.data
+            kept.append(kernel.aligned(kernel.panels(value[0].numpy())))
+            packed.values[depth] = kept[-1].ctypes.data
+            packed.bias[depth] = kept[0].ctypes.data
+        kept += [kernel.aligned(hidden), kernel.aligned(item)]
+        return Request(packed, kept[-2], kept[-1], tuple(kept))
+
+    def _pack(self, model: HeavyRanker) -> kernel.Ranker:
+        config = model.config
+        match = np.zeros((self.matched, config.hidden), np.float32)
+        at = 0
+        for name in self.match_names:
+            weight = model.block_sum.projections[name].weight.detach().numpy().T
+            match[at : at + len(weight)] = weight
+            at += len(weight)
+        narrow, tower, last = (_affine(one) for one in (model.from_blocks, model.tower, model.output))
+        tower = _behind_norm(model.norm_out, *tower)
+        sizes = (config.d, config.attention_heads, config.layers, config.hidden, config.ffn, config.ffn, self.matched)
+        weights = (self._kept_panels(match), *self._kept_pair(*narrow), *self._kept_pair(*tower), *self._kept_pair(*last))
+        packed = kernel.Ranker(*sizes, model.output.out_features, *weights)
+        for depth, layer in enumerate(model.layers):
+            packed.layer[depth] = self._layer(layer)
+        return packed
+
+    def _layer(self, layer: Any) -> kernel.Layer:
+        query, query_bias = _affine(layer.query)
+        scale = (query.shape[0] // layer.attention_heads) ** -0.5
+        key_value, key_value_bias = _affine(layer.key_value)
+        joined = np.concatenate([query * scale, key_value], axis=1), np.concatenate([query_bias * scale, key_value_bias])
+        pairs = (
+            _behind_norm(layer.norm_attention, *joined),
+            _affine(layer.out),
+            _behind_norm(layer.norm_ffn, *_affine(layer.ffn[0])),
+            _affine(layer.ffn[2]),
+        )
+        return kernel.Layer(*(address for pair in pairs for address in self._kept_pair(*pair)))
+
+    def _kept_pair(self, weight: np.ndarray, bias: np.ndarray) -> tuple[int, int]:
+        full = np.zeros(kernel.padded(len(bias)), np.float32)
+        full[: len(bias)] = bias
+        self._kept.append(kernel.aligned(full))
+        return self._kept_panels(weight), self._kept[-2].ctypes.data
+
+    def _kept_panels(self, weight: np.ndarray) -> int:
+        self._kept.append(kernel.aligned(kernel.panels(weight)))
+        return self._kept[-1].ctypes.data
+
+
+def _affine(layer: nn.Linear) -> tuple[np.ndarray, np.ndarray]:
+    """Weight (in, out) and bias (out,), float32."""
+    return layer.weight.detach().numpy().T, layer.bias.detach().numpy()
+
+
+def _behind_norm(norm: nn.LayerNorm, weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The affine map that does to standardised rows what scale, shift and map do one after the other."""
+    scale, shift = norm.weight.detach().numpy(), norm.bias.detach().numpy()
+    return scale[:, None] * weight, bias + shift @ weight
+
+
+def _check(model: HeavyRanker) -> None:
+    config = model.config
+    sizes = {
+        "d": config.d,
+        "d / attention_heads": config.d / config.attention_heads,
+        "hidden": config.hidden,
+        "ffn": config.ffn,
+    }
+    odd = {name: size for name, size in sizes.items() if size % kernel.LANES}
+    if odd:
+        raise NotCompilable(f"the kernel takes widths that are multiples of {kernel.LANES}, not {odd}")
+    if config.layers > kernel.MOST_LAYERS or model.output.out_features > kernel.MOST_OUTPUTS:
+        raise NotCompilable(
+            f"the kernel takes up to {kernel.MOST_LAYERS} layers and {kernel.MOST_OUTPUTS} heads, "
+            f"not {config.layers} and {model.output.out_features}"
+        )
