@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 bench = typer.Typer(
-    help="Measure on this machine: the stream, features of a request, materialisation, the batch engine.", no_args_is_help=True
+    help="Measure on this machine: the stream, features of a request, the heavy ranker, materialisation, the batch engine.",
+    no_args_is_help=True,
 )
 
 out = Console()
@@ -56,6 +57,24 @@ def features(
         return bench_features(folder, candidates, requests, peer_requests, posts)
 
     _run("features", work, as_json)
+
+
+@bench.command()
+def ranker(
+    candidates: Annotated[int, typer.Option(min=1, help="Candidates of a request.")] = 1_500,
+    rounds: Annotated[int, typer.Option(min=3, help="Requests that are timed, of each kind.")] = 40,
+    posts: Annotated[int, typer.Option(min=1, help="Posts that the candidates are taken from.")] = 100_000,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of a request.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Candidates a second through the heavy ranker, beside the same ranker in torch and this machine's matrix product."""
+
+    def work(_folder: Path) -> dict:
+        from flows.bench.ranker import bench_ranker
+
+        return bench_ranker(candidates, rounds, posts, threads)
+
+    _run("ranker", work, as_json)
 
 
 @bench.command()

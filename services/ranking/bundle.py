@@ -17,6 +17,7 @@ from safetensors.numpy import save_file as save_arrays
 from feature_repo.feature_rows import HEADS, FeatureRows, UserFeatures
 from infra.storage import replace_atomically
 from services.ranking.calibration import Calibration, sigmoid
+from services.ranking.compiled import CompiledRanker, NotCompilable
 from services.ranking.heavy import HeavyConfig, HeavyRanker
 from services.ranking.id_hashing import hash_ids
 from services.ranking.inputs import history_tensors, row_tensors
@@ -27,7 +28,7 @@ from services.ranking.two_tower import POST_BLOCKS, TwoTower, TwoTowerConfig
 if TYPE_CHECKING:
     from feature_repo.snapshot import Snapshot
 
-FORMAT = 1
+FORMAT = 2  # 2: the heavy ranker bends by GELU in its tanh form
 DESCRIPTION = "bundle.json"
 _PARTS = ("heavy", "light", "two_tower", "normaliser", "calibration")
 _ROWS_PER_PASS = 4_096  # bounds the memory of scoring many rows that each have a history of their own
@@ -132,14 +133,29 @@ class ModelBundle:
         self._check(rows)
         if len(rows) == 0:
             return np.zeros((0, len(HEADS)), np.float32)
-        shared = len(rows.history) == 1
-        step = len(rows) if shared else _ROWS_PER_PASS
+        if len(rows.history) == 1 and self._compiled is not None:
+            return self._request_logits(rows, self._compiled)
+        step = len(rows) if len(rows.history) == 1 else _ROWS_PER_PASS
         parts = []
         with torch.inference_mode():
             for start in range(0, len(rows), step):
                 part = rows if step >= len(rows) else rows.take(np.arange(start, min(start + step, len(rows))))
                 parts.append(self.heavy(row_tensors(part, self.normaliser, self.heavy.config.bits)).numpy())
         return np.concatenate(parts)
+
+    def _request_logits(self, rows: FeatureRows, compiled: CompiledRanker) -> np.ndarray:
+        """Logits of rows that share their history, whose context is encoded once."""
+        with torch.inference_mode():
+            tensors = row_tensors(rows, self.normaliser, self.heavy.config.bits)
+            return compiled.score(tensors, self.heavy.encode_context(tensors.blocks["user"][:1], tensors.history))
+
+    @cached_property
+    def _compiled(self) -> CompiledRanker | None:
+        """The heavy ranker on the compiled kernel; None where it has sizes that only torch takes."""
+        try:
+            return CompiledRanker(self.heavy, threads=torch.get_num_threads())
+        except NotCompilable:
+            return None
 
     def heavy_predict(self, rows: FeatureRows) -> np.ndarray:
         """Calibrated probability of each action, float32 (n, len(HEADS)).

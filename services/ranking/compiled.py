@@ -119,9 +119,16 @@ class CompiledRanker:
         return out
 
     def score(self, rows: RowTensors, context: EncodedContext) -> np.ndarray:
-        """Logits (n, heads) of one request's rows, with everything about their posts computed here and now."""
-        posts = self.project(rows.blocks, rows.post, rows.author, rows.topic)
-        return self.logits(self.request(context, rows.blocks, rows.product), posts, self.matches(rows.blocks))
+        """Logits (n, heads) of one request's rows, with all of their first layer but MATCH_BLOCKS computed here and now."""
+        with torch.inference_mode():
+            summed = self._projection((*POST_BLOCKS, *REQUEST_BLOCKS), rows.blocks)
+            if summed is None:
+                summed = torch.zeros(1, self.model.config.hidden)
+            items = self.model.item(rows.post, rows.author, rows.topic) + self.model.product(rows.product)
+            posts = Projected(np.ascontiguousarray(summed.expand(len(rows), -1).numpy()), items.numpy())
+            nothing = np.zeros(self.model.config.d, np.float32)
+            request = self._packed(context, self.model.block_sum.bias.numpy(), nothing)
+        return self.logits(request, posts, self.matches(rows.blocks))
 
     # ---- packing --------------------------------------------------------------------------------------------------
     def _projection(self, names: tuple[str, ...], blocks: Mapping[str, Tensor]) -> Tensor | None:
@@ -129,7 +136,9 @@ class CompiledRanker:
         total = None
         for name in names:
             if name in self.model.block_sum.names:
-                part = self.model.block_sum.projections[name](blocks[name])
+                block = blocks[name]
+                shared = len(block) > 1 and block.stride(0) == 0
+                part = self.model.block_sum.projections[name](block[:1] if shared else block)
                 total = part if total is None else total + part
         return total
 

@@ -75,7 +75,7 @@ def test_rows_that_do_not_fit_are_refused():
     compiled = CompiledRanker(model)
     request = compiled.request(model.encode_context(rows.blocks["user"][:1], rows.history), rows.blocks, rows.product)
     posts, matches = compiled.project(rows.blocks, rows.post, rows.author, rows.topic), compiled.matches(rows.blocks)
-    with pytest.raises(ValueError, match="5 candidates for 5 posts|one of 5 posts"):
+    with pytest.raises(ValueError, match="5 candidates one of 5 posts"):
         compiled.logits(request, posts, matches, np.arange(1, 6))
     with pytest.raises(ValueError, match="3 candidates for 5 posts"):
         compiled.logits(request, posts, matches[:3])

@@ -1,0 +1,45 @@
+"""`mixer bench ranker` on tiny sizes: its keys, and that what it times gives the ranker's own logits."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from flows.bench.ranker import CONFIG, bench_ranker, multiplications
+from flows.cli import app
+from infra.settings import get_settings
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIXER_HOME", str(tmp_path))
+    get_settings.cache_clear()
+    yield tmp_path
+    get_settings.cache_clear()
+
+
+@pytest.mark.slow
+def test_the_bench_gives_its_keys_and_times_the_very_ranker(home):
+    arguments = ["bench", "ranker", "--candidates", "60", "--rounds", "3", "--posts", "200", "--threads", "1", "--json"]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    report = json.loads(result.stdout)
+    assert {"candidates_per_s", "candidates_per_s_cold", "gemm_gflops", "achieved_gflops"} <= report.keys()
+    assert report["candidates"] == 60
+    assert report["alone_differs"] == 0.0
+    assert report["torch_differs"] < 1e-5
+    assert {"eager", "bfloat16", "torch.compile"} <= report["other"].keys()
+    assert ("gpu" in report) == torch.cuda.is_available()
+
+
+def test_the_work_of_a_candidate_is_counted_by_hand():
+    d, hidden, ffn, tokens, matched = 128, 192, 256, 130, 24  # a user token, 128 exposures and the candidate itself
+    by_layer = 3 * d * d + tokens * d + tokens * d + d * d + d * ffn + ffn * d
+    assert multiplications(CONFIG) == matched * hidden + hidden * d + 2 * by_layer + (d + hidden) * ffn + ffn * 8
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics processor here")
+def test_a_graphics_processor_is_measured_too():
+    assert bench_ranker(60, 3, 200, 1)["gpu"]["candidates_per_s_warm"] > 0
