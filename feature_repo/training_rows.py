@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -39,14 +40,41 @@ def point_in_time_rows(settings: Settings, lakes: Sequence[Lake], days: Sequence
     """
     offset = lakes[0].day_offset
     events = read_events(lakes, until=end_of_days(days, offset) + LABEL_GRACE)
-    log = exposure_log(events)
-    chosen = _impressions_of(log, days, offset)
-    if len(chosen) == 0:
-        known = sorted({day for lake in lakes for day in lake.event_days()})
-        raise ValueError(f"no dated impression on {[str(day) for day in days]}; the lakes hold {[str(day) for day in known]}")
-    tables = _state_tables(settings, events)
+    known = PointsInTime.of(settings, events, read_table(lakes, "users"), read_table(lakes, "posts"))
     del events
-    return _rows(log, chosen, tables, read_table(lakes, "users"), read_table(lakes, "posts"))
+    chosen = _impressions_of(known.log, days, offset)
+    if len(chosen) == 0:
+        held = sorted({day for lake in lakes for day in lake.event_days()})
+        raise ValueError(f"no dated impression on {[str(day) for day in days]}; the lakes hold {[str(day) for day in held]}")
+    return known.rows(chosen)
+
+
+@dataclass(frozen=True)
+class PointsInTime:
+    """What was known at any moment: every exposure of some events, and every key's state after each of its events."""
+
+    log: ExposureLog
+    tables: dict[Key, StateTable]
+    users: pl.DataFrame
+    posts: pl.DataFrame
+
+    @staticmethod
+    def of(settings: Settings, events: pl.DataFrame, users: pl.DataFrame, posts: pl.DataFrame) -> PointsInTime:
+        """`events` as `read_events` gives them; `users` and `posts`: contract tables sorted by id."""
+        return PointsInTime(exposure_log(events), _state_tables(settings, events), users, posts)
+
+    def dated(self, first_us: int, last_us: int) -> np.ndarray:
+        """Indices of the dated exposures between two moments, both included, oldest first."""
+        chosen = np.flatnonzero(self.log.dated & (self.log.at_us >= first_us) & (self.log.at_us <= last_us))
+        return chosen[np.argsort(self.log.at_us[chosen], kind="stable")]
+
+    def rows(self, chosen: np.ndarray, state_us: np.ndarray | None = None) -> FeatureRows:
+        """Rows of the exposures at `chosen` (int64 (n,)), in that order, with their labels.
+
+        Everything is as of each exposure's own microsecond, or as of `state_us` (int64 (n,)) where that is given.
+        """
+        at_us = self.log.at_us[chosen]
+        return _rows(self.log, chosen, at_us if state_us is None else state_us, self.tables, self.users, self.posts)
 
 
 def _impressions_of(log: ExposureLog, days: Sequence[date], offset: timedelta) -> np.ndarray:
@@ -68,9 +96,13 @@ def _state_tables(settings: Settings, events: pl.DataFrame) -> dict[Key, StateTa
 
 
 def _rows(
-    log: ExposureLog, chosen: np.ndarray, tables: dict[Key, StateTable], users: pl.DataFrame, posts: pl.DataFrame
+    log: ExposureLog,
+    chosen: np.ndarray,
+    now_us: np.ndarray,
+    tables: dict[Key, StateTable],
+    users: pl.DataFrame,
+    posts: pl.DataFrame,
 ) -> FeatureRows:
-    now_us = log.at_us[chosen]
     user_id, post_id, author_id, topic, product = (
         column[chosen] for column in (log.user_id, log.post_id, log.author_id, log.topic, log.product)
     )
@@ -101,7 +133,7 @@ def _rows(
         blocks=blocks,
         history=history,
         labels=log.labels()[chosen],
-        occurred_at=now_us,
+        occurred_at=log.at_us[chosen],
         names=BLOCK_NAMES,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import date
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -122,12 +123,44 @@ def deploy(paused: Annotated[bool, typer.Option(help="Register with all schedule
 
 
 @app.command()
-def evaluate(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a Markdown table.")] = False) -> None:
-    """The offline metrics of the champion beside its baselines, as they were measured when it was trained."""
-    from flows.training.report import latest_report, report_page
+def evaluate(
+    exposures: Annotated[
+        Path | None, typer.Option(help="Logged exposures to score: KuaiRand's columns, or the contract's events.")
+    ] = None,
+    state: Annotated[
+        str, typer.Option(help="live: features as of each row; frozen: as of the user's first row of the day.")
+    ] = "live",
+    model: Annotated[str, typer.Option(help="Alias or version in the model registry.")] = "champion",
+    bundle: Annotated[Path | None, typer.Option(help="Folder of a model bundle, instead of a registered model.")] = None,
+    baselines: Annotated[bool, typer.Option(help="Fit and score the baselines too.")] = True,
+    draws: Annotated[int, typer.Option(min=2, help="Resamplings of the users, for the intervals.")] = 200,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Score a model and its baselines on logged exposures; without a file, what was measured when the champion was trained."""
+    if exposures is None:
+        from flows.training.report import latest_report, report_page
 
-    report = latest_report(get_settings())
-    typer.echo(json.dumps(report, indent=2) if as_json else report_page(report))
+        report = latest_report(get_settings())
+        typer.echo(json.dumps(report, indent=2) if as_json else report_page(report))
+        return
+    from flows.evaluation.exposures import evaluate_exposures
+    from flows.evaluation.tables import evaluation_tables
+    from flows.progress import listening
+    from infra.settings import quiet_libraries
+
+    quiet_libraries()
+    settings = apply_environment()
+    with err.status("reading") as shown, listening(shown.update):
+        report = evaluate_exposures(
+            settings, exposures, state=state, model=model, bundle_folder=bundle, with_baselines=baselines, draws=draws
+        )
+    for warning in report["warnings"]:
+        err.print(f"[yellow]warning:[/] {warning}", highlight=False)
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+        return
+    for table in evaluation_tables(report):
+        out.print(table, highlight=False)
 
 
 @app.command(name="settings")
@@ -147,8 +180,6 @@ def data_fetch(
     url: Annotated[str | None, typer.Option(help="Metadata of another record, such as a mirror's.")] = None,
 ) -> None:
     """Download the official KuaiRand-Pure archive (CC BY-SA 4.0) into ./data, with resume and checksum."""
-    from pathlib import Path
-
     from flows.data_download import download_with_progress
 
     if dataset != "kuairand":

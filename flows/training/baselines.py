@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from feature_repo.feature_rows import HEADS, FeatureRows
+
+# Probabilities of all heads, float32 (n, len(HEADS)), of n rows.
+Predict = Callable[[FeatureRows], np.ndarray]
 
 PRIOR_EXPOSURES = 20.0  # what the global rate is worth against a post's own
 
@@ -41,7 +46,12 @@ _PARAMETERS = {
 
 
 def lightgbm(train: FeatureRows, rows: FeatureRows, *, seed: int, threads: int) -> np.ndarray:
-    """Gradient-boosted trees on the dense blocks, product and topic, one model a head; float32 (n, len(HEADS))."""
+    """`fit_lightgbm` on `train`, asked about `rows`; float32 (n, len(HEADS))."""
+    return fit_lightgbm(train, seed=seed, threads=threads)(rows)
+
+
+def fit_lightgbm(train: FeatureRows, *, seed: int, threads: int) -> Predict:
+    """Gradient-boosted trees on the dense blocks, product and topic, one model a head."""
     import lightgbm as lgb
 
     features = _features(train)
@@ -50,17 +60,23 @@ def lightgbm(train: FeatureRows, rows: FeatureRows, *, seed: int, threads: int) 
     categorical = [width - 2, width - 1]
     data = lgb.Dataset(features, label=train.labels[:, 0], categorical_feature=categorical, params=parameters)
     data.construct()
-    asked = _features(rows)
-    out = np.empty((len(rows), len(HEADS)), np.float32)
+    models: list[float | lgb.Booster] = []
     for index, head in enumerate(HEADS):
         label = train.labels[:, index]
         if label.min() == label.max():
-            out[:, index] = label.mean()
+            models.append(float(label.mean()))
             continue
         data.set_label(label)
-        model = lgb.train(parameters, data, num_boost_round=ROUNDS.get(head, RARE_ROUNDS))
-        out[:, index] = model.predict(asked, num_threads=threads)
-    return out
+        models.append(lgb.train(parameters, data, num_boost_round=ROUNDS.get(head, RARE_ROUNDS)))
+
+    def predict(rows: FeatureRows) -> np.ndarray:
+        asked = _features(rows)
+        out = np.empty((len(rows), len(HEADS)), np.float32)
+        for index, model in enumerate(models):
+            out[:, index] = model if isinstance(model, float) else model.predict(asked, num_threads=threads)
+        return out
+
+    return predict
 
 
 def _features(rows: FeatureRows) -> np.ndarray:

@@ -96,8 +96,16 @@ def user_days(rows: FeatureRows, day_offset: timedelta = timedelta(0)) -> np.nda
 
 def ndcg(scores: np.ndarray, y: np.ndarray, groups: np.ndarray, depth: int = NDCG_DEPTH) -> float | None:
     """Mean NDCG@depth of binary gains over groups that hold both outcomes; None when there is none."""
+    values, _ = ndcg_by_group(scores, y, groups, depth)
+    return float(np.mean(values)) if len(values) else None
+
+
+def ndcg_by_group(
+    scores: np.ndarray, y: np.ndarray, groups: np.ndarray, depth: int = NDCG_DEPTH
+) -> tuple[np.ndarray, np.ndarray]:
+    """NDCG@depth of every group that holds both outcomes, float64 (k,), and a row of each group, int64 (k,)."""
     if len(y) == 0:
-        return None
+        return np.empty(0), np.empty(0, np.int64)
     order = np.lexsort((-scores, groups))
     grouped, gain = groups[order], y[order]
     ideal = y[np.lexsort((-y, groups))]
@@ -108,7 +116,7 @@ def ndcg(scores: np.ndarray, y: np.ndarray, groups: np.ndarray, depth: int = NDC
     got, best = np.add.reduceat(gain * discount, start), np.add.reduceat(ideal * discount, start)
     positives = np.add.reduceat(gain, start)
     mixed = (positives > 0) & (positives < size)
-    return float(np.mean(got[mixed] / best[mixed])) if mixed.any() else None
+    return got[mixed] / best[mixed], order[start[mixed]]
 
 
 def _average_ranks(values: np.ndarray) -> np.ndarray:

@@ -84,6 +84,8 @@ def train_bundle(
     with _timed(seconds, "heavy"):
         heavy, heavy_losses = fit_heavy(tensors, labels, **shared)
     details = {"seed": seed, "rows": len(train), "fingerprint": fingerprint}
+    if train.occurred_at is not None:
+        details["trained_until_us"] = int(train.occurred_at.max())
     bundle = ModelBundle(heavy, light, two_tower, normaliser, Calibration.identity(len(HEADS)), dict(train.names), details)
     with _timed(seconds, "calibrate"):
         bundle.calibration = calibrate(bundle, train.take(np.flatnonzero(held_out)))

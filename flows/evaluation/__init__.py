@@ -1,0 +1,1 @@
+"""Judging models on exposures that they were not trained on."""
