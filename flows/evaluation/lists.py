@@ -17,9 +17,9 @@ def list_figures(
 ) -> dict[str, dict[str, float]]:
     """model -> figures of its ten best rows of every user-day by the default weight preset.
 
-    coverage: share of the file's posts that stand in some list; novelty_bits: mean -log2 of a listed post's share of all
-    exposures before the file (one is added to every post's); author_gini: 0 where every author of the file is listed equally
-    often, towards 1 where few have all. Rows that were logged are all there is to choose from, so models differ little on short user-days.
+    coverage: share of the file's posts that stand in some list. novelty_bits: mean -log2 of a listed post's share of all
+    exposures before the file (one is added to every post's). author_gini: 0 where every author of the file is listed equally
+    often, towards 1 where few have all. The logged rows are all there is to choose from, so models differ little on short days.
     """
     return {
         name: _figures(weighted_score(p, DEFAULT_PRESET), rows, user_day, exposures_before) for name, p in predictions.items()
