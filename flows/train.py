@@ -43,7 +43,8 @@ def fit(train: FeatureRows, name: str) -> Any:
 
     settings = get_settings()
     folder = settings.paths.bundles / name
-    return train_bundle(train, None, folder, seed=settings.seed, threads=settings.threads, on_progress=_tell_fit)
+    options = {"seed": settings.seed, "threads": settings.threads, "preset": settings.ranker_preset}
+    return train_bundle(train, None, folder, **options, on_progress=_tell_fit)
 
 
 @task(name="evaluate beside baselines", **PURE_STEP)

@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     online_store: Literal["sqlite", "redis"] = Field("sqlite", description="Feast's online store.")
     redis_url: str = Field("localhost:6379", description="Redis address, used when `online_store` is `redis`.")
 
+    ranker_preset: Literal["isolation_transformer", "masknet"] = Field(
+        "isolation_transformer", description="Design of the heavy ranker that a training makes."
+    )
     threads: int = Field(2, ge=1, description="Threads that a training or serving process may use.")
     approval_timeout_s: int = Field(172_800, description="How long a release waits for a person, in seconds.")
     replay_user_share: float = Field(

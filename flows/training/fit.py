@@ -25,6 +25,7 @@ from services.ranking.calibration import Calibration
 from services.ranking.id_hashing import hash_ids
 from services.ranking.inputs import TableBits, row_tensors
 from services.ranking.normalise import Normaliser
+from services.ranking.presets import DEFAULT, ranker_config
 
 CALIBRATION_SHARE = 0.05  # of the training rows
 
@@ -57,9 +58,10 @@ def train_bundle(
     *,
     seed: int,
     threads: int,
+    preset: str = DEFAULT,
     on_progress: OnProgress | None = None,
 ) -> TrainReport:
-    """Train all three models on `train` and save the bundle in `folder`.
+    """Train all three models on `train`, the heavy one by `preset`, and save the bundle in `folder`.
 
     `validate` is only scored, never learned from. Checkpoints lie in `folder`/checkpoints while training runs: called
     again with the same rows and seed after a kill, training carries on from the last checkpoint.
@@ -82,8 +84,8 @@ def train_bundle(
     with _timed(seconds, "two_tower"):
         two_tower, tower_losses = fit_two_tower(tensors, labels, **shared)
     with _timed(seconds, "heavy"):
-        heavy, heavy_losses = fit_heavy(tensors, labels, **shared)
-    details = {"seed": seed, "rows": len(train), "fingerprint": fingerprint}
+        heavy, heavy_losses = fit_heavy(tensors, labels, config=ranker_config(preset, normaliser.widths), **shared)
+    details = {"seed": seed, "rows": len(train), "fingerprint": fingerprint, "preset": preset}
     if train.occurred_at is not None:
         details["trained_until_us"] = int(train.occurred_at.max())
     bundle = ModelBundle(heavy, light, two_tower, normaliser, Calibration.identity(len(HEADS)), dict(train.names), details)

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from feature_repo.feature_rows import HEADS
 from flows.training.epochs import OnProgress, Schedule, Training
-from services.ranking.heavy import HeavyConfig, HeavyRanker
 from services.ranking.inputs import RowTensors
+from services.ranking.presets import DEFAULT, Ranker, RankerConfig, build, ranker_config
 
 # One epoch: with tables of ids a second one overfits (Zhang et al. 2022, "one-epoch phenomenon") and costs as much again.
 SCHEDULE = Schedule(epochs=1, batch=128, rate=1e-3, table_rate=4e-3)
@@ -46,14 +46,15 @@ def fit_heavy(
     seed: int,
     fingerprint: str,
     checkpoints: Path,
-    config: HeavyConfig | None = None,
+    config: RankerConfig | None = None,
     schedule: Schedule | None = None,
     on_progress: OnProgress | None = None,
-) -> tuple[HeavyRanker, list[float]]:
+) -> tuple[Ranker, list[float]]:
     """Train on rows with a history each and `labels` (n, len(HEADS)); returns the ranker and the loss by epoch."""
     torch.manual_seed(seed)
     widths = {name: block.shape[1] for name, block in rows.blocks.items()}
-    model = HeavyRanker(config or HeavyConfig(widths))
+    config = config or ranker_config(DEFAULT, widths)
+    model = build(config)
     _start_at_base_rates(model, labels)
     target = torch.from_numpy(labels.astype(np.float32))
     weight = torch.tensor([HEAD_WEIGHTS[head] for head in HEADS])
@@ -62,11 +63,11 @@ def fit_heavy(
         by_head = F.binary_cross_entropy_with_logits(model(rows.rows(batch)), target[batch], reduction="none").mean(0)
         return (by_head * weight).sum() / weight.sum()
 
-    training = Training("heavy", model, loss, len(rows), schedule or schedule_for(len(rows)), seed, fingerprint)
+    training = Training("heavy", model, loss, len(rows), schedule or schedule_for(len(rows)), seed, f"{fingerprint}/{config}")
     return model, training.run(checkpoints, on_progress)
 
 
-def _start_at_base_rates(model: HeavyRanker, labels: np.ndarray) -> None:
+def _start_at_base_rates(model: Ranker, labels: np.ndarray) -> None:
     """Set the output bias to each action's log-odds: no step is spent on learning that most actions are rare."""
     rate = np.clip(labels.mean(axis=0), 1e-5, 1 - 1e-5)
     with torch.no_grad():

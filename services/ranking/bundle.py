@@ -16,9 +16,10 @@ from safetensors.numpy import save_file as save_arrays
 
 from feature_repo.feature_rows import HEADS, FeatureRows, UserFeatures
 from infra.storage import replace_atomically
+from services.ranking import presets
 from services.ranking.calibration import Calibration, sigmoid
 from services.ranking.compiled import CompiledRanker, NotCompilable
-from services.ranking.heavy import HeavyConfig, HeavyRanker
+from services.ranking.heavy import HeavyRanker
 from services.ranking.id_hashing import hash_ids
 from services.ranking.inputs import history_tensors, row_tensors
 from services.ranking.light import LightRanker
@@ -42,7 +43,7 @@ class BundleError(ValueError):
 class ModelBundle:
     """Two-tower, light and heavy ranker that were trained together."""
 
-    heavy: HeavyRanker
+    heavy: presets.Ranker
     light: LightRanker
     two_tower: TwoTower
     normaliser: Normaliser
@@ -78,7 +79,7 @@ class ModelBundle:
             "format": FORMAT,
             "version": self.version,
             "heads": list(HEADS),
-            "heavy": self.heavy.config.as_json(),
+            "heavy": presets.as_json(self.heavy.config),
             "two_tower": self.two_tower.config.as_json(),
             "names": {block: list(columns) for block, columns in self.names.items()},
             "details": self.details,
@@ -104,7 +105,7 @@ class ModelBundle:
         torch.set_num_threads(threads)
         arrays = {part: load_arrays(folder / f"{part}.safetensors") for part in _PARTS}
         bundle = ModelBundle(
-            heavy=_with_weights(HeavyRanker(HeavyConfig.from_json(content["heavy"])), arrays["heavy"]),
+            heavy=_with_weights(presets.build(presets.from_json(content["heavy"])), arrays["heavy"]),
             light=LightRanker.from_arrays(arrays["light"]),
             two_tower=_with_weights(TwoTower(TwoTowerConfig.from_json(content["two_tower"])), arrays["two_tower"]),
             normaliser=Normaliser.from_arrays(arrays["normaliser"]),
@@ -151,7 +152,9 @@ class ModelBundle:
 
     @cached_property
     def _compiled(self) -> CompiledRanker | None:
-        """The heavy ranker on the compiled kernel; None where it has sizes that only torch takes."""
+        """The heavy ranker on the compiled kernel; None where it is one that only torch takes."""
+        if not isinstance(self.heavy, HeavyRanker):
+            return None
         try:
             return CompiledRanker(self.heavy, threads=torch.get_num_threads())
         except NotCompilable:
