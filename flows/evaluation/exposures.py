@@ -148,7 +148,9 @@ def _trained_until(settings: Settings, bundle: ModelBundle, lake: Lake) -> int:
 def _baselines(settings: Settings, train: FeatureRows) -> dict[str, Predict]:
     announce("fitting LightGBM on the same features")
     boosted = baselines.fit_lightgbm(train, seed=settings.seed, threads=settings.threads)
-    return {"LightGBM": boosted, "popularity": lambda rows: baselines.popularity(train, rows)}
+    announce("fitting logistic regression")
+    logistic = baselines.fit_logistic_regression(train)
+    return {"LightGBM": boosted, "logistic regression": logistic, "popularity": lambda rows: baselines.popularity(train, rows)}
 
 
 def _predictions(name: str, predict: Predict, asked: Asked, state: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the models must beat: global popularity, and LightGBM on the same features."""
+"""What the models must beat: global popularity, logistic regression and LightGBM on the same features."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from feature_repo.feature_rows import HEADS, FeatureRows
+from flows.training.fit_light import fit_logistic
+from services.ranking.calibration import sigmoid
+from services.ranking.inputs import product_rows
+from services.ranking.normalise import Normaliser
 
 # Probabilities of all heads, float32 (n, len(HEADS)), of n rows.
 Predict = Callable[[FeatureRows], np.ndarray]
@@ -75,6 +79,19 @@ def fit_lightgbm(train: FeatureRows, *, seed: int, threads: int) -> Predict:
         for index, model in enumerate(models):
             out[:, index] = model if isinstance(model, float) else model.predict(asked, num_threads=threads)
         return out
+
+    return predict
+
+
+def fit_logistic_regression(train: FeatureRows) -> Predict:
+    """Logistic regression on the normalised dense blocks and the product, one model a head."""
+    normaliser = Normaliser.fit(train.blocks)
+    blocks = {name: normaliser.apply(name, block) for name, block in train.blocks.items()}
+    product = product_rows(train.product)
+    models = [fit_logistic(blocks, product, train.labels[:, index].astype(np.float32)) for index in range(len(HEADS))]
+
+    def predict(rows: FeatureRows) -> np.ndarray:
+        return np.stack([sigmoid(model.logits(rows, normaliser)) for model in models], axis=1).astype(np.float32)
 
     return predict
 

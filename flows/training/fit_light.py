@@ -23,11 +23,15 @@ def engaged(labels: np.ndarray) -> np.ndarray:
 
 def fit_light(blocks: dict[str, np.ndarray], product: np.ndarray, labels: np.ndarray) -> LightRanker:
     """Fit on normalised `blocks` (n, width), `product` embedding rows int32 (n,), `labels` (n, len(HEADS))."""
+    return fit_logistic(blocks, product, engaged(labels))
+
+
+def fit_logistic(blocks: dict[str, np.ndarray], product: np.ndarray, target: np.ndarray) -> LightRanker:
+    """`fit_light` for any `target`, float32 (n,) in [0, 1]."""
     from scipy.optimize import minimize
 
     names = [name for name in BLOCKS if name in blocks]
     dense = np.concatenate([blocks[name] for name in names], axis=1)
-    target = engaged(labels)
     n, width = dense.shape
 
     def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:

@@ -84,8 +84,8 @@ def test_a_file_that_was_never_seen_is_scored_and_shuffling_it_changes_nothing(s
     told = exposures.evaluate_exposures(settings, one, bundle_folder=bundle, draws=3)
     assert told["rows"] == (later["action"] == "impression").sum()
     assert told["posts_not_in_tables"] == 1
-    assert set(told["models"]) == {"bundle", "LightGBM", "popularity"}
-    assert set(told["differences"]) == {"LightGBM", "popularity"}
+    assert set(told["models"]) == {"bundle", "LightGBM", "logistic regression", "popularity"}
+    assert set(told["differences"]) == {"LightGBM", "logistic regression", "popularity"}
     shuffled = written(later.sample(fraction=1.0, shuffle=True, seed=1), tmp_path / "two.parquet")
     again = exposures.evaluate_exposures(settings, shuffled, bundle_folder=bundle, with_baselines=False, draws=3)
     for head in ("click", "video_view"):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from feature_repo.feature_rows import HEADS
-from flows.training.baselines import PRIOR_EXPOSURES, lightgbm, popularity
+from flows.training.baselines import PRIOR_EXPOSURES, fit_logistic_regression, lightgbm, popularity
 from flows.training.evaluate import auc
 from tests.synthetic_rows import synthetic_rows
 
@@ -38,3 +38,11 @@ def test_lightgbm_answers_a_head_of_one_class_with_its_rate():
     train, asked = synthetic_rows(400, seed=1), synthetic_rows(50, seed=2)
     train.labels[:, 4] = 0
     assert (lightgbm(train, asked, seed=7, threads=1)[:, 4] == 0).all()
+
+
+def test_logistic_regression_finds_the_planted_signal_on_rows_it_was_not_fitted_on():
+    train, later = synthetic_rows(4_000, seed=1), synthetic_rows(2_000, seed=2)
+    p = fit_logistic_regression(train)(later)
+    assert p.shape == (2_000, len(HEADS)) and p.dtype == np.float32
+    assert auc(p[:, 0], later.labels[:, 0]) > 0.62
+    assert p[:, 0].mean() == pytest.approx(later.labels[:, 0].mean(), abs=0.05)
