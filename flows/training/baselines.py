@@ -97,5 +97,9 @@ def fit_logistic_regression(train: FeatureRows) -> Predict:
 
 
 def _features(rows: FeatureRows) -> np.ndarray:
-    """float32 (n, dense + 2): the dense blocks, then product and topic as categories."""
-    return np.column_stack([rows.dense(), rows.product.astype(np.float32), np.maximum(rows.topic, -1).astype(np.float32)])
+    """float32 (n, dense + 2): the dense blocks, then product and topic as categories, NaN for none.
+
+    LightGBM takes a negative category for none as well, but says so on standard output, where commands write their JSON.
+    """
+    categories = (np.where(column < 0, np.nan, column).astype(np.float32) for column in (rows.product, rows.topic))
+    return np.column_stack([rows.dense(), *categories])

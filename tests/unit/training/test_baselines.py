@@ -46,3 +46,10 @@ def test_logistic_regression_finds_the_planted_signal_on_rows_it_was_not_fitted_
     assert p.shape == (2_000, len(HEADS)) and p.dtype == np.float32
     assert auc(p[:, 0], later.labels[:, 0]) > 0.62
     assert p[:, 0].mean() == pytest.approx(later.labels[:, 0].mean(), abs=0.05)
+
+
+def test_lightgbm_writes_nothing_on_standard_output_also_where_a_post_has_no_topic(capfd):
+    train = synthetic_rows(1_000, seed=1)
+    train.topic[:50], train.product[:50] = -1, -1
+    lightgbm(train, train, seed=1, threads=1)
+    assert capfd.readouterr().out == ""
