@@ -43,7 +43,12 @@ def fit(train: FeatureRows, name: str) -> Any:
 
     settings = get_settings()
     folder = settings.paths.bundles / name
-    options = {"seed": settings.seed, "threads": settings.threads, "preset": settings.ranker_preset}
+    options = {
+        "seed": settings.seed,
+        "threads": settings.threads,
+        "preset": settings.ranker_preset,
+        "teacher_share": settings.ranker_teacher_share,
+    }
     return train_bundle(train, None, folder, **options, on_progress=_tell_fit)
 
 

@@ -63,6 +63,12 @@ class Settings(BaseSettings):
     ranker_preset: Literal["isolation_transformer", "masknet"] = Field(
         "isolation_transformer", description="Design of the heavy ranker that a training makes."
     )
+    ranker_teacher_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the heavy ranker's targets that boosted trees expect instead of what was logged; 0 = none.",
+    )
     threads: int = Field(2, ge=1, description="Threads that a training or serving process may use.")
     approval_timeout_s: int = Field(172_800, description="How long a release waits for a person, in seconds.")
     replay_user_share: float = Field(

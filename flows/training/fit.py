@@ -17,9 +17,10 @@ import torch
 from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.training.epochs import OnProgress
 from flows.training.evaluate import evaluate
-from flows.training.fit_heavy import fit_heavy
+from flows.training.fit_heavy import fit_heavy, schedule_for
 from flows.training.fit_light import fit_light
 from flows.training.fit_two_tower import fit_two_tower
+from flows.training.teacher import soft_targets
 from services.ranking.bundle import ModelBundle
 from services.ranking.calibration import Calibration
 from services.ranking.id_hashing import hash_ids
@@ -59,11 +60,13 @@ def train_bundle(
     seed: int,
     threads: int,
     preset: str = DEFAULT,
+    teacher_share: float = 0.0,
     on_progress: OnProgress | None = None,
 ) -> TrainReport:
     """Train all three models on `train`, the heavy one by `preset`, and save the bundle in `folder`.
 
-    `validate` is only scored, never learned from. Checkpoints lie in `folder`/checkpoints while training runs: called
+    `teacher_share` of the heavy ranker's targets is what boosted trees expect (see flows/training/teacher.py), the rest the
+    labels. `validate` is only scored, never learned from. Checkpoints lie in `folder`/checkpoints while training runs: called
     again with the same rows and seed after a kill, training carries on from the last checkpoint.
     """
     _check(train)
@@ -83,11 +86,13 @@ def train_bundle(
         light = fit_light({name: block.numpy() for name, block in tensors.blocks.items()}, tensors.product.numpy(), labels)
     with _timed(seconds, "two_tower"):
         two_tower, tower_losses = fit_two_tower(tensors, labels, **shared)
+    with _timed(seconds, "teacher"):
+        targets = soft_targets(fit_rows, share=teacher_share, seed=seed, threads=threads)
     with _timed(seconds, "heavy"):
-        heavy, heavy_losses = fit_heavy(tensors, labels, config=ranker_config(preset, normaliser.widths), **shared)
-    details = {"seed": seed, "rows": len(train), "fingerprint": fingerprint, "preset": preset}
-    if train.occurred_at is not None:
-        details["trained_until_us"] = int(train.occurred_at.max())
+        shared["fingerprint"] = f"{fingerprint}/{teacher_share}"
+        shape = {"config": ranker_config(preset, normaliser.widths), "schedule": schedule_for(len(tensors), teacher_share > 0)}
+        heavy, heavy_losses = fit_heavy(tensors, targets, **shape, **shared)
+    details = {**_details(train, seed, fingerprint), "preset": preset, "teacher_share": teacher_share}
     bundle = ModelBundle(heavy, light, two_tower, normaliser, Calibration.identity(len(HEADS)), dict(train.names), details)
     with _timed(seconds, "calibrate"):
         bundle.calibration = calibrate(bundle, train.take(np.flatnonzero(held_out)))
@@ -107,6 +112,13 @@ def train_bundle(
         peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         metrics=metrics,
     )
+
+
+def _details(train: FeatureRows, seed: int, fingerprint: str) -> dict:
+    details = {"seed": seed, "rows": len(train), "fingerprint": fingerprint}
+    if train.occurred_at is not None:
+        details["trained_until_us"] = int(train.occurred_at.max())
+    return details
 
 
 def calibrate(bundle: ModelBundle, rows: FeatureRows) -> Calibration:

@@ -16,14 +16,17 @@ from services.ranking.inputs import RowTensors
 from services.ranking.presets import DEFAULT, Ranker, RankerConfig, build, ranker_config
 
 # One epoch: with tables of ids a second one overfits (Zhang et al. 2022, "one-epoch phenomenon") and costs as much again.
+# Expectations are less noisy than labels: on them the second epoch still gains.
+TAUGHT_EPOCHS = 2
 SCHEDULE = Schedule(epochs=1, batch=128, rate=1e-3, table_rate=4e-3)
 LEAST_STEPS = 400  # an epoch of few rows takes smaller batches rather than too few steps
 LEAST_BATCH = 16
 
 
-def schedule_for(rows: int) -> Schedule:
-    """The schedule for that many training rows."""
-    return replace(SCHEDULE, batch=max(LEAST_BATCH, min(SCHEDULE.batch, rows // LEAST_STEPS)))
+def schedule_for(rows: int, taught: bool = False) -> Schedule:
+    """The schedule for that many training rows; `taught`: their targets are partly a teacher's expectations."""
+    epochs = TAUGHT_EPOCHS if taught else SCHEDULE.epochs
+    return replace(SCHEDULE, epochs=epochs, batch=max(LEAST_BATCH, min(SCHEDULE.batch, rows // LEAST_STEPS)))
 
 
 # Weight of each head in the loss: the common actions teach the shared layers, the rarer ones must not drown in them.
@@ -50,7 +53,7 @@ def fit_heavy(
     schedule: Schedule | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[Ranker, list[float]]:
-    """Train on rows with a history each and `labels` (n, len(HEADS)); returns the ranker and the loss by epoch."""
+    """Train on rows with a history each and `labels` (n, len(HEADS)) in [0, 1]; returns the ranker and the loss by epoch."""
     torch.manual_seed(seed)
     widths = {name: block.shape[1] for name, block in rows.blocks.items()}
     config = config or ranker_config(DEFAULT, widths)

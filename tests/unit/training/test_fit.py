@@ -82,6 +82,15 @@ def test_same_rows_and_seed_give_the_same_bundle_also_after_a_kill(train, report
     assert resumed.version == report.version
 
 
+def test_a_teacher_is_remembered_and_the_taught_ranker_finds_the_signal_too(train, later, report, tmp_path):
+    taught = train_bundle(train, later, tmp_path / "taught", seed=7, threads=1, teacher_share=0.5)
+    assert taught.version != report.version
+    bundle = ModelBundle.load(taught.folder)
+    assert bundle.details["teacher_share"] == 0.5
+    assert len(taught.losses["heavy"]) == 2 * len(report.losses["heavy"])
+    assert auc(bundle.heavy_predict(later)[:, 0], later.labels[:, 0]) > 0.65
+
+
 def test_negated_copy_ranks_upside_down_and_leaves_the_original_alone(bundle, report, later, tmp_path):
     version = negate_bundle(report.folder, tmp_path / "bad")
     bad = ModelBundle.load(tmp_path / "bad")
