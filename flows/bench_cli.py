@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 bench = typer.Typer(
-    help="Measure on this machine: the stream, features of a request, the heavy ranker, materialisation, the batch engine.",
+    help="Measure on this machine: stream, features of a request, heavy ranker, retrieval, materialisation, batch engine.",
     no_args_is_help=True,
 )
 
@@ -75,6 +75,23 @@ def ranker(
         return bench_ranker(candidates, rounds, posts, threads)
 
     _run("ranker", work, as_json)
+
+
+@bench.command()
+def index(
+    posts: Annotated[list[int] | None, typer.Option(min=1_000, help="Posts of a catalogue; repeat for several.")] = None,
+    queries: Annotated[int, typer.Option(min=10, help="Queries that are timed, of each index.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated vectors.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch the nearest 500 posts: exact products against inverted lists, and what share of the exact ones these find."""
+
+    def work(_folder: Path) -> dict:
+        from flows.bench.index import bench_index
+
+        return bench_index(tuple(posts or (10_000, 100_000)), queries, seed)
+
+    _run("index", work, as_json)
 
 
 @bench.command()

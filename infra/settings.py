@@ -69,6 +69,9 @@ class Settings(BaseSettings):
         le=1,
         description="Share of the heavy ranker's targets that boosted trees expect instead of what was logged; 0 = none.",
     )
+    retrieval_index: Literal["auto", "exact", "approximate"] = Field(
+        "auto", description="Index over the posts' retrieval vectors; `auto` is exact for small catalogues."
+    )
     threads: int = Field(2, ge=1, description="Threads that a training or serving process may use.")
     approval_timeout_s: int = Field(172_800, description="How long a release waits for a person, in seconds.")
     replay_user_share: float = Field(

@@ -1,4 +1,4 @@
-"""Fit the two towers: in-batch sampled softmax with log-Q correction, and the logged outcome of every exposure."""
+"""Fit the two towers: a softmax sampled in the batch and uniformly with log-Q correction, and every logged outcome."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from torch.nn import functional as F
 
 from flows.training.epochs import OnProgress, Schedule, Training
 from flows.training.fit_light import engaged
+from flows.training.sampled_softmax import PostDraws, sampled_softmax
 from services.ranking.inputs import RowTensors, TableBits
-from services.ranking.two_tower import TwoTower, TwoTowerConfig
+from services.ranking.two_tower import POST_BLOCKS, TwoTower, TwoTowerConfig
 
 SCHEDULE = Schedule(epochs=2, batch=1024, rate=1e-3, table_rate=4e-3)
 LEAST_STEPS = 100  # an epoch of few rows takes smaller batches rather than too few steps
-SOFTMAX_SHARE = 0.5  # of the loss; the rest is the logged outcome
+SOFTMAX_SHARE = 0.8  # of the loss; the rest is the logged outcome
+UNIFORM = 1024  # posts drawn uniformly for every batch: a post that is never shown is a negative too
+ID_DROPOUT = 0.2  # of posts in a batch
 
 
 def fit_two_tower(
@@ -34,34 +37,38 @@ def fit_two_tower(
     widths = {name: block.shape[1] for name, block in rows.blocks.items()}
     model = TwoTower(TwoTowerConfig(widths, TableBits()))
     target = torch.from_numpy(engaged(labels))
-    log_share = _log_share(rows.post)
+    draws = PostDraws.over(rows.post, target)
 
     def loss(batch: Tensor) -> Tensor:
         part = rows.rows(batch)
         users = model.users(part.blocks["user"], part.history)
-        posts = model.posts(part.blocks, part.post, part.author, part.topic)
+        posts = model.posts(part.blocks, part.post, part.author, part.topic, _known(len(batch)))
         outcome = F.binary_cross_entropy_with_logits((users * posts).sum(1), target[batch])
         liked = target[batch].nonzero().squeeze(1)
         if len(liked) < 2:
             return outcome
-        return (
-            SOFTMAX_SHARE * _softmax(users[liked], posts[liked], part.post[liked], log_share[batch][liked])
-            + (1 - SOFTMAX_SHARE) * outcome
+        drawn = draws.rows(UNIFORM)
+        columns = torch.cat([posts[liked], _post_vectors(model, rows, drawn)])
+        at = torch.cat([batch[liked], drawn])
+        fetched = sampled_softmax(
+            users[liked] @ columns.T,
+            draws.post_of_row[at],
+            draws.post_of_row[batch[liked]],
+            draws.log_expected(at, len(liked) - 1, UNIFORM),
         )
+        return SOFTMAX_SHARE * fetched + (1 - SOFTMAX_SHARE) * outcome
 
     schedule = replace(SCHEDULE, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
     training = Training("two_tower", model, loss, len(rows), schedule, seed, fingerprint)
     return model, training.run(checkpoints, on_progress)
 
 
-def _softmax(users: Tensor, posts: Tensor, post: Tensor, log_share: Tensor) -> Tensor:
-    """Each user's post against the batch's other posts, corrected for how often a post is drawn (Yi et al. 2019)."""
-    logits = users @ posts.T - log_share
-    same = (post[:, None] == post[None, :]) & ~torch.eye(len(post), dtype=torch.bool)
-    return F.cross_entropy(logits.masked_fill(same, float("-inf")), torch.arange(len(post)))
+def _known(rows: int) -> Tensor:
+    """bool (rows,): false for the share of posts whose own id is hidden, so that content and author learn to do without."""
+    return torch.rand(rows) >= ID_DROPOUT
 
 
-def _log_share(post: Tensor) -> Tensor:
-    """log of the share of rows that show each row's post, float32 (n,)."""
-    _, inverse, count = torch.unique(post, return_inverse=True, return_counts=True)
-    return (count.float() / len(post)).log()[inverse]
+def _post_vectors(model: TwoTower, rows: RowTensors, index: Tensor) -> Tensor:
+    """Post vectors (len(index), D + 1) as the rows at `index` have the posts; histories are not touched."""
+    blocks = {name: rows.blocks[name][index] for name in POST_BLOCKS}
+    return model.posts(blocks, rows.post[index], rows.author[index], rows.topic[index], _known(len(index)))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.ranking.retrieval_index import Choice, RetrievalIndex, build_index
+
 if TYPE_CHECKING:
     from feature_repo.snapshot import Snapshot
     from services.ranking.bundle import ModelBundle
@@ -16,24 +18,26 @@ if TYPE_CHECKING:
 class Corpus:
     """One version of the posts, immutable; a request keeps the one it began with.
 
-    vectors: float32 (n, d); by_popularity, by_author: int64 (n,) snapshot rows; authors: int64 sorted, distinct;
+    index: finds snapshot rows by retrieval vector; by_popularity, by_author: int64 (n,) snapshot rows; authors: int64 sorted,
+    distinct;
     author_starts: int64 (len(authors) + 1,), bounds of each author's rows in by_author, newest post first.
     """
 
     snapshot: Snapshot
-    vectors: np.ndarray
+    index: RetrievalIndex
     by_popularity: np.ndarray
     by_author: np.ndarray
     authors: np.ndarray
     author_starts: np.ndarray
 
     @staticmethod
-    def build(snapshot: Snapshot, bundle: ModelBundle) -> Corpus:
+    def build(snapshot: Snapshot, bundle: ModelBundle, index: Choice = "auto") -> Corpus:
+        """The corpus of `snapshot`, with an index of the chosen kind over its posts' vectors."""
         by_author = np.lexsort((-snapshot.created_at_us, snapshot.author_id))
         authors, starts = np.unique(snapshot.author_id[by_author], return_index=True)
         return Corpus(
             snapshot=snapshot,
-            vectors=bundle.post_vectors(snapshot),
+            index=build_index(np.arange(len(snapshot)), bundle.post_vectors(snapshot), index),
             by_popularity=np.argsort(-snapshot.popularity, kind="stable"),
             by_author=by_author,
             authors=authors,

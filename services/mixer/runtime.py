@@ -116,7 +116,7 @@ class MixerRuntime:
                 logger.exception("could not take up a newer snapshot; still serving %s", self.corpus.version)
 
     def _load_corpus(self) -> Corpus:
-        corpus = Corpus.build(load_snapshot(self.settings), self.bundle)
+        corpus = Corpus.build(load_snapshot(self.settings), self.bundle, self.settings.retrieval_index)
         self._corpus_since = time.monotonic()
         return corpus
 

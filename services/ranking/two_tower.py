@@ -44,6 +44,7 @@ class TwoTower(nn.Module):
         d = config.d
         post_width = sum(config.widths.get(name, 0) for name in POST_BLOCKS)
         self.post = _table(1 << config.bits.post, d)
+        nn.init.zeros_(self.post.weight)  # a post that training never meets adds nothing of its own
         self.author = _table(1 << config.bits.author, d)
         self.topic = _table(1 << config.bits.topic, d)
         self.actions = nn.Linear(len(HEADS), 1)  # how much an exposure says about taste, by what was done
@@ -72,10 +73,14 @@ class TwoTower(nn.Module):
         vector = taste + self.user_net(torch.cat([user_BW, taste], dim=1))
         return torch.cat([vector, torch.ones(len(vector), 1)], dim=1)
 
-    def posts(self, blocks: dict[str, Tensor], post: Tensor, author: Tensor, topic: Tensor) -> Tensor:
-        """Post vectors (N, D + 1)."""
+    def posts(
+        self, blocks: dict[str, Tensor], post: Tensor, author: Tensor, topic: Tensor, known: Tensor | None = None
+    ) -> Tensor:
+        """Post vectors (N, D + 1). Where `known` (N,) is false, the post's own id adds nothing, as for one never trained on."""
         dense = self.post_net(torch.cat([blocks[name] for name in POST_BLOCKS], dim=1))
-        return torch.cat([self.item(post, author, topic) + dense[:, :-1], dense[:, -1:]], dim=1)
+        identity = self.post(post) if known is None else self.post(post) * known[:, None]
+        item = identity + self.author(author) + self.topic(topic)
+        return torch.cat([item + dense[:, :-1], dense[:, -1:]], dim=1)
 
 
 def _table(rows: int, d: int) -> nn.Embedding:

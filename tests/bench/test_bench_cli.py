@@ -38,7 +38,7 @@ def test_help_names_every_bench_and_loads_nothing_heavy():
     script = f"import sys, flows.cli; print(*sorted({heavy} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == ""
     told = CliRunner().invoke(app, ["bench", "--help"]).stdout
-    assert all(name in told for name in ("stream", "features", "ranker", "materialize", "batch"))
+    assert all(name in told for name in ("stream", "features", "ranker", "index", "materialize", "batch"))
 
 
 def test_a_report_has_the_machine_and_its_tables_the_peer_beside_ours():

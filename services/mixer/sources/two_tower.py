@@ -1,4 +1,4 @@
-"""Posts whose retrieval vector is nearest to the user's: exact dot products over the whole snapshot."""
+"""Posts whose retrieval vector is nearest to the user's, by the corpus's index."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ class TwoTowerSource(Component):
 
     def fetch(self, query: Query) -> Candidates:
         corpus = query.corpus
-        similarity = corpus.vectors @ self._tower.user_vector(query["user"])
-        limit = min(self._limit, len(similarity))
-        nearest = np.argpartition(-similarity, limit - 1)[:limit] if limit else np.empty(0, np.int64)
-        nearest = nearest[np.argsort(-similarity[nearest], kind="stable")]
+        if not len(corpus.index):
+            return Candidates.proposed(np.empty(0, np.int64), np.empty(0, np.int64))
+        nearest = corpus.index.search(self._tower.user_vector(query["user"]), self._limit)
         return Candidates.proposed(corpus.snapshot.post_id[nearest], corpus.snapshot.author_id[nearest])
