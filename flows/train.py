@@ -60,6 +60,7 @@ def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows) -> dict[s
     from flows.training.evaluate import auc, evaluate
     from flows.training.fit_light import engaged
     from flows.training.retrieval import recall
+    from flows.training.survival import survival
     from services.ranking.bundle import ModelBundle
 
     settings = get_settings()
@@ -82,6 +83,7 @@ def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows) -> dict[s
         "markdown": table.markdown(),
         "heavy_minus_lightgbm_auc": [lead.__dict__ for lead in leads if lead is not None],
         "light_ranker_auc": auc(bundle.light_score(test), engaged(test.labels)),
+        "light_survival": survival(bundle, train, test, seed=settings.seed),
         "retrieval": recall(bundle, train, test, seed=settings.seed),
         "test_rows": len(test),
     }
@@ -105,11 +107,16 @@ def beyond_heads(measured: dict[str, Any]) -> dict[str, Any]:
     """What was measured on "any engagement" instead of by head, in the registry's shape: model -> head -> metric."""
     tables = {}
     if "light_ranker_auc" in measured:
-        tables["light ranker"] = {"engagement": {"auc": measured["light_ranker_auc"]}}
+        tables["light ranker"] = {"engagement": {"auc": measured["light_ranker_auc"], **_survivors(measured)}}
     if "retrieval" in measured:
         tables["two-tower"] = {"engagement": measured["retrieval"]["two_tower"]}
         tables["most popular"] = {"engagement": measured["retrieval"]["popularity"]}
     return tables
+
+
+def _survivors(measured: dict[str, Any]) -> dict[str, float]:
+    kept = measured["light_survival"]["survivors"]["light ranker"]
+    return {f"survivors_at_{cut}": share for cut, share in kept.items()}
 
 
 @flow(name="train")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from feature_repo.blocks import BLOCK_NAMES, history_blocks
 from feature_repo.feature_rows import BLOCKS, HEADS, HISTORY_LENGTH, FeatureRows, History
 
-WIDTHS = {"user": 12, "post": 9, "author": 7, "topic": 6, "user_author": 4, "user_topic": 4, "user_post": 3, "context": 5}
+# Read off histories, so their columns are the real ones: slates make them anew.
+MATCHED = {name: len(BLOCK_NAMES[name]) for name in ("user_author", "user_topic", "user_post", "context")}
+WIDTHS = {"user": 12, "post": 9, "author": 7, "topic": 6, **MATCHED}
 BASE_RATES = (0.4, 0.3, 0.1, 0.05, 0.03, 0.03, 0.02, 0.02)  # in the order of HEADS
 _DAY_US = 86_400_000_000
 _START_US = 1_651_334_400_000_000  # 30 April 2022 16:00 UTC
@@ -35,6 +38,7 @@ def synthetic_rows(
 ) -> FeatureRows:
     """n rows in time order over three days. Clicks follow dense columns, post and history; `shared` = one request."""
     random = np.random.default_rng(seed)
+    met = widths is None  # what histories say of candidates is made from them; of other widths it can only be drawn
     widths = widths or WIDTHS
     blocks = {name: random.lognormal(0.0, 1.0, (n, widths[name])).astype(np.float32) for name in BLOCKS}
     post = random.integers(0, posts, n)
@@ -42,16 +46,21 @@ def synthetic_rows(
     history = synthetic_history(1 if shared else n, posts, random)
     if shared:
         blocks["user"] = np.broadcast_to(blocks["user"][:1], (n, widths["user"])).copy()
+    product = random.integers(0, 5, n).astype(np.int16)
+    occurred_at = np.sort(_START_US + random.integers(0, 3 * _DAY_US, n))
+    topic = (post % 11).astype(np.int32)
+    if met:
+        blocks |= history_blocks(history, post, post // 3, topic, product, occurred_at)
     return FeatureRows(
         user_id=user,
         post_id=post,
         author_id=post // 3,
-        topic=(post % 11).astype(np.int32),
-        product=random.integers(0, 5, n).astype(np.int16),
+        topic=topic,
+        product=product,
         blocks=blocks,
         history=history,
         labels=_labels(blocks, post, history, random),
-        occurred_at=np.sort(_START_US + random.integers(0, 3 * _DAY_US, n)),
+        occurred_at=occurred_at,
         names={name: tuple(f"{name}_{i}" for i in range(widths[name])) for name in BLOCKS},
     )
 

@@ -25,8 +25,10 @@ from services.ranking.bundle import ModelBundle
 from services.ranking.calibration import Calibration
 from services.ranking.id_hashing import hash_ids
 from services.ranking.inputs import TableBits, row_tensors
+from services.ranking.light import LightRanker
 from services.ranking.normalise import Normaliser
 from services.ranking.presets import DEFAULT, ranker_config
+from services.ranking.weights import weighted_score
 
 CALIBRATION_SHARE = 0.05  # of the training rows
 
@@ -80,12 +82,9 @@ def train_bundle(
         normaliser = Normaliser.fit(train.blocks)
         fit_rows = train.take(np.flatnonzero(~held_out))
         tensors = row_tensors(fit_rows, normaliser, TableBits())
-        labels = fit_rows.labels
     shared = {"seed": seed, "fingerprint": fingerprint, "checkpoints": checkpoints, "on_progress": on_progress}
-    with _timed(seconds, "light"):
-        light = fit_light({name: block.numpy() for name, block in tensors.blocks.items()}, tensors.product.numpy(), labels)
     with _timed(seconds, "two_tower"):
-        two_tower, tower_losses = fit_two_tower(tensors, labels, **shared)
+        two_tower, tower_losses = fit_two_tower(tensors, fit_rows.labels, **shared)
     with _timed(seconds, "teacher"):
         targets = soft_targets(fit_rows, share=teacher_share, seed=seed, threads=threads)
     with _timed(seconds, "heavy"):
@@ -93,9 +92,12 @@ def train_bundle(
         shape = {"config": ranker_config(preset, normaliser.widths), "schedule": schedule_for(len(tensors), teacher_share > 0)}
         heavy, heavy_losses = fit_heavy(tensors, targets, **shape, **shared)
     details = {**_details(train, seed, fingerprint), "preset": preset, "teacher_share": teacher_share}
+    light = LightRanker.zeros(normaliser.widths)
     bundle = ModelBundle(heavy, light, two_tower, normaliser, Calibration.identity(len(HEADS)), dict(train.names), details)
     with _timed(seconds, "calibrate"):
         bundle.calibration = calibrate(bundle, train.take(np.flatnonzero(held_out)))
+    with _timed(seconds, "light"):
+        bundle.light = fit_light(lambda slate: weighted_score(bundle.heavy_predict(slate)), fit_rows, normaliser, seed=seed)
     bundle.save(folder)
     shutil.rmtree(checkpoints, ignore_errors=True)  # what they were kept for is finished
     metrics = {}

@@ -1,18 +1,24 @@
-"""Fit the light ranker: L2-regularised logistic regression by L-BFGS on the normalised blocks."""
+"""Fit the light ranker: which candidates of a slate the heavy ranker would choose, by logistic regression on the blocks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from feature_repo.feature_rows import BLOCKS, HEADS
+from feature_repo.feature_rows import BLOCKS, HEADS, FeatureRows
+from flows.training.catalogue import Catalogue
 from services.ranking.calibration import sigmoid
-from services.ranking.inputs import PRODUCT_ROWS
+from services.ranking.inputs import PRODUCT_ROWS, product_rows
 from services.ranking.light import LightRanker
+from services.ranking.normalise import Normaliser
 
 PENALTY = 1e-4  # per row, on the squared weights
 ITERATIONS = 60
+SLATES, SLATE_CANDIDATES = 300, 300  # what it learns from; their scoring takes a second
+CHOSEN_SHARE = 0.1  # of a slate: what the heavy ranker puts first
 
-# What counts as engagement for the light ranker: any positive action.
+# What counts as engagement: any positive action.
 ENGAGEMENTS = tuple(index for index, head in enumerate(HEADS) if head != "not_interested")
 
 
@@ -21,13 +27,26 @@ def engaged(labels: np.ndarray) -> np.ndarray:
     return labels[:, ENGAGEMENTS].any(axis=1).astype(np.float32)
 
 
-def fit_light(blocks: dict[str, np.ndarray], product: np.ndarray, labels: np.ndarray) -> LightRanker:
-    """Fit on normalised `blocks` (n, width), `product` embedding rows int32 (n,), `labels` (n, len(HEADS))."""
-    return fit_logistic(blocks, product, engaged(labels))
+def fit_light(
+    heavy_score: Callable[[FeatureRows], np.ndarray], rows: FeatureRows, normaliser: Normaliser, *, seed: int
+) -> LightRanker:
+    """Learn to keep what the heavy ranker puts first.
+
+    `heavy_score` gives the score (n,) that a request ranks a slate by. Users and moments are drawn from `rows`, candidates from
+    all posts of `rows`: the exposures themselves are what another recommender had chosen already, and a cut must tell the
+    good from the merely shown.
+    """
+    slates = Catalogue.newest(rows).slates(rows, SLATES, SLATE_CANDIDATES, seed)
+    scores = [heavy_score(slate) for slate in slates]
+    chosen = np.concatenate([score >= np.quantile(score, 1 - CHOSEN_SHARE) for score in scores])
+    names = [name for name in BLOCKS if name in rows.blocks]
+    blocks = {name: np.concatenate([normaliser.apply(name, slate.blocks[name]) for slate in slates]) for name in names}
+    product = product_rows(np.concatenate([slate.product for slate in slates]))
+    return fit_logistic(blocks, product, chosen.astype(np.float32))
 
 
 def fit_logistic(blocks: dict[str, np.ndarray], product: np.ndarray, target: np.ndarray) -> LightRanker:
-    """`fit_light` for any `target`, float32 (n,) in [0, 1]."""
+    """L2-regularised, by L-BFGS: normalised `blocks` (n, width), `product` rows int32 (n,), `target` float32 (n,) in [0, 1]."""
     from scipy.optimize import minimize
 
     names = [name for name in BLOCKS if name in blocks]

@@ -55,7 +55,8 @@ def report_page(report: dict[str, Any]) -> str:
         )
         + ".",
         "",
-        f"Light ranker: AUC {report['light_ranker_auc']:.4f} on any engagement. "
+        f"Light ranker: AUC {report['light_ranker_auc']:.4f} on any engagement. " + _survivors(report),
+        "",
         "Retrieval of engaged posts among all, two-tower (most popular): "
         + "; ".join(
             f"{depth.replace('_at_', '@')} {share:.3f} ({report['retrieval']['popularity'][depth]:.3f})"
@@ -64,3 +65,16 @@ def report_page(report: dict[str, Any]) -> str:
         + ".",
     ]
     return "\n".join(lines)
+
+
+def _survivors(report: dict[str, Any]) -> str:
+    """A sentence on the light cut; empty for a report that was made before it was measured."""
+    if "light_survival" not in report:
+        return ""
+    measured = report["light_survival"]
+    by_chance = measured["survivors"]["popularity"]
+    shares = (f"{cut} {share:.3f} ({by_chance[cut]:.3f})" for cut, share in measured["survivors"]["light ranker"].items())
+    return (
+        f"Of the heavy ranker's best {measured['best']} among {measured['candidates']:,} candidates, its cut keeps "
+        f"(a cut by popularity): to {'; '.join(shares)}."
+    )

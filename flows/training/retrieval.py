@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from feature_repo.feature_rows import FeatureRows
+from flows.training.catalogue import Catalogue
 from flows.training.fit_light import engaged
 from services.ranking.bundle import ModelBundle
 from services.ranking.inputs import history_tensors
-from services.ranking.two_tower import POST_BLOCKS
 
 DEPTHS = (50, 200, 500)
 SAMPLE = 4_000  # engagements; each is ranked against every post
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """The posts of some rows, each as its newest row has it; the columns that `ModelBundle.post_vectors` reads."""
-
-    post_id: np.ndarray  # int64 (n,), sorted
-    author_id: np.ndarray
-    topic: np.ndarray
-    blocks: dict[str, np.ndarray]
-
-    @staticmethod
-    def newest(rows: FeatureRows) -> Catalogue:
-        post_id, reverse = np.unique(rows.post_id[::-1], return_index=True)
-        at = len(rows) - 1 - reverse
-        return Catalogue(post_id, rows.author_id[at], rows.topic[at], {name: rows.blocks[name][at] for name in POST_BLOCKS})
 
 
 def recall(

@@ -7,8 +7,13 @@ from flows.train import beyond_heads
 
 def test_retrieval_and_the_light_ranker_stand_beside_the_heads():
     recall = {"recall_at_50": 0.2}
-    tables = beyond_heads({"light_ranker_auc": 0.75, "retrieval": {"two_tower": recall, "popularity": {"recall_at_50": 0.1}}})
-    assert tables["light ranker"] == {"engagement": {"auc": 0.75}}
+    measured = {
+        "light_ranker_auc": 0.75,
+        "light_survival": {"survivors": {"light ranker": {"100": 0.7}, "popularity": {"100": 0.1}}},
+        "retrieval": {"two_tower": recall, "popularity": {"recall_at_50": 0.1}},
+    }
+    tables = beyond_heads(measured)
+    assert tables["light ranker"] == {"engagement": {"auc": 0.75, "survivors_at_100": 0.7}}
     assert tables["two-tower"] == {"engagement": recall}
     assert tables["most popular"] == {"engagement": {"recall_at_50": 0.1}}
 

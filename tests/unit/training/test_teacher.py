@@ -17,7 +17,7 @@ def targets_of(rows, share: float = 1.0) -> np.ndarray:
 
 
 def test_expectations_rank_the_outcomes_and_lie_between_none_and_certain():
-    rows = synthetic_rows(3_000, seed=1)
+    rows = synthetic_rows(8_000, seed=1)
     targets = targets_of(rows)
     assert targets.dtype == np.float32 and targets.shape == rows.labels.shape
     assert ((targets >= 0) & (targets <= 1)).all()
