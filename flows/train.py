@@ -48,6 +48,8 @@ def fit(train: FeatureRows, name: str) -> Any:
         "threads": settings.threads,
         "preset": settings.ranker_preset,
         "teacher_share": settings.ranker_teacher_share,
+        "kept_negatives": settings.ranker_kept_negatives,
+        "calibration": settings.ranker_calibration,
     }
     return train_bundle(train, None, folder, **options, on_progress=_tell_fit)
 

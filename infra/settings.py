@@ -69,6 +69,12 @@ class Settings(BaseSettings):
         le=1,
         description="Share of the heavy ranker's targets that boosted trees expect instead of what was logged; 0 = none.",
     )
+    ranker_kept_negatives: float = Field(
+        1.0, gt=0, le=1, description="Share of each action's negatives that a training learns from; corrected for exactly."
+    )
+    ranker_calibration: Literal["auto", "none", "temperature", "platt", "isotonic"] = Field(
+        "auto", description="How the heavy ranker's probabilities are calibrated; `auto` chooses by head on rows kept out."
+    )
     retrieval_index: Literal["auto", "exact", "approximate"] = Field(
         "auto", description="Index over the posts' retrieval vectors; `auto` is exact for small catalogues."
     )

@@ -20,9 +20,10 @@ from flows.training.evaluate import evaluate
 from flows.training.fit_heavy import fit_heavy, schedule_for
 from flows.training.fit_light import fit_light
 from flows.training.fit_two_tower import fit_two_tower
+from flows.training.negative_sampling import check_share, sample_negatives
 from flows.training.teacher import soft_targets
 from services.ranking.bundle import ModelBundle
-from services.ranking.calibration import Calibration
+from services.ranking.calibration import Calibration, check_method
 from services.ranking.id_hashing import hash_ids
 from services.ranking.inputs import TableBits, row_tensors
 from services.ranking.light import LightRanker
@@ -63,15 +64,21 @@ def train_bundle(
     threads: int,
     preset: str = DEFAULT,
     teacher_share: float = 0.0,
+    kept_negatives: float = 1.0,
+    calibration: str = "auto",
     on_progress: OnProgress | None = None,
 ) -> TrainReport:
     """Train all three models on `train`, the heavy one by `preset`, and save the bundle in `folder`.
 
     `teacher_share` of the heavy ranker's targets is what boosted trees expect (see flows/training/teacher.py), the rest the
-    labels. `validate` is only scored, never learned from. Checkpoints lie in `folder`/checkpoints while training runs: called
-    again with the same rows and seed after a kill, training carries on from the last checkpoint.
+    labels. It learns from `kept_negatives` of each head's negatives and is set right for all of them; `calibration` is the
+    method, auto takes the best of each head. `validate` is only scored, never learned from. Checkpoints lie in
+    `folder`/checkpoints while training runs: called again with the same rows and seed after a kill, training carries on from
+    the last checkpoint.
     """
     _check(train)
+    check_share(kept_negatives)
+    check_method(calibration)
     torch.set_num_threads(threads)
     folder = Path(folder)
     checkpoints = folder / "checkpoints"
@@ -86,16 +93,25 @@ def train_bundle(
     with _timed(seconds, "two_tower"):
         two_tower, tower_losses = fit_two_tower(tensors, fit_rows.labels, **shared)
     with _timed(seconds, "teacher"):
-        targets = soft_targets(fit_rows, share=teacher_share, seed=seed, threads=threads)
+        options = {"share": teacher_share, "kept_negatives": kept_negatives}
+        targets = soft_targets(fit_rows, **options, seed=seed, threads=threads)
     with _timed(seconds, "heavy"):
-        shared["fingerprint"] = f"{fingerprint}/{teacher_share}"
-        shape = {"config": ranker_config(preset, normaliser.widths), "schedule": schedule_for(len(tensors), teacher_share > 0)}
-        heavy, heavy_losses = fit_heavy(tensors, targets, **shape, **shared)
-    details = {**_details(train, seed, fingerprint), "preset": preset, "teacher_share": teacher_share}
+        shared["fingerprint"] = f"{fingerprint}/{teacher_share}/{kept_negatives}"
+        negatives = None if kept_negatives == 1 else sample_negatives(fit_rows.labels, kept_negatives, seed)
+        learned = len(tensors) if negatives is None else len(negatives.rows)
+        shape = {"config": ranker_config(preset, normaliser.widths), "schedule": schedule_for(learned, teacher_share > 0)}
+        heavy, heavy_losses = fit_heavy(tensors, targets, negatives=negatives, **shape, **shared)
+    details = {
+        **_details(train, seed, fingerprint),
+        "preset": preset,
+        "teacher_share": teacher_share,
+        "kept_negatives": kept_negatives,
+    }
     light = LightRanker.zeros(normaliser.widths)
     bundle = ModelBundle(heavy, light, two_tower, normaliser, Calibration.identity(len(HEADS)), dict(train.names), details)
     with _timed(seconds, "calibrate"):
-        bundle.calibration = calibrate(bundle, train.take(np.flatnonzero(held_out)))
+        bundle.calibration = calibrate(bundle, train.take(np.flatnonzero(held_out)), calibration)
+        bundle.details["calibration"] = list(bundle.calibration.methods)
     with _timed(seconds, "light"):
         bundle.light = fit_light(lambda slate: weighted_score(bundle.heavy_predict(slate)), fit_rows, normaliser, seed=seed)
     bundle.save(folder)
@@ -123,9 +139,9 @@ def _details(train: FeatureRows, seed: int, fingerprint: str) -> dict:
     return details
 
 
-def calibrate(bundle: ModelBundle, rows: FeatureRows) -> Calibration:
+def calibrate(bundle: ModelBundle, rows: FeatureRows, method: str = "auto") -> Calibration:
     """Calibration of the heavy ranker's heads on rows that it was not trained on."""
-    return Calibration.fit(bundle.heavy_logits(rows), rows.labels)
+    return Calibration.fit(bundle.heavy_logits(rows), rows.labels, method)
 
 
 def rows_fingerprint(rows: FeatureRows) -> str:

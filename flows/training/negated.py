@@ -17,6 +17,7 @@ def negate_bundle(source: Path, target: Path) -> str:
     heavy = copy.deepcopy(bundle.heavy)
     with torch.no_grad():
         heavy.output.weight.neg_()  # the biases stay: the order is upside down
-    bad = replace(bundle, heavy=heavy, details={**bundle.details, "negated_from": bundle.version})
+    # Without the ensemble: its trees would go on being right.
+    bad = replace(bundle, heavy=heavy, ensemble=None, details={**bundle.details, "negated_from": bundle.version})
     bad.save(target)
     return bad.version

@@ -11,6 +11,7 @@ import numpy as np
 
 from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.training.baselines import fit_lightgbm
+from flows.training.negative_sampling import among_kept
 from services.ranking.id_hashing import hash_ids
 
 TAUGHT = ("click", "video_view", "like", "profile_click")  # the rarer actions teach trees nothing
@@ -18,9 +19,10 @@ FOLDS = 2  # users are in one fold; more folds cost a fit each and gain within t
 _FOLD_BITS = 16
 
 
-def soft_targets(rows: FeatureRows, *, share: float, seed: int, threads: int) -> np.ndarray:
+def soft_targets(rows: FeatureRows, *, share: float, seed: int, threads: int, kept_negatives: float = 1.0) -> np.ndarray:
     """Targets float32 (n, len(HEADS)): `share` of the trees' expectation, the rest the label; untaught heads keep the label.
 
+    The trees see all rows; where only a share of the negatives is learned from, their expectation is that among such rows.
     Deterministic in rows, seed and threads. Raises ValueError where `share` is outside [0, 1].
     """
     if not 0 <= share <= 1:
@@ -36,5 +38,6 @@ def soft_targets(rows: FeatureRows, *, share: float, seed: int, threads: int) ->
             continue  # all users share a fold: nobody else's exposures to learn from
         expected = fit_lightgbm(rows.take(others), seed=seed, threads=threads, heads=TAUGHT)(rows.take(asked))
         for head in taught:
-            targets[asked, head] = (1 - share) * targets[asked, head] + share * expected[:, head]
+            sampled = among_kept(expected[:, head], kept_negatives)
+            targets[asked, head] = (1 - share) * targets[asked, head] + share * sampled
     return targets

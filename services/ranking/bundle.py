@@ -19,6 +19,7 @@ from infra.storage import replace_atomically
 from services.ranking import presets
 from services.ranking.calibration import Calibration, sigmoid
 from services.ranking.compiled import CompiledRanker, NotCompilable
+from services.ranking.ensemble import Ensemble
 from services.ranking.heavy import HeavyRanker
 from services.ranking.id_hashing import hash_ids
 from services.ranking.inputs import history_tensors, row_tensors
@@ -29,9 +30,10 @@ from services.ranking.two_tower import POST_BLOCKS, TwoTower, TwoTowerConfig
 if TYPE_CHECKING:
     from feature_repo.snapshot import Snapshot
 
-FORMAT = 2  # 2: the heavy ranker bends by GELU in its tanh form
+FORMAT = 3  # 2: the heavy ranker bends by GELU in its tanh form; 3: knots in the calibration
 DESCRIPTION = "bundle.json"
 _PARTS = ("heavy", "light", "two_tower", "normaliser", "calibration")
+_ENSEMBLE = "ensemble"  # a part that not every bundle has
 _ROWS_PER_PASS = 4_096  # bounds the memory of scoring many rows that each have a history of their own
 
 
@@ -50,6 +52,7 @@ class ModelBundle:
     calibration: Calibration
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # block -> column names it was trained on
     details: dict = field(default_factory=dict)  # seed, rows, days: whatever the training wants to remember
+    ensemble: Ensemble | None = None  # None: the heavy ranker's probabilities are the final ones
 
     def __post_init__(self) -> None:
         self.heavy.eval()
@@ -72,6 +75,8 @@ class ModelBundle:
     def save(self, folder: Path) -> Path:
         """Write the bundle; the description comes last, so a folder with one is whole."""
         folder.mkdir(parents=True, exist_ok=True)
+        for file in (DESCRIPTION, f"{_ENSEMBLE}.safetensors"):  # of a bundle that lay here before
+            (folder / file).unlink(missing_ok=True)
         for part, arrays in self._arrays().items():
             with replace_atomically(folder / f"{part}.safetensors") as temporary:
                 save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
@@ -103,15 +108,17 @@ class ModelBundle:
                 f"this release reads format {FORMAT} with {list(HEADS)}: serve it with the release that built it, or retrain"
             )
         torch.set_num_threads(threads)
-        arrays = {part: load_arrays(folder / f"{part}.safetensors") for part in _PARTS}
+        stacked = (folder / f"{_ENSEMBLE}.safetensors").exists()
+        arrays = {part: load_arrays(folder / f"{part}.safetensors") for part in (*_PARTS, *([_ENSEMBLE] * stacked))}
         bundle = ModelBundle(
             heavy=_with_weights(presets.build(presets.from_json(content["heavy"])), arrays["heavy"]),
             light=LightRanker.from_arrays(arrays["light"]),
             two_tower=_with_weights(TwoTower(TwoTowerConfig.from_json(content["two_tower"])), arrays["two_tower"]),
             normaliser=Normaliser.from_arrays(arrays["normaliser"]),
-            calibration=Calibration(arrays["calibration"]["slope"], arrays["calibration"]["shift"]),
+            calibration=Calibration.from_arrays(arrays["calibration"], tuple(content["details"].get("calibration", ()))),
             names={block: tuple(columns) for block, columns in content["names"].items()},
             details=content["details"],
+            ensemble=Ensemble.from_arrays(arrays[_ENSEMBLE]) if stacked else None,
         )
         if bundle.version != content["version"]:
             raise BundleError(
@@ -120,13 +127,14 @@ class ModelBundle:
         return bundle
 
     def _arrays(self) -> dict[str, dict[str, np.ndarray]]:
-        return {
+        arrays = {
             "heavy": {name: tensor.numpy() for name, tensor in self.heavy.state_dict().items()},
             "light": self.light.arrays(),
             "two_tower": {name: tensor.numpy() for name, tensor in self.two_tower.state_dict().items()},
             "normaliser": self.normaliser.arrays(),
-            "calibration": {"slope": self.calibration.slope, "shift": self.calibration.shift},
+            "calibration": self.calibration.arrays(),
         }
+        return arrays if self.ensemble is None else {**arrays, _ENSEMBLE: self.ensemble.arrays()}
 
     # ---- ranking ------------------------------------------------------------------------------------------------
     def heavy_logits(self, rows: FeatureRows) -> np.ndarray:
@@ -160,8 +168,15 @@ class ModelBundle:
         except NotCompilable:
             return None
 
+    def predict(self, rows: FeatureRows) -> np.ndarray:
+        """Probability of each action by all that this bundle holds, float32 (n, len(HEADS)): what is served and judged."""
+        heavy = self.heavy_predict(rows)
+        if self.ensemble is None or len(rows) == 0:
+            return heavy
+        return self.ensemble.apply(heavy, rows, self.names.get("post", ()), torch.get_num_threads())
+
     def heavy_predict(self, rows: FeatureRows) -> np.ndarray:
-        """Calibrated probability of each action, float32 (n, len(HEADS)).
+        """Calibrated probability of each action by the heavy ranker alone, float32 (n, len(HEADS)).
 
         Rows that share a history (one request: `rows.history` has one row, the user block is the same in all) have their
         context encoded once.

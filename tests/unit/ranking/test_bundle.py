@@ -7,7 +7,7 @@ import torch
 
 from feature_repo.feature_rows import HEADS, FeatureRows, UserFeatures
 from services.ranking.bundle import BundleError, ModelBundle
-from services.ranking.calibration import Calibration
+from services.ranking.calibration import KNOTS, Calibration
 from services.ranking.heavy import HeavyConfig, HeavyRanker
 from services.ranking.light import LightRanker
 from services.ranking.normalise import Normaliser
@@ -30,10 +30,18 @@ def small_bundle(seed: int = 1) -> ModelBundle:
         light=light,
         two_tower=TwoTower(TwoTowerConfig(WIDTHS)),
         normaliser=Normaliser.fit(rows.blocks),
-        calibration=Calibration(np.linspace(0.8, 1.2, 8, dtype=np.float32), np.linspace(-1, 1, 8, dtype=np.float32)),
+        calibration=Calibration(np.linspace(0.8, 1.2, 8, dtype=np.float32), np.linspace(-1, 1, 8, dtype=np.float32), _knots()),
         names=dict(rows.names),
         details={"seed": seed},
     )
+
+
+def _knots() -> np.ndarray:
+    """Two heads' isotonic maps, the others' none."""
+    knots = np.full((8, 2, KNOTS), np.nan, np.float32)
+    knots[2, :, :3] = [[-2.0, 0.0, 1.0], [-3.0, -0.5, 2.0]]
+    knots[5, :, :2] = [[-1.0, 1.0], [-0.5, 0.5]]
+    return knots
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,47 @@
+"""Fit boosted trees on the same features as the heavy ranker: its peer, its teacher, and a part of the ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+from feature_repo.feature_rows import HEADS, FeatureRows
+from services.ranking.trees import Trees, tree_features
+
+# Rounds by head: the common actions carry more rounds before they overfit than the rare ones do.
+ROUNDS = {"click": 160, "video_view": 160, "like": 60, "profile_click": 40}
+RARE_ROUNDS = 20
+_PARAMETERS = {
+    "objective": "binary",
+    "learning_rate": 0.06,
+    "num_leaves": 31,
+    "min_data_in_leaf": 100,
+    "feature_fraction": 0.5,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "max_bin": 127,
+    "verbose": -1,
+    "deterministic": True,
+    "force_col_wise": True,
+}
+
+
+def fit_trees(train: FeatureRows, *, seed: int, threads: int, heads: Collection[str] = HEADS) -> Trees:
+    """One model for each of `heads` whose training rows hold both outcomes; the others answer their base rate."""
+    import lightgbm as lgb
+
+    features = tree_features(train)
+    width = features.shape[1]
+    parameters = {**_PARAMETERS, "seed": seed, "num_threads": threads}
+    categorical = [width - 2, width - 1]
+    data = lgb.Dataset(features, label=train.labels[:, 0], categorical_feature=categorical, params=parameters)
+    data.construct()
+    models = {}
+    for index, head in enumerate(HEADS):
+        label = train.labels[:, index]
+        if head in heads and label.min() != label.max():
+            data.set_label(label)
+            models[head] = lgb.train(parameters, data, num_boost_round=ROUNDS.get(head, RARE_ROUNDS))
+    return Trees(models, train.labels.mean(axis=0).astype(np.float32))
