@@ -109,12 +109,12 @@ def row_tensors(rows: FeatureRows, normaliser: Normaliser, bits: TableBits) -> R
         author=torch.from_numpy(hash_ids(rows.author_id, bits.author)),
         topic=torch.from_numpy(hash_ids(rows.topic, bits.topic)),
         product=torch.from_numpy(product_rows(rows.product)),
-        blocks={name: _tensor(normaliser.apply(name, rows.blocks[name])) for name in normaliser.widths},
+        blocks={name: tensor(normaliser.apply(name, rows.blocks[name])) for name in normaliser.widths},
         history=history_tensors(rows.history, bits),
     )
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
+def tensor(array: np.ndarray) -> torch.Tensor:
     """A tensor over `array`; one that is broadcast from a single row (stride 0) stays one row, expanded."""
     if len(array) > 1 and array.strides[0] == 0:
         return torch.from_numpy(array[:1].copy()).expand(len(array), -1)
