@@ -13,6 +13,7 @@ import numpy as np
 
 LOW, HIGH = 0.025, 0.975
 THIN = 0.01  # an effective sample of a smaller share of the rows is no evidence
+ROUNDING = 1e-6  # of a mean weight
 
 
 class UnknownPropensity(ValueError):
@@ -101,9 +102,11 @@ def policy_value(log: Logged, *, clip: float = np.inf, draws: int = 500, seed: i
     raw = log.policy / log.propensity
     weight = np.minimum(raw, clip)
     values = {name: [] for name in ("ips", "snips", "dr", "logging")}
+    mean_weights = []
     for times in _resampled(log.user_id, draws, seed):
         total = times.sum()
         drawn = times * weight
+        mean_weights.append((times * raw).sum() / total)
         values["ips"].append((drawn * log.reward).sum() / total)
         values["snips"].append((drawn * log.reward).sum() / drawn.sum() if drawn.sum() > 0 else np.nan)
         values["dr"].append(((times * log.expected).sum() + (drawn * (log.reward - log.predicted)).sum()) / total)
@@ -121,18 +124,26 @@ def policy_value(log: Logged, *, clip: float = np.inf, draws: int = 500, seed: i
         effective_decisions=effective,
         mean_weight=float(raw.mean()),
         clipped_share=float((raw > clip).mean()),
-        warnings=tuple(_warnings(log, effective)),
+        warnings=tuple(_warnings(log, effective, _estimate(float(raw.mean()), np.array(mean_weights)))),
     )
 
 
-def _warnings(log: Logged, effective: float) -> list[str]:
+def _warnings(log: Logged, effective: float, mean_weight: Estimate) -> list[str]:
     found = []
-    if (log.propensity == 1.0).all():
+    sure = (log.propensity == 1.0).sum()
+    if sure == len(log.propensity):
         found.append("every propensity is 1: the logging policy never chose, so the log says nothing about other choices")
+    elif sure:
+        found.append(f"{sure:,} of {len(log.propensity):,} propensities are 1: there the log says nothing about other choices")
     if effective < THIN * len(log.reward):
         found.append(
             f"the weights leave {effective:,.0f} effective decisions of {len(log.reward):,}: "
             "the policy is too far from the logging one to be judged on this log"
+        )
+    if not mean_weight.low - ROUNDING <= 1.0 <= mean_weight.high + ROUNDING:
+        found.append(
+            f"the mean weight is {mean_weight.value:.3f} [{mean_weight.low:.3f}, {mean_weight.high:.3f}], not 1: the policy "
+            "chooses what the logging policy did not or hardly tried, or the propensities are not those it chose by"
         )
     return found
 

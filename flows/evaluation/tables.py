@@ -1,4 +1,4 @@
-"""An evaluation for people: one table by head, one of the differences, one of the lists."""
+"""An evaluation for people: a model's tables by head, of the differences and of the lists; a policy's table of estimates."""
 
 from __future__ import annotations
 
@@ -38,8 +38,32 @@ def evaluation_tables(report: dict[str, Any]) -> Iterator[Table]:
     yield lists
 
 
+def policy_tables(report: dict[str, Any]) -> Iterator[Table]:
+    """The report of `evaluate_policy` as a table: the logging policy first, then one row a temperature."""
+    title = (
+        f"{report['exposures']}: mean {report['reward']} of {report['decisions']:,} decisions of {report['users']:,} users, "
+        f"{report['first']} to {report['last']}, by {report['score']} among {report['pool']['mean_open']:,.0f} posts"
+    )
+    columns = ("effective decisions", "mean weight", "clipped")
+    table = Table("policy", "temperature", "IPS", "SNIPS", "DR", *columns, title=title, title_justify="left")
+    logged = _cell(report["logging"])
+    table.add_row("logging", "", logged, logged, logged, f"{report['decisions']:,}", "1.000", "-", end_section=True)
+    for found in report["policies"]:
+        table.add_row(
+            report["model"]["name"],
+            f"{found['temperature']:g}",
+            *(_cell(found[name]) for name in ("ips", "snips", "dr")),
+            f"{found['effective_decisions']:,.1f}",
+            f"{found['mean_weight']:.3f}",
+            f"{found['clipped_share']:.1%}",
+        )
+    yield table
+
+
 def _cell(value: Any) -> str:
     if value is None:
+        return "-"
+    if isinstance(value, dict) and value["value"] is None:
         return "-"
     if isinstance(value, dict):
         return f"{value['value']:.4f} \\[{_ends(value)}]"
