@@ -13,6 +13,7 @@ import numpy as np
 
 LOW, HIGH = 0.025, 0.975
 THIN = 0.01  # an effective sample of a smaller share of the rows is no evidence
+FEW = 100  # effective decisions; with 50 an interval of 95 % held the truth in 83 % of simulated logs, with 250 in 94 %
 ROUNDING = 1e-6  # of a mean weight
 
 
@@ -140,6 +141,8 @@ def _warnings(log: Logged, effective: float, mean_weight: Estimate) -> list[str]
             f"the weights leave {effective:,.0f} effective decisions of {len(log.reward):,}: "
             "the policy is too far from the logging one to be judged on this log"
         )
+    elif effective < FEW:
+        found.append(f"the weights leave {effective:,.0f} effective decisions: below {FEW} the intervals are too narrow")
     if not mean_weight.low - ROUNDING <= 1.0 <= mean_weight.high + ROUNDING:
         found.append(
             f"the mean weight is {mean_weight.value:.3f} [{mean_weight.low:.3f}, {mean_weight.high:.3f}], not 1: the policy "
