@@ -55,8 +55,8 @@ def evaluate_policy(
     the model's own calibrated prediction: of the logged post, and its mean over the pool under the policy.
 
     Keys: those of `_told`, then logging (the mean logged reward: value, low, high), policies and warnings. Each of policies:
-    temperature; ips, snips, dr (value, low, high: 95 % over users resampled `draws` times; null where not defined);
-    effective_decisions, mean_weight (1 but for noise), clipped_share, warnings.
+    temperature; ips, snips, dr and gain, which is dr minus logging, paired (value, low, high: 95 % over users resampled `draws`
+    times; null where not defined); effective_decisions, mean_weight (1 but for noise), clipped_share, warnings.
 
     Raises UnknownPropensity where no impression carries one; MalformedFile, BundleError, NothingIngested; ValueError for a
     reward, score, temperature, clip or model that there is not.
@@ -165,7 +165,7 @@ def _told(found: Decisions, asked: Decisions, choices: Choices) -> dict[str, Any
 def _policy(temperature: float, value: PolicyValue) -> dict[str, Any]:
     return {
         "temperature": temperature,
-        **{name: _estimate(getattr(value, name)) for name in ("ips", "snips", "dr")},
+        **{name: _estimate(getattr(value, name)) for name in ("ips", "snips", "dr", "gain")},
         "effective_decisions": value.effective_decisions,
         "mean_weight": value.mean_weight,
         "clipped_share": value.clipped_share,

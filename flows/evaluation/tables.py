@@ -39,25 +39,25 @@ def evaluation_tables(report: dict[str, Any]) -> Iterator[Table]:
 
 
 def policy_tables(report: dict[str, Any]) -> Iterator[Table]:
-    """The report of `evaluate_policy` as a table: the logging policy first, then one row a temperature."""
+    """The report of `evaluate_policy` as tables: what the policies are worth, and what that rests on."""
     title = (
-        f"{report['exposures']}: mean {report['reward']} of {report['decisions']:,} decisions of {report['users']:,} users, "
+        f"{report['exposures']}: {report['decisions']:,} decisions of {report['users']:,} users, "
         f"{report['first']} to {report['last']}, by {report['score']} among {report['pool']['mean_open']:,.0f} posts"
     )
-    columns = ("effective decisions", "mean weight", "clipped")
-    table = Table("policy", "temperature", "IPS", "SNIPS", "DR", *columns, title=title, title_justify="left")
-    logged = _cell(report["logging"])
-    table.add_row("logging", "", logged, logged, logged, f"{report['decisions']:,}", "1.000", "-", end_section=True)
+    worth = Table("policy", "temperature", "estimate", f"mean {report['reward']}", title=title, title_justify="left")
+    worth.add_row("logging", "", "as logged", _cell(report["logging"]), end_section=True)
+    rests = Table("temperature", "effective decisions", "mean weight", "clipped")
     for found in report["policies"]:
-        table.add_row(
-            report["model"]["name"],
-            f"{found['temperature']:g}",
-            *(_cell(found[name]) for name in ("ips", "snips", "dr")),
-            f"{found['effective_decisions']:,.1f}",
-            f"{found['mean_weight']:.3f}",
-            f"{found['clipped_share']:.1%}",
+        temperature = f"{found['temperature']:g}"
+        for name, form in (("ips", "IPS"), ("snips", "SNIPS"), ("dr", "DR")):
+            worth.add_row(report["model"]["name"], temperature, form, _cell(found[name]))
+        worth.add_row(
+            report["model"]["name"], temperature, "DR minus logging", _signed(found["gain"], "value"), end_section=True
         )
-    yield table
+        effective = f"{found['effective_decisions']:,.1f} of {report['decisions']:,}"
+        rests.add_row(temperature, effective, f"{found['mean_weight']:.3f}", f"{found['clipped_share']:.1%}")
+    yield worth
+    yield rests
 
 
 def _cell(value: Any) -> str:
@@ -71,7 +71,11 @@ def _cell(value: Any) -> str:
 
 
 def _difference(value: dict[str, float] | None) -> str:
-    return "-" if value is None else f"{value['difference']:+.4f} \\[{_ends(value, '+.4f')}]"
+    return "-" if value is None else _signed(value, "difference")
+
+
+def _signed(value: dict[str, float], key: str) -> str:
+    return f"{value[key]:+.4f} \\[{_ends(value, '+.4f')}]"
 
 
 def _ends(value: dict[str, Any], form: str = ".4f") -> str:
