@@ -34,12 +34,16 @@ def read_events(lakes: Sequence[Lake], until: datetime | None = None, since: dat
         events = events.filter(pl.col("occurred_at") <= until)
     if since is not None:
         events = events.filter(pl.col("occurred_at") >= since)
+    return log_columns(events, topics).collect()
+
+
+def log_columns(events: pl.LazyFrame, topics: pl.DataFrame) -> pl.LazyFrame:
+    """Contract events as the columns of `read_events`, unordered; `topics` as `first_topics` gives them."""
     columns = ["event_id", "user_id", "post_id", "author_id", "action", "value", "product", "position", "request_id"]
     return (
         events.select(*columns, at=pl.col("occurred_at").dt.epoch("us"))
         .join(topics.lazy(), on="post_id", how="left")
         .with_columns(pl.col("topic").fill_null(-1))
-        .collect()
     )
 
 

@@ -39,6 +39,7 @@ def write_states(events: pl.DataFrame, folder: Path, keys: tuple[Key, ...] = tup
     `events` has the columns of `event_log.read_events`. Returns rows per key.
     """
     connection = ibis.duckdb.connect()
+    connection.raw_sql("SET enable_progress_bar = false")  # Ibis turns it on, and it goes to stdout, where JSON may go
     try:
         table = ibis.memtable(events.drop("event_id", "request_id", "position").to_arrow())
         written = {}
