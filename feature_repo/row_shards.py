@@ -13,10 +13,11 @@ import shutil
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from feature_repo.column_files import ColumnFiles, mapped
 from feature_repo.feature_rows import BLOCKS, HEADS, HISTORY_LENGTH, FeatureRows, History
 
 FORMAT = 1
@@ -87,67 +88,23 @@ def _columns(rows: FeatureRows) -> dict[str, np.ndarray]:
 
 
 def _write(folder: Path, pieces: Iterable[FeatureRows]) -> int:
-    files: dict[str, _ColumnFile] = {}
     names: dict[str, tuple[str, ...]] = {}
     rows = 0
-    try:
+    with ColumnFiles(folder) as files:
         for piece in pieces:
             if len(piece.history) != len(piece):
                 raise ValueError(f"{len(piece)} rows share {len(piece.history)} histories; rows on disk need one each")
-            columns = _columns(piece)
-            files = files or {name: _ColumnFile(folder / f"{name}.npy", column) for name, column in columns.items()}
             names = names or piece.names
-            if columns.keys() != files.keys() or piece.names != names:
-                raise ValueError(f"the piece from row {rows} on has other columns than the first one")
-            for name, column in columns.items():
-                files[name].append(column)
+            if piece.names != names:
+                raise ValueError(f"the piece from row {rows} on names its columns otherwise than the first one")
+            files.append(_columns(piece))
             rows += len(piece)
-        described = {name: file.finish() for name, file in files.items()}
-    finally:
-        for file in files.values():
-            file.close()
-    if not files:
+        described = files.finish()
+    if not described:
         raise ValueError("no rows to write: there was no piece")
     content = {"format": FORMAT, "heads": HEADS, "history": HISTORY_LENGTH, "rows": rows, "names": names}
     (folder / DESCRIPTION).write_text(json.dumps({**content, "columns": described}, indent=1))
     return rows
-
-
-class _ColumnFile:
-    """A .npy file that grows: its header keeps room for the number of rows, which is known at the end."""
-
-    def __init__(self, file: Path, first: np.ndarray) -> None:
-        self._dtype, self._tail = first.dtype, first.shape[1:]
-        self._rows, self._checksum = 0, 0
-        self._stream: BinaryIO = file.open("wb")
-        self._write_header()
-        self._begin = self._stream.tell()
-
-    def append(self, column: np.ndarray) -> None:
-        if column.dtype != self._dtype or column.shape[1:] != self._tail:
-            raise ValueError(
-                f"{self._stream.name}: a piece is {column.dtype} {column.shape[1:]}, the first was {self._dtype} {self._tail}"
-            )
-        content = np.ascontiguousarray(column).reshape(-1).view(np.uint8)
-        self._stream.write(content)
-        self._checksum = zlib.crc32(content, self._checksum)
-        self._rows += len(column)
-
-    def finish(self) -> dict[str, Any]:
-        """Write the header anew with what is known now; returns what the description says of the column."""
-        self._stream.seek(0)
-        self._write_header()
-        if self._stream.tell() != self._begin:
-            raise RuntimeError(f"{self._stream.name}: {self._rows} rows do not fit into the header that was left for them")
-        return {"dtype": self._dtype.str, "shape": [self._rows, *self._tail], "crc32": self._checksum}
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def _write_header(self) -> None:
-        shape = (self._rows, *self._tail)
-        header = {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._stream, header)
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -170,8 +127,7 @@ def _mapped(folder: Path, name: str, column: dict[str, Any], verify: bool) -> np
     """The array of one column file, compared with what the description says of it."""
     file = folder / f"{name}.npy"
     try:
-        # A plain array over the map: numpy's memmap class costs every gather some Python.
-        array = np.asarray(np.load(file, mmap_mode="r"))
+        array = mapped(file)
     except FileNotFoundError:
         raise DamagedRows(f"{file} is not there, though {DESCRIPTION} names it: {_REMEDY}") from None
     except (ValueError, EOFError, OSError) as error:

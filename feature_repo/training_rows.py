@@ -16,19 +16,22 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from feature_repo.aggregates.batch import write_states
+from feature_repo.aggregates.batch import write_states, write_states_of_files
+from feature_repo.aggregates.batch_engine import EngineLimits
 from feature_repo.aggregates.ranking_state import Key
 from feature_repo.blocks import BLOCK_NAMES, history_blocks, post_block, user_block
-from feature_repo.event_log import end_of_days, read_events, read_table
+from feature_repo.event_log import end_of_days, read_events, read_table, write_events
+from feature_repo.exposure_files import map_exposure_log
 from feature_repo.exposures import ExposureLog, exposure_log
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.history import histories_as_of
 from feature_repo.lake import Lake
 from feature_repo.profiles import post_profiles, unknown_post_profile, unknown_user_profile, user_profiles
-from feature_repo.state_tables import StateTable, read_state_table
+from feature_repo.state_tables import StateTable, map_state_table, read_state_table
 from infra.settings import Settings
 
 CHUNK_ROWS = 16_384  # rows whose (rows, HISTORY_LENGTH, signals) intermediates are alive at once
+ENGINE_MEMORY_GB = 1.0  # of the batch engine, which spills what does not fit
 # Actions that answer an impression of the last day may come after its midnight.
 LABEL_GRACE = timedelta(days=1)
 
@@ -39,28 +42,24 @@ def point_in_time_rows(settings: Settings, lakes: Sequence[Lake], days: Sequence
     Aggregates and histories hold events strictly before the row's microsecond, from all of `lakes`.
     Raises ValueError where the days hold no impression.
     """
-    known, chosen = _known_and_chosen(settings, lakes, days)
-    return known.rows(chosen)
+    events = read_events(lakes, until=known_until(days, lakes[0].day_offset))
+    known = PointsInTime.of(settings, events, read_table(lakes, "users"), read_table(lakes, "posts"))
+    del events
+    return known.rows(known.impressions_of(lakes, days))
 
 
 def row_pieces(settings: Settings, lakes: Sequence[Lake], days: Sequence[date]) -> Iterator[FeatureRows]:
-    """The rows of `point_in_time_rows`, CHUNK_ROWS at a time in the same order; only the piece asked for is computed."""
-    known, chosen = _known_and_chosen(settings, lakes, days)
-    for start in range(0, len(chosen), CHUNK_ROWS):
-        yield known.rows(chosen[start : start + CHUNK_ROWS])
+    """The rows of `point_in_time_rows`, CHUNK_ROWS at a time in the same order, without holding events, states or rows.
 
-
-def _known_and_chosen(settings: Settings, lakes: Sequence[Lake], days: Sequence[date]) -> tuple[PointsInTime, np.ndarray]:
-    """All that was known by the end of `days`, and the dated exposures of these days, oldest first."""
-    offset = lakes[0].day_offset
-    events = read_events(lakes, until=known_until(days, offset))
-    known = PointsInTime.of(settings, events, read_table(lakes, "users"), read_table(lakes, "posts"))
-    del events
-    chosen = _impressions_of(known.log, days, offset)
-    if len(chosen) == 0:
-        held = sorted({day for lake in lakes for day in lake.event_days()})
-        raise ValueError(f"no dated impression on {[str(day) for day in days]}; the lakes hold {[str(day) for day in held]}")
-    return known, chosen
+    What is known lies in a folder under `paths.training_rows` until the last piece was asked for. Memory holds one piece, some
+    of the events, the tables of users and posts, and the index of the days' exposures.
+    """
+    settings.paths.training_rows.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=settings.paths.training_rows, prefix=".known-") as folder:
+        known = PointsInTime.on_disk(settings, lakes, known_until(days, lakes[0].day_offset), Path(folder))
+        chosen = known.impressions_of(lakes, days)
+        for start in range(0, len(chosen), CHUNK_ROWS):
+            yield known.rows(chosen[start : start + CHUNK_ROWS])
 
 
 def known_until(days: Sequence[date], day_offset: timedelta) -> datetime:
@@ -81,6 +80,25 @@ class PointsInTime:
     def of(settings: Settings, events: pl.DataFrame, users: pl.DataFrame, posts: pl.DataFrame) -> PointsInTime:
         """`events` as `read_events` gives them; `users` and `posts`: contract tables sorted by id."""
         return PointsInTime(exposure_log(events), _state_tables(settings, events), users, posts)
+
+    @staticmethod
+    def on_disk(settings: Settings, lakes: Sequence[Lake], until: datetime, folder: Path) -> PointsInTime:
+        """What the events of `lakes` up to `until` say, mapped from files in `folder`, which must outlive it."""
+        files = write_events(lakes, folder, until)
+        log = map_exposure_log(files, folder)
+        write_states_of_files(files, folder, EngineLimits(folder, ENGINE_MEMORY_GB, settings.threads))
+        tables = {key: map_state_table(folder / f"{key.value}.parquet", key, folder) for key in Key}
+        return PointsInTime(log, tables, read_table(lakes, "users"), read_table(lakes, "posts"))
+
+    def impressions_of(self, lakes: Sequence[Lake], days: Sequence[date]) -> np.ndarray:
+        """Indices of the dated exposures of `days`, oldest first. Raises ValueError where there are none."""
+        chosen = _impressions_of(self.log, days, lakes[0].day_offset)
+        if len(chosen) == 0:
+            held = sorted({day for lake in lakes for day in lake.event_days()})
+            raise ValueError(
+                f"no dated impression on {[str(day) for day in days]}; the lakes hold {[str(day) for day in held]}"
+            )
+        return chosen
 
     def dated(self, first_us: int, last_us: int) -> np.ndarray:
         """Indices of the dated exposures between two moments, both included, oldest first."""
