@@ -87,13 +87,16 @@ def trial_rows(
             raise TrialError(f"{len(rows)} rows to {name} are too few: at least {FEWEST_ROWS} exposures are needed")
     torch.set_num_threads(threads)
     held_out = held_out_rows(train)
-    fit_rows = train.take(np.flatnonzero(~held_out))
-    options = {"share": teacher_share, "kept_negatives": kept_negatives}
-    targets = soft_targets(fit_rows, **options, seed=seed, threads=threads)
-    negatives = None if kept_negatives == 1 else sample_negatives(fit_rows.labels, kept_negatives, seed)
-    learned = len(fit_rows) if negatives is None else len(negatives.rows)
+    chosen = np.flatnonzero(~held_out)
+    labels = train.labels[chosen]
+    negatives = None if kept_negatives == 1 else sample_negatives(labels, kept_negatives, seed)
+    learned = len(chosen) if negatives is None else len(negatives.rows)
+    targets = labels.astype(np.float32)
+    if teacher_share > 0:  # the trees hold the rows in memory; without them nothing does
+        options = {"share": teacher_share, "kept_negatives": kept_negatives, "seed": seed, "threads": threads}
+        targets = soft_targets(train.take(chosen), **options)
     return TrialRows(
-        learned=EncodedRows(train, Normaliser.fit(train.blocks), chosen=np.flatnonzero(~held_out)),
+        learned=EncodedRows(train, Normaliser.fit(train.blocks), chosen=chosen),
         targets=targets,
         negatives=negatives,
         calibrating=train.take(np.flatnonzero(held_out)),
