@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ from feature_repo.training_rows import CHUNK_ROWS, known_until, row_pieces
 from infra.settings import Settings
 
 KEPT_FOLDERS = 4  # the newest: a training's, a challenger's, a drift check's, and one to spare
+ABANDONED_AFTER_S = 86_400.0  # since an unfinished folder was begun; no training takes that long
 _CODE = Path(__file__).parent  # what features are made of; a change of it makes other rows
 
 log = structlog.get_logger("stored_rows")
@@ -51,13 +53,13 @@ def stored_rows(settings: Settings, lakes: Sequence[Lake], days: Sequence[date])
 
 
 @contextmanager
-def selected_rows(settings: Settings, rows: FeatureRows, index: np.ndarray) -> Iterator[FeatureRows]:
-    """The rows at `index` (int64 (n,)) mapped from a folder of their own, which lasts as long as the block.
+def selected_rows(place: Path, rows: FeatureRows, index: np.ndarray) -> Iterator[FeatureRows]:
+    """The rows at `index` (int64 (n,)) mapped from a folder of their own in `place`, which lasts as long as the block.
 
     Rows that lie apart cannot be a view; taken at once, they would all be in memory.
     """
-    settings.paths.training_rows.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=settings.paths.training_rows, prefix=".selected-") as parent:
+    place.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=place, prefix=".selected-") as parent:
         folder = Path(parent) / "rows"
         write_rows(folder, (rows.take(index[start : start + CHUNK_ROWS]) for start in range(0, len(index), CHUNK_ROWS)))
         yield open_rows(folder, verify=False)
@@ -86,14 +88,16 @@ def _code_hash() -> str:
 
 
 def _drop_old(newest: Path) -> None:
-    """Remove all but the newest folders. Another process may be removing the same one, hence no error where one is gone."""
+    """Remove all but the newest folders, and what a killed process left half-way.
+
+    Another process may be removing the same one, hence no error where one is gone.
+    """
     ages = {}
     for folder in newest.parent.iterdir():
-        if folder.is_dir() and not folder.name.startswith("."):  # the others are being written
-            try:
-                ages[folder] = folder.stat().st_mtime_ns
-            except FileNotFoundError:
-                continue
-    for folder in sorted(ages, key=ages.__getitem__)[:-KEPT_FOLDERS]:
-        if folder != newest:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            ages[folder] = folder.stat().st_mtime
+    unfinished = [folder for folder in ages if folder.name.startswith(".")]
+    finished = sorted(ages.keys() - set(unfinished) - {newest}, key=ages.__getitem__)
+    abandoned = [folder for folder in unfinished if ages[folder] < time.time() - ABANDONED_AFTER_S]
+    for folder in [*finished[: -(KEPT_FOLDERS - 1)], *abandoned]:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -68,7 +68,7 @@ def retrain_flow(reason: str = "scheduled") -> dict[str, Any]:
     announce(f"retraining on {days[0]}..{days[-1]}: {reason}")
     rows = read_rows(days)
     kept_out = newest_users(rows, split_days(settings)[0], lake.day_offset)
-    with selected_rows(settings, rows, np.flatnonzero(~kept_out)) as learned:
+    with selected_rows(settings.paths.training_rows, rows, np.flatnonzero(~kept_out)) as learned:
         report = fit(learned, f"challenger-{lake.fingerprint(days)}")
     champion = bundle_of(settings, "champion")
     passed = gate(str(report.folder), str(champion), rows.take(np.flatnonzero(kept_out)))

@@ -26,9 +26,9 @@ def bench_rows(settings: Settings, folder: Path, batches: int = 900, threads: in
     """Build the rows of the training days and gather `batches` random batches of them as tensors, both ways.
 
     Keys: dataset, rows, batch, threads, known_s (until events and states are known), build_rows_per_cpu_s (rows from there on,
-    written), batch_rows_per_cpu_s, build_memory_mb and batch_memory_mb (most private memory beyond what the process held before;
-    pages of mapped files are not part of it; None where the system does not tell), and peer: the same in memory. Seconds are
-    those of one core, which a busy machine does not blur.
+    written), batch_rows_per_cpu_s, build_memory_mb and batch_memory_mb (most private memory beyond what the process held
+    before; pages of mapped files are not part of it; None where the system does not tell), and peer: the same in memory.
+    Seconds are those of one core, which a busy machine does not blur.
     Raises NothingIngested where there is no lake.
     """
     from flows.lakes import dataset_marker

@@ -93,10 +93,20 @@ def test_the_newest_folders_stay_and_what_is_mapped_is_read_on(settings, lake):
     assert_same_rows(mapped, expected)
 
 
+def test_what_a_killed_process_left_goes_and_what_is_being_written_stays(settings, lake):
+    left, being_written = (settings.paths.training_rows / name for name in (".known-left", ".known-now"))
+    for folder in (left, being_written):
+        folder.mkdir(parents=True)
+    os.utime(left, (1, 1))
+    stored_rows(settings, [lake], DAYS)
+    assert not left.exists()
+    assert being_written.exists()
+
+
 def test_selected_rows_are_those_rows_and_leave_nothing_behind(settings, lake):
     rows = stored_rows(settings, [lake], DAYS)
     index = np.flatnonzero(rows.user_id % 3 > 0)
-    with selected_rows(settings, rows, index) as selected:
+    with selected_rows(settings.paths.training_rows, rows, index) as selected:
         assert_same_rows(selected, rows.take(index))
         assert selected.post_id.base is not None  # mapped, not copied
     assert [folder.name for folder in settings.paths.training_rows.iterdir()] == [stored_fingerprint([lake], DAYS)]
