@@ -65,7 +65,7 @@ def sample_impressions(
     return SampledImpressions(
         ids=_ids(log, chosen),
         at_us=log.at_us[chosen],
-        labels=log.labels()[chosen],
+        labels=log.labels(chosen),
         window=np.isin(chosen, drawn[1]),
         reference_days=tuple(reference),
         window_days=tuple(window),

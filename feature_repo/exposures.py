@@ -34,9 +34,9 @@ class ExposureLog:
     def __len__(self) -> int:
         return len(self.user_id)
 
-    def labels(self) -> np.ndarray:
-        """uint8 (m, len(HEADS))."""
-        return np.unpackbits(self.actions[:, None], axis=1, bitorder="little")[:, : len(HEADS)]
+    def labels(self, index: np.ndarray) -> np.ndarray:
+        """What followed the exposures at `index` (n,), uint8 (n, len(HEADS))."""
+        return np.unpackbits(self.actions[index, None], axis=1, bitorder="little")[:, : len(HEADS)]
 
 
 def exposure_log(events: pl.DataFrame) -> ExposureLog:

@@ -81,8 +81,12 @@ class FeatureRows:
         """All blocks side by side, float32 (n, sum of widths), in the order of BLOCKS."""
         return np.concatenate([self.blocks[name] for name in BLOCKS], axis=1)
 
-    def take(self, index: np.ndarray) -> FeatureRows:
-        """The rows at `index` (int array or bool mask)."""
+    def between(self, start: int, end: int) -> FeatureRows:
+        """Rows `start` to `end` (left out), as views: nothing is copied, and nothing read where the arrays are mapped."""
+        return self.take(slice(start, end))
+
+    def take(self, index: np.ndarray | slice) -> FeatureRows:
+        """The rows at `index` (int array or bool mask: copies; a slice: views)."""
         shared = len(self.history) == 1 and len(self) != 1
         return FeatureRows(
             user_id=self.user_id[index],

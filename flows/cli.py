@@ -212,6 +212,20 @@ def retrain(reason: Annotated[str, typer.Option(help="Why; it stands in the mode
     _finish(retrain_flow(reason))
 
 
+@run.command()
+def sweep(
+    rate: Annotated[
+        list[float] | None, typer.Option(help="A learning rate; repeat it for each. Default: four of them.")
+    ] = None,
+    judging_days: Annotated[int, typer.Option(min=1, help="Newest training days, which judge and teach nothing.")] = 2,
+) -> None:
+    """Fit the heavy ranker at several learning rates, each an MLflow run; names the best, registers nothing."""
+    apply_environment()
+    from flows.sweep import sweep_flow
+
+    _finish(sweep_flow(rate or None, judging_days))
+
+
 @run.command("release")
 def run_release(
     model: Annotated[str, typer.Argument(help="Alias or version in the model registry.")] = "challenger",

@@ -79,6 +79,10 @@ class RowTensors:
             history=self.history.rows(index),
         )
 
+    def select(self, index: torch.Tensor) -> RowTensors:
+        """The rows at `index` to learn from; rows that are encoded when they are asked for select without reading."""
+        return self.rows(index)
+
 
 def history_tensors(history: History, bits: TableBits) -> HistoryTensors:
     """Encode histories (c, HISTORY_LENGTH)."""
