@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from flows.training.checkpoints import Checkpoints, unpacked
+from flows.training.process_group import ProcessGroup
 from flows.training.step_draws import Batches, seed_random
 from flows.training.training_progress import TrainingProgress
 
@@ -51,7 +53,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class Training:
-    """One network's training: `loss` maps the row indices of a batch to a scalar. `fingerprint` names the data."""
+    """One network's training: `loss` maps the row indices of a batch to a scalar. `fingerprint` names the data.
+
+    Started by torchrun, the processes share every batch out; losses are those of the whole batch. `weights`, float32 (rows,),
+    says how much a row counts in the mean that `loss` returns (a sequence's exposures, say), one each where there are none:
+    so that processes with shares of different weight come to what one process would.
+    """
 
     name: str
     model: nn.Module
@@ -60,6 +67,7 @@ class Training:
     schedule: Schedule
     seed: int
     fingerprint: str
+    weights: Tensor | None = None
 
     def run(self, checkpoints: Path, on_progress: OnProgress | None = None) -> list[float]:
         """`train`, for callers that ask for no more than the mean loss of every epoch."""
@@ -71,24 +79,35 @@ class Training:
         Killed at any step and called again, it comes to the same weights and the same loss at every step, bit for bit.
         Raises FloatingPointError where a loss or a gradient is not finite, CheckpointError where a checkpoint is damaged.
         """
-        if self.rows < 1:
+        if self.rows < 1 or self._weight(torch.arange(self.rows)) == 0:
             raise ValueError(f"{self.name}: there are no rows to learn from; widen the training days")
-        kept = Checkpoints(checkpoints / self.name, self._identity())
+        group = ProcessGroup.current()
         progress = TrainingProgress(self.model, self._optimiser())
-        if content := kept.newest():
-            progress.restore(unpacked(content))
+        kept = self._resume(checkpoints, progress, group)
         batches = Batches(self.rows, self.schedule.batch, self.seed)
         steps = batches.per_epoch * self.schedule.epochs
         self.model.train()
         for step in range(len(progress.curve), steps):
-            progress.curve.append(self._step(step, steps, batches.at(step), progress.optimiser))
+            progress.curve.append(self._step(step, steps, batches.at(step), progress.optimiser, group))
             done = step + 1
-            if done % self.schedule.checkpoint_every == 0 or done == steps:
+            if group.leads and (done % self.schedule.checkpoint_every == 0 or done == steps):
                 kept.save(progress.tensors())
-            if on_progress is not None and (done % TOLD_EVERY == 0 or done == steps):
+            if group.leads and on_progress is not None and (done % TOLD_EVERY == 0 or done == steps):
                 on_progress(self.name, done / steps, progress.curve[-1])
         self.model.eval()
         return Trained(self._by_epoch(progress.curve, batches), progress.curve)
+
+    def _resume(self, checkpoints: Path, progress: TrainingProgress, group: ProcessGroup) -> Checkpoints:
+        """Take up the newest checkpoint, in all processes that of the first, which alone needs to see the folder."""
+        identity = self._identity()
+        group.agree(identity, self.name)
+        kept = Checkpoints(checkpoints / self.name, identity)
+        content = group.broadcast(kept.newest() if group.leads else b"")
+        if content:
+            progress.restore(unpacked(content))
+        else:
+            group.same_weights(self.model)
+        return kept
 
     def _identity(self) -> str:
         """Names all that the outcome depends on: a checkpoint of anything else is not gone on from."""
@@ -99,21 +118,23 @@ class Training:
         """Mean loss of the rows of every epoch."""
         means = []
         for start in range(0, len(curve), batches.per_epoch):
-            losses = torch.tensor(curve[start : start + batches.per_epoch], dtype=torch.float64)
-            sizes = torch.tensor([len(batches.at(start + index)) for index in range(len(losses))], dtype=torch.float64)
-            means.append(float((losses * sizes).sum() / sizes.sum()))
+            losses = curve[start : start + batches.per_epoch]
+            counts = [self._weight(batches.at(start + index)) for index in range(len(losses))]
+            means.append(math.fsum(map(operator.mul, losses, counts)) / math.fsum(counts))
         return means
 
-    def _step(self, step: int, steps: int, batch: Tensor, optimiser: torch.optim.Optimizer) -> float:
+    def _weight(self, batch: Tensor) -> float:
+        return float(len(batch) if self.weights is None else self.weights[batch].sum(dtype=torch.float64))
+
+    def _step(self, step: int, steps: int, batch: Tensor, optimiser: torch.optim.Optimizer, group: ProcessGroup) -> float:
         """Learn from one batch; returns its loss."""
-        for group in optimiser.param_groups:
-            group["lr"] = group["base_rate"] * self.schedule.factor(step, steps)
-        seed_random(self.seed, "step", step)
-        loss = self.loss(batch)
+        for param_group in optimiser.param_groups:
+            param_group["lr"] = param_group["base_rate"] * self.schedule.factor(step, steps)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        seed_random(self.seed, "step", step, group.rank)
+        loss = group.sum_gradients(self._backward(group.share(batch), self._weight(batch)), self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        value, norm = torch.stack([loss.detach(), norm]).tolist()
+        value, norm = torch.stack([loss, norm]).tolist()
         if not math.isfinite(value):
             raise FloatingPointError(f"{self.name}: loss is {value} at step {step}; look for odd values in the feature rows")
         if not math.isfinite(norm):
@@ -123,6 +144,17 @@ class Training:
             )
         optimiser.step()
         return value
+
+    def _backward(self, share: Tensor, whole: float) -> Tensor:
+        """Gradients of a share of a batch that weighs `whole`; returns the share's part of the batch's loss (scalar)."""
+        weight = self._weight(share)
+        if weight == 0:  # more processes than rows, in the last batch of an epoch
+            return torch.zeros(())
+        loss = self.loss(share)
+        if weight != whole:
+            loss = loss * (weight / whole)
+        loss.backward()
+        return loss.detach()
 
     def _optimiser(self) -> torch.optim.Optimizer:
         tables = [p for module in self.model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()]

@@ -80,7 +80,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
 def test_a_checkpoint_of_another_network_is_refused_by_name(tmp_path):
     toy_training().run(tmp_path)
     wider = toy_training()
-    wider.model[3] = nn.Linear(24, 2)
+    wider.model.out = nn.Linear(24, 2)
     with pytest.raises(CheckpointError, match="of another model"):
         wider.run(tmp_path)
 
@@ -117,7 +117,7 @@ def test_every_epoch_meets_every_row_once_in_an_order_of_its_own():
 def test_a_loss_that_is_not_finite_stops_the_training_by_name(tmp_path):
     training = toy_training()
     with torch.no_grad():
-        training.model[3].bias.fill_(float("nan"))
+        training.model.out.bias.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="toy: loss is nan at step 0; look for odd values in the feature rows"):
         training.run(tmp_path)
 
@@ -127,7 +127,7 @@ def test_a_gradient_that_is_not_finite_stops_the_training_before_it_reaches_the_
     before = weights(training).clone()
 
     def kinked(batch: torch.Tensor) -> torch.Tensor:
-        return training.loss(batch) + (training.model[3].bias * 0).sqrt().sum()  # 0, of infinite slope
+        return training.loss(batch) + (training.model.out.bias * 0).sqrt().sum()  # 0, of infinite slope
 
     with pytest.raises(FloatingPointError, match="toy: gradient has norm nan at step 0 though the loss is .* lower the rates"):
         replace(training, loss=kinked).run(tmp_path)
