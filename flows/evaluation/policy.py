@@ -54,9 +54,10 @@ def evaluate_policy(
     the logger could choose from. `decisions` draws a sample of so many by the seed of the settings. The reward model of DR is
     the model's own calibrated prediction: of the logged post, and its mean over the pool under the policy.
 
-    Keys: those of `_told`, then logging (the mean logged reward: value, low, high), policies and warnings. Each of policies:
-    temperature; ips, snips, dr and gain, which is dr minus logging, paired (value, low, high: 95 % over users resampled `draws`
-    times; null where not defined); effective_decisions, mean_weight (1 but for noise), clipped_share, warnings.
+    Keys: exposures, reward, score, clip, model (name, version, trained_until), those of `_told`, pool (posts, file, mean_open),
+    logging (the logged mean reward: value, low, high), policies, warnings. Each of policies: temperature; ips, snips, dr and
+    gain, which is dr minus logging, paired (value, low, high: 95 % over users resampled `draws` times; null where not
+    defined); effective_decisions, mean_weight (1 but for noise), clipped_share, warnings.
 
     Raises UnknownPropensity where no impression carries one; MalformedFile, BundleError, NothingIngested; ValueError for a
     reward, score, temperature, clip or model that there is not.

@@ -85,20 +85,24 @@ def click_model(train):
     return predict
 
 
-def slots_of(decisions: Decisions, events: pl.DataFrame) -> np.ndarray:
-    shown = events.filter(pl.col("action") == "impression")
+def first_of_visits(decisions: Decisions, events: pl.DataFrame) -> Decisions:
+    """The decisions at the top of a visit: further down a repeated post leaves its slot empty, so what is logged there was
+    chosen with a little more than the propensity of its draw.
+    """
     keys = ["user_id", "post_id", "at"]
-    places = shown.select("user_id", "post_id", "position", at=pl.col("occurred_at").dt.epoch("us"))
+    shown = events.filter((pl.col("action") == "impression") & (pl.col("position") == 0))
+    first = shown.select("user_id", "post_id", at=pl.col("occurred_at").dt.epoch("us"), first=True).unique(keys)
     log, rows = decisions.known.log, decisions.exposure
     asked = pl.DataFrame(dict(zip(keys, (log.user_id[rows], log.post_id[rows], log.at_us[rows]), strict=True)))
-    return asked.join(places, on=keys, how="left", maintain_order="left")["position"].to_numpy()
+    kept = asked.join(first, on=keys, how="left", maintain_order="left")["first"].fill_null(False).to_numpy()
+    return replace(decisions, exposure=rows[kept], propensity=decisions.propensity[kept])
 
 
-def world_truth(world: World, decisions: Decisions, scored: list[Scored], slots: np.ndarray):
+def world_truth(world: World, decisions: Decisions, scored: list[Scored], slot: int):
     """By decision: every open post's chance to be clicked there, and the chance that the world's logger shows it."""
     size = np.array([len(one) for one in scored])
     users = decisions.known.log.user_id[decisions.exposure]
-    user, at_us, slot = (np.repeat(column, size) for column in (users, decisions.at_us, slots))
+    user, at_us = (np.repeat(column, size) for column in (users, decisions.at_us))
     posts = np.concatenate([one.post_id for one in scored])
     ends = np.cumsum(size)[:-1]
     clicked = np.split(world.probabilities(user, posts, at_us, slot)[Action.CLICK], ends)
@@ -126,10 +130,11 @@ def judged(tmp_path_factory) -> Judged:
     events = lakes[1].scan_events(lakes[1].event_days()).collect()
     events.write_parquet(settings.home / "later.parquet")
     predict = click_model(point_in_time_rows(settings, lakes[:1], lakes[0].event_days()))
-    decisions = read_decisions(settings, lakes, settings.home / "later.parquet", posts).sampled(DECISIONS, seed=1)
+    decisions = first_of_visits(read_decisions(settings, lakes, settings.home / "later.parquet", posts), events)
+    decisions = decisions.sampled(DECISIONS, seed=1)
     pool = logger_pool(posts)
     scored = list(scored_decisions(decisions, pool, predict))
-    clicked, logged = world_truth(World(CONFIG), decisions, scored, slots_of(decisions, events))
+    clicked, logged = world_truth(World(CONFIG), decisions, scored, 0)
     return Judged(decisions, pool, predict, scored, clicked, logged)
 
 
