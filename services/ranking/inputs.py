@@ -40,7 +40,8 @@ class HistoryTensors:
     topic: torch.Tensor
     actions: torch.Tensor  # uint8 bit masks
     product: torch.Tensor  # int32, PRODUCT_ROWS
-    age: torch.Tensor  # int32, AGE_ROWS
+    age: torch.Tensor  # int32, AGE_ROWS: since the exposure
+    gap: torch.Tensor  # int32, AGE_ROWS: from the exposure before to this one
 
     def __len__(self) -> int:
         return len(self.post)
@@ -89,16 +90,28 @@ def history_tensors(history: History, bits: TableBits) -> HistoryTensors:
     if history.post_id.shape[1:] != (HISTORY_LENGTH,):
         raise ValueError(f"history has shape {history.post_id.shape}; (n, {HISTORY_LENGTH}) is needed")
     absent = history.post_id < 0
-    age = np.log2(1.0 + np.maximum(np.nan_to_num(history.age_s, nan=0.0), 0.0) / 60.0).astype(np.int32)
-    age = np.where(np.isnan(history.age_s), AGE_UNKNOWN, np.minimum(age, AGE_BUCKETS - 1))
     return HistoryTensors(
         post=torch.from_numpy(hash_ids(history.post_id, bits.post)),
         author=torch.from_numpy(hash_ids(np.where(absent, -1, history.author_id), bits.author)),
         topic=torch.from_numpy(hash_ids(np.where(absent, -1, history.topic), bits.topic)),
         actions=torch.from_numpy(np.where(absent, 0, history.actions).astype(np.uint8)),
         product=torch.from_numpy(product_rows(np.where(absent, -1, history.product))),
-        age=torch.from_numpy(np.where(absent, AGE_PADDING, age).astype(np.int32)),
+        age=torch.from_numpy(np.where(absent, AGE_PADDING, age_rows(history.age_s)).astype(np.int32)),
+        gap=torch.from_numpy(np.where(absent, AGE_PADDING, gap_rows(history.age_s)).astype(np.int32)),
     )
+
+
+def age_rows(age_s: np.ndarray) -> np.ndarray:
+    """Buckets of ages in seconds, int32 of the same shape; NaN, where only the order is known, is AGE_UNKNOWN."""
+    bucket = np.log2(1.0 + np.maximum(np.nan_to_num(age_s, nan=0.0), 0.0) / 60.0).astype(np.int32)
+    return np.where(np.isnan(age_s), AGE_UNKNOWN, np.minimum(bucket, AGE_BUCKETS - 1)).astype(np.int32)
+
+
+def gap_rows(age_s: np.ndarray) -> np.ndarray:
+    """Buckets of the time from each exposure before to the exposure itself, int32 (c, L); unknown for the first ones."""
+    gap_s = np.full_like(age_s, np.nan)
+    gap_s[:, 1:] = age_s[:, :-1] - age_s[:, 1:]
+    return age_rows(gap_s)
 
 
 def product_rows(product: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from feature_repo.feature_rows import BLOCKS, FeatureRows
+from feature_repo.feature_rows import MODEL_BLOCKS, FeatureRows
 from services.ranking.compiled import POST_BLOCKS
 from services.ranking.inputs import PRODUCT_ROWS, product_rows
 from services.ranking.normalise import Normaliser
@@ -27,7 +27,7 @@ class LightRanker:
         total += self.product[product_rows(rows.product)]
         if posts is not None:
             total += posts
-        for name in BLOCKS:
+        for name in MODEL_BLOCKS:
             if name in self.blocks and (posts is None or name not in POST_BLOCKS):
                 total += normaliser.apply(name, rows.blocks[name]) @ self.blocks[name]
         return total
