@@ -21,9 +21,9 @@ from services.ranking.calibration import Calibration, sigmoid
 from services.ranking.compiled import MATCH_BLOCKS, REQUEST_BLOCKS, CompiledRanker, NotCompilable
 from services.ranking.compiled import Request as RequestContext
 from services.ranking.ensemble import Ensemble
-from services.ranking.heavy import HeavyRanker
+from services.ranking.heavy import EncodedContext, HeavyRanker
 from services.ranking.id_hashing import hash_ids
-from services.ranking.inputs import history_tensors, row_tensors, tensor
+from services.ranking.inputs import RowTensors, history_tensors, row_tensors, tensor
 from services.ranking.light import LightRanker
 from services.ranking.normalise import Normaliser
 from services.ranking.prepared_posts import LookedUp, PostModels, PreparedPosts
@@ -162,7 +162,7 @@ class ModelBundle:
         """Logits of rows that share their history, whose context is encoded once."""
         with torch.inference_mode():
             tensors = row_tensors(rows, self.normaliser, self.heavy.config.bits)
-            return compiled.score(tensors, self.heavy.encode_context(tensors.blocks["user"][:1], tensors.history))
+            return compiled.score(tensors, self._encoded(tensors))
 
     def _looked_up_logits(
         self, compiled: CompiledRanker, rows: FeatureRows, looked_up: LookedUp, context: RequestContext
@@ -182,8 +182,11 @@ class ModelBundle:
             return None
         with torch.inference_mode():
             first = row_tensors(rows.take(np.zeros(1, np.int64)), self.normaliser, self.heavy.config.bits)
-            encoded = self.heavy.encode_context(first.blocks["user"], first.history)
-            return self._compiled.request(encoded, first.blocks, first.product)
+            return self._compiled.request(self._encoded(first), first.blocks, first.product)
+
+    def _encoded(self, tensors: RowTensors) -> EncodedContext:
+        """The context that rows of one history share."""
+        return self.heavy.encode_context(tensors.blocks["user"][:1], tensors.history)
 
     @cached_property
     def _compiled(self) -> CompiledRanker | None:
