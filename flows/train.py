@@ -50,6 +50,7 @@ def fit(train: FeatureRows, name: str) -> Any:
         "teacher_share": settings.ranker_teacher_share,
         "kept_negatives": settings.ranker_kept_negatives,
         "calibration": settings.ranker_calibration,
+        "ensemble": settings.ranker_ensemble,
     }
     return train_bundle(train, None, folder, **options, on_progress=_tell_fit)
 

@@ -75,6 +75,10 @@ class Settings(BaseSettings):
     ranker_calibration: Literal["auto", "none", "temperature", "platt", "isotonic"] = Field(
         "auto", description="How the heavy ranker's probabilities are calibrated; `auto` chooses by head on rows kept out."
     )
+    ranker_ensemble: bool = Field(
+        True,
+        description="Stack boosted trees and popularity on the heavy ranker, for the actions that gain by it on rows kept out.",
+    )
     retrieval_index: Literal["auto", "exact", "approximate"] = Field(
         "auto", description="Index over the posts' retrieval vectors; `auto` is exact for small catalogues."
     )

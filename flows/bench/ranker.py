@@ -17,15 +17,21 @@ import numpy as np
 import torch
 
 from feature_repo.blocks import BLOCK_NAMES
-from feature_repo.feature_rows import BLOCKS, HEADS
+from feature_repo.feature_rows import HEADS, MODEL_BLOCKS
 from flows.bench.ranker_ways import Work, largest_error, other_ways
 from flows.progress import announce
-from services.ranking.compiled import MATCH_BLOCKS, POST_BLOCKS, CompiledRanker
+from services.ranking.collaborative import POST_VECTOR, USER_VECTOR, VECTOR_MATCH, VIEWS
+from services.ranking.collaborative import WIDTH as VECTOR_WIDTH
+from services.ranking.compiled import MATCH_BLOCKS, POST_BLOCKS, REQUEST_BLOCKS, CompiledRanker
 from services.ranking.heavy import HeavyConfig, HeavyRanker
 from services.ranking.inputs import ACTION_MASKS, AGE_BUCKETS, HistoryTensors, RowTensors, TableBits
 
 HISTORY = 128
-WIDTHS = {name: len(columns) for name, columns in BLOCK_NAMES.items()}
+VECTOR = len(VIEWS) * VECTOR_WIDTH
+WIDTHS = {
+    **{name: len(columns) for name, columns in BLOCK_NAMES.items()},
+    **{USER_VECTOR: VECTOR, POST_VECTOR: VECTOR, VECTOR_MATCH: len(VIEWS)},
+}
 CONFIG = HeavyConfig(WIDTHS, d=128, attention_heads=4, layers=2, ffn=256, history=HISTORY)
 GEMM_SIZES = ((1_536, 128, 512), (1_536, 512, 512), (2_048, 2_048, 2_048))
 WARM_UPS = 5
@@ -139,8 +145,8 @@ def multiplications(config: HeavyConfig, history: int = HISTORY) -> int:
 def _rows(count: int) -> RowTensors:
     """Normalised random rows under one full history."""
     bits = TableBits()
-    blocks = {name: torch.randn(count, WIDTHS[name]).clamp(-5, 5) for name in BLOCKS}
-    for name in ("user", "context"):
+    blocks = {name: torch.randn(count, WIDTHS[name]).clamp(-5, 5) for name in MODEL_BLOCKS}
+    for name in REQUEST_BLOCKS:
         blocks[name] = blocks[name][:1].expand(count, -1)
     history = HistoryTensors(
         post=_integers(1 << bits.post, 1, HISTORY),
@@ -149,6 +155,7 @@ def _rows(count: int) -> RowTensors:
         actions=_integers(ACTION_MASKS, 1, HISTORY).to(torch.uint8),
         product=_integers(15, 1, HISTORY),
         age=_integers(AGE_BUCKETS, 1, HISTORY),
+        gap=_integers(AGE_BUCKETS, 1, HISTORY),
     )
     ids = (_integers(1 << size, count) for size in (bits.post, bits.author, bits.topic))
     return RowTensors(*ids, product=torch.ones(count, dtype=torch.int32), blocks=blocks, history=history)
@@ -164,7 +171,7 @@ def _ids(rows: RowTensors) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def _taken(rows: RowTensors, index: torch.Tensor) -> RowTensors:
     blocks = {
-        name: block[:1].expand(len(index), -1) if name in ("user", "context") else block[index]
+        name: block[:1].expand(len(index), -1) if name in REQUEST_BLOCKS else block[index]
         for name, block in rows.blocks.items()
     }
     ids = {name: getattr(rows, name)[index] for name in ("post", "author", "topic", "product")}

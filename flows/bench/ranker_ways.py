@@ -69,7 +69,9 @@ def largest_error(found: Any, expected: np.ndarray) -> float:
 def _bfloat16(model: HeavyRanker, rows: RowTensors, context: EncodedContext) -> Work:
     small = deepcopy(model).to(torch.bfloat16)
     narrow = replace(rows, blocks={name: block.to(torch.bfloat16) for name, block in rows.blocks.items()})
-    kept = EncodedContext(*([one.to(torch.bfloat16) for one in many] for many in (context.keys, context.values)), context.mask)
+    kept = EncodedContext(
+        *([one.to(torch.bfloat16) for one in many] for many in (context.keys, context.values, context.biases))
+    )
     return lambda: small.score(narrow, kept)
 
 
@@ -128,7 +130,7 @@ class _Pass(nn.Module):
         layers = len(self.context.keys)
         keys, values = rest[-2 * layers : -layers], rest[-layers:]
         rows = replace(self.rows, post=post, author=author, topic=topic, product=product, blocks=blocks)
-        return self.model.score(rows, EncodedContext(list(keys), list(values), self.context.mask))
+        return self.model.score(rows, EncodedContext(list(keys), list(values), self.context.biases))
 
 
 def _inputs(rows: RowTensors, context: EncodedContext) -> dict[str, Tensor]:

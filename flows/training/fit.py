@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ import torch
 from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.training.epochs import OnProgress
 from flows.training.evaluate import evaluate
+from flows.training.fit_collaborative import fit_collaborative
+from flows.training.fit_ensemble import fit_ensemble
 from flows.training.fit_heavy import fit_heavy, schedule_for
 from flows.training.fit_light import fit_light
 from flows.training.fit_two_tower import fit_two_tower
@@ -24,11 +27,13 @@ from flows.training.negative_sampling import check_share, sample_negatives
 from flows.training.teacher import soft_targets
 from services.ranking.bundle import ModelBundle
 from services.ranking.calibration import Calibration, check_method
+from services.ranking.collaborative import CollaborativeVectors
+from services.ranking.encoded_rows import EncodedRows
 from services.ranking.id_hashing import hash_ids
-from services.ranking.inputs import TableBits, row_tensors
 from services.ranking.light import LightRanker
 from services.ranking.normalise import Normaliser
-from services.ranking.presets import DEFAULT, ranker_config
+from services.ranking.presets import DEFAULT, Ranker, ranker_config
+from services.ranking.two_tower import TwoTower
 from services.ranking.weights import weighted_score
 
 CALIBRATION_SHARE = 0.05  # of the training rows
@@ -45,7 +50,9 @@ class TrainReport:
     seconds: dict[str, float]  # by phase
     losses: dict[str, list[float]]  # model -> mean loss of every epoch
     peak_memory_mb: float  # of this process, up to the end of training
-    metrics: dict = field(default_factory=dict)  # heavy ranker on `validate`, empty without it
+    rows_per_s: int = 0  # of the heavy ranker's training
+    ensemble: dict = field(default_factory=dict)  # by head: whether a stack is used, and the losses that decided it
+    metrics: dict = field(default_factory=dict)  # on `validate`, empty without it
 
     def as_json(self) -> dict:
         return {**asdict(self), "folder": str(self.folder)}
@@ -55,88 +62,165 @@ class TrainingRowsError(ValueError):
     """The rows cannot be trained on."""
 
 
-def train_bundle(
-    train: FeatureRows,
-    validate: FeatureRows | None,
-    folder: Path,
-    *,
-    seed: int,
-    threads: int,
-    preset: str = DEFAULT,
-    teacher_share: float = 0.0,
-    kept_negatives: float = 1.0,
-    calibration: str = "auto",
-    on_progress: OnProgress | None = None,
-) -> TrainReport:
-    """Train all three models on `train`, the heavy one by `preset`, and save the bundle in `folder`.
+@dataclass(frozen=True)
+class Recipe:
+    """How a bundle is trained.
 
     `teacher_share` of the heavy ranker's targets is what boosted trees expect (see flows/training/teacher.py), the rest the
     labels. It learns from `kept_negatives` of each head's negatives and is set right for all of them; `calibration` is the
-    method, auto takes the best of each head. `validate` is only scored, never learned from. Checkpoints lie in
-    `folder`/checkpoints while training runs: called again with the same rows and seed after a kill, training carries on from
-    the last checkpoint.
+    method, auto takes the best of each head. With `ensemble`, trees and popularity are stacked on the heads that gain by it.
     """
-    _check(train)
-    check_share(kept_negatives)
-    check_method(calibration)
-    torch.set_num_threads(threads)
+
+    seed: int
+    threads: int
+    preset: str = DEFAULT
+    teacher_share: float = 0.0
+    kept_negatives: float = 1.0
+    calibration: str = "auto"
+    ensemble: bool = False
+
+    def __post_init__(self) -> None:
+        check_share(self.kept_negatives)
+        check_method(self.calibration)
+
+    def details(self) -> dict:
+        return {name: value for name, value in asdict(self).items() if name != "threads"}
+
+
+@dataclass(frozen=True)
+class LearnedRows:
+    """Training rows as the models read them: with collaborative vectors, normalised, and some kept out for calibration."""
+
+    rows: FeatureRows  # all of them, with vectors
+    vectors: CollaborativeVectors | None
+    fitted: EncodedRows  # what models learn from
+    held_out: np.ndarray  # bool, of all rows
+    fingerprint: str
+
+    @staticmethod
+    def of(train: FeatureRows, seed: int) -> LearnedRows:
+        """Raises TrainingRowsError where the rows cannot be trained on."""
+        _check(train)
+        vectors = fit_collaborative(train, seed)
+        rows = train if vectors is None else vectors.extend(train)
+        held_out = held_out_rows(train)
+        fitted = EncodedRows(rows, Normaliser.fit(rows.blocks), chosen=np.flatnonzero(~held_out))
+        return LearnedRows(rows, vectors, fitted, held_out, rows_fingerprint(train))
+
+    @property
+    def fitted_rows(self) -> FeatureRows:
+        """What models learn from, in memory."""
+        return self.rows.take(self.fitted.chosen)
+
+    @property
+    def calibrating(self) -> FeatureRows:
+        """What no weight is trained on."""
+        return self.rows.take(np.flatnonzero(self.held_out))
+
+
+def train_bundle(
+    train: FeatureRows, validate: FeatureRows | None, folder: Path, *, on_progress: OnProgress | None = None, **recipe: Any
+) -> TrainReport:
+    """Train all models on `train` by `Recipe(**recipe)` and save the bundle in `folder`.
+
+    `validate` is only scored, never learned from. Checkpoints lie in `folder`/checkpoints while training runs: called again
+    with the same rows and recipe after a kill, training carries on from the last checkpoint.
+    """
+    how = Recipe(**recipe)
+    torch.set_num_threads(how.threads)
     folder = Path(folder)
     checkpoints = folder / "checkpoints"
     seconds: dict[str, float] = {}
-    fingerprint = rows_fingerprint(train)
-    held_out = held_out_rows(train)
     with _timed(seconds, "prepare"):
-        normaliser = Normaliser.fit(train.blocks)
-        fit_rows = train.take(np.flatnonzero(~held_out))
-        tensors = row_tensors(fit_rows, normaliser, TableBits())
-    shared = {"seed": seed, "fingerprint": fingerprint, "checkpoints": checkpoints, "on_progress": on_progress}
+        learned = LearnedRows.of(train, how.seed)
+    shared = {"seed": how.seed, "checkpoints": checkpoints, "on_progress": on_progress}
     with _timed(seconds, "two_tower"):
-        two_tower, tower_losses = fit_two_tower(tensors, fit_rows.labels, **shared)
-    with _timed(seconds, "teacher"):
-        options = {"share": teacher_share, "kept_negatives": kept_negatives}
-        targets = soft_targets(fit_rows, **options, seed=seed, threads=threads)
-    with _timed(seconds, "heavy"):
-        shared["fingerprint"] = f"{fingerprint}/{teacher_share}/{kept_negatives}"
-        negatives = None if kept_negatives == 1 else sample_negatives(fit_rows.labels, kept_negatives, seed)
-        learned = len(tensors) if negatives is None else len(negatives.rows)
-        shape = {"config": ranker_config(preset, normaliser.widths), "schedule": schedule_for(learned, teacher_share > 0)}
-        heavy, heavy_losses = fit_heavy(tensors, targets, negatives=negatives, **shape, **shared)
-    details = {
-        **_details(train, seed, fingerprint),
-        "preset": preset,
-        "teacher_share": teacher_share,
-        "kept_negatives": kept_negatives,
-    }
-    light = LightRanker.zeros(normaliser.widths)
-    bundle = ModelBundle(heavy, light, two_tower, normaliser, Calibration.identity(len(HEADS)), dict(train.names), details)
+        fitted = learned.fitted
+        labels = learned.rows.labels[fitted.chosen]
+        two_tower, tower_losses = fit_two_tower(fitted, labels, fingerprint=learned.fingerprint, **shared)
+    heavy, heavy_losses = _fit_heavy(learned, how, seconds, shared)
+    bundle = _bundle(learned, how, heavy, two_tower)
     with _timed(seconds, "calibrate"):
-        bundle.calibration = calibrate(bundle, train.take(np.flatnonzero(held_out)), calibration)
+        bundle.calibration = calibrate(bundle, learned.calibrating, how.calibration)
         bundle.details["calibration"] = list(bundle.calibration.methods)
+    if how.ensemble:
+        with _timed(seconds, "ensemble"):
+            bundle.ensemble, bundle.details["ensemble"] = fit_ensemble(
+                bundle, learned.fitted_rows, learned.calibrating, seed=how.seed, threads=how.threads
+            )
     with _timed(seconds, "light"):
-        bundle.light = fit_light(lambda slate: weighted_score(bundle.heavy_predict(slate)), fit_rows, normaliser, seed=seed)
+        bundle.light = _fit_light(bundle, learned, how.seed)
     bundle.save(folder)
     shutil.rmtree(checkpoints, ignore_errors=True)  # what they were kept for is finished
     metrics = {}
     if validate is not None:
         with _timed(seconds, "validate"):
-            metrics = evaluate(bundle.heavy_predict(validate), validate.labels, validate)
+            metrics = evaluate(bundle.predict(validate), validate.labels, validate)
     return TrainReport(
         folder=folder,
         version=bundle.version,
         rows=len(train),
-        seed=seed,
+        seed=how.seed,
         seconds={name: round(value, 2) for name, value in seconds.items()},
         losses={"two_tower": tower_losses, "heavy": heavy_losses},
+        rows_per_s=round(len(fitted) * len(heavy_losses) / max(seconds["heavy"], 1e-9)),
         peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        ensemble=bundle.details.get("ensemble", {}),
         metrics=metrics,
     )
 
 
-def _details(train: FeatureRows, seed: int, fingerprint: str) -> dict:
-    details = {"seed": seed, "rows": len(train), "fingerprint": fingerprint}
-    if train.occurred_at is not None:
-        details["trained_until_us"] = int(train.occurred_at.max())
-    return details
+def _fit_heavy(
+    learned: LearnedRows, how: Recipe, seconds: dict[str, float], shared: dict[str, Any]
+) -> tuple[Ranker, list[float]]:
+    """The heavy ranker and its loss by epoch, from targets that are partly a teacher's."""
+    with _timed(seconds, "teacher"):
+        targets = targets_of(learned, how)
+    with _timed(seconds, "heavy"):
+        labels = learned.rows.labels[learned.fitted.chosen]
+        negatives = None if how.kept_negatives == 1 else sample_negatives(labels, how.kept_negatives, how.seed)
+        count = len(learned.fitted) if negatives is None else len(negatives.rows)
+        return fit_heavy(
+            learned.fitted,
+            targets,
+            negatives=negatives,
+            config=ranker_config(how.preset, learned.fitted.normaliser.widths),
+            schedule=schedule_for(count, how.preset),
+            fingerprint=f"{learned.fingerprint}/{how.teacher_share}/{how.kept_negatives}",
+            **shared,
+        )
+
+
+def targets_of(learned: LearnedRows, how: Recipe) -> np.ndarray:
+    """What the heavy ranker learns, float32 (n, len(HEADS)); without a teacher nothing is read but the labels."""
+    if how.teacher_share == 0:
+        return learned.rows.labels[learned.fitted.chosen].astype(np.float32)
+    options = {"share": how.teacher_share, "kept_negatives": how.kept_negatives, "seed": how.seed, "threads": how.threads}
+    return soft_targets(learned.fitted_rows, **options)
+
+
+def _bundle(learned: LearnedRows, how: Recipe, heavy: Ranker, two_tower: TwoTower) -> ModelBundle:
+    """The bundle before calibration, its light ranker not yet fitted."""
+    details = {**how.details(), "rows": len(learned.rows), "fingerprint": learned.fingerprint}
+    if learned.rows.occurred_at is not None:
+        details["trained_until_us"] = int(learned.rows.occurred_at.max())
+    normaliser = learned.fitted.normaliser
+    return ModelBundle(
+        heavy=heavy,
+        light=LightRanker.zeros(normaliser.widths),
+        two_tower=two_tower,
+        normaliser=normaliser,
+        calibration=Calibration.identity(len(HEADS)),
+        names=dict(learned.rows.names),
+        details=details,
+        vectors=learned.vectors,
+    )
+
+
+def _fit_light(bundle: ModelBundle, learned: LearnedRows, seed: int) -> LightRanker:
+    return fit_light(
+        lambda slate: weighted_score(bundle.predict(slate)), learned.fitted_rows, bundle.normaliser, bundle.extended, seed=seed
+    )
 
 
 def calibrate(bundle: ModelBundle, rows: FeatureRows, method: str = "auto") -> Calibration:

@@ -21,6 +21,7 @@ from services.ranking.presets import DEFAULT, Ranker, RankerConfig, build, ranke
 
 # Two epochs: in the third, tables of ids overfit (Zhang et al. 2022, "one-epoch phenomenon").
 SCHEDULE = Schedule(epochs=2, batch=256, rate=1e-3, table_rate=4e-3)
+BATCH_BY_ROWS = 128  # of a ranker that has no sequences
 LEAST_STEPS = 400  # an epoch of few rows takes smaller batches rather than too few steps
 LEAST_BATCH = 16
 GROUPS_OF_BATCH = 2  # sequences of like length are learned from together; a batch is of two such groups
@@ -43,9 +44,10 @@ NEXT_WEIGHT = 0.3
 NEXT_HEADS = ("video_view", "like")
 
 
-def schedule_for(rows: int) -> Schedule:
+def schedule_for(rows: int, preset: str = DEFAULT) -> Schedule:
     """The schedule for that many training rows."""
-    return replace(SCHEDULE, batch=max(LEAST_BATCH, min(SCHEDULE.batch, rows // LEAST_STEPS)))
+    most = SCHEDULE.batch if preset == DEFAULT else BATCH_BY_ROWS
+    return replace(SCHEDULE, batch=max(LEAST_BATCH, min(most, rows // LEAST_STEPS)))
 
 
 def fit_heavy(
@@ -101,7 +103,7 @@ class _RowLoss:
 
 
 class NextExposure(nn.Module):
-    """Logits of NEXT_HEADS for the next exposure of a sequence, from the state before it and its item. Thrown away afterwards."""
+    """Logits of NEXT_HEADS for a sequence's next exposure, from the state before it and its item; only trained beside."""
 
     def __init__(self, d: int) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from feature_repo.feature_rows import MODEL_BLOCKS, HEADS, FeatureRows
+from feature_repo.feature_rows import HEADS, MODEL_BLOCKS, FeatureRows
 from flows.training.catalogue import Catalogue
 from services.ranking.calibration import sigmoid
 from services.ranking.inputs import PRODUCT_ROWS, product_rows
@@ -28,15 +28,20 @@ def engaged(labels: np.ndarray) -> np.ndarray:
 
 
 def fit_light(
-    heavy_score: Callable[[FeatureRows], np.ndarray], rows: FeatureRows, normaliser: Normaliser, *, seed: int
+    heavy_score: Callable[[FeatureRows], np.ndarray],
+    rows: FeatureRows,
+    normaliser: Normaliser,
+    extend: Callable[[FeatureRows], FeatureRows] = lambda slate: slate,
+    *,
+    seed: int,
 ) -> LightRanker:
     """Learn to keep what the heavy ranker puts first.
 
     `heavy_score` gives the score (n,) that a request ranks a slate by. Users and moments are drawn from `rows`, candidates from
     all posts of `rows`: the exposures themselves are what another recommender had chosen already, and a cut must tell the
-    good from the merely shown.
+    good from the merely shown. `extend` adds the blocks that no slate has by itself.
     """
-    slates = Catalogue.newest(rows).slates(rows, SLATES, SLATE_CANDIDATES, seed)
+    slates = [extend(slate) for slate in Catalogue.newest(rows).slates(rows, SLATES, SLATE_CANDIDATES, seed)]
     scores = [heavy_score(slate) for slate in slates]
     chosen = np.concatenate([score >= np.quantile(score, 1 - CHOSEN_SHARE) for score in scores])
     names = [name for name in MODEL_BLOCKS if name in rows.blocks]

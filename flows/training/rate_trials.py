@@ -15,15 +15,14 @@ import torch
 from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.training.epochs import OnProgress, Schedule
 from flows.training.evaluate import evaluate
-from flows.training.fit import calibrate, held_out_rows, rows_fingerprint
+from flows.training.fit import LearnedRows, Recipe, calibrate, targets_of
 from flows.training.fit_heavy import fit_heavy, schedule_for
 from flows.training.negative_sampling import SampledNegatives, sample_negatives
-from flows.training.teacher import soft_targets
 from services.ranking.bundle import ModelBundle
 from services.ranking.calibration import Calibration
+from services.ranking.collaborative import CollaborativeVectors
 from services.ranking.encoded_rows import EncodedRows
 from services.ranking.light import LightRanker
-from services.ranking.normalise import Normaliser
 from services.ranking.presets import DEFAULT, Ranker, ranker_config
 from services.ranking.two_tower import TwoTower, TwoTowerConfig
 
@@ -43,6 +42,7 @@ class TrialRows:
     learned: EncodedRows
     targets: np.ndarray  # float32 (len(learned), len(HEADS))
     negatives: SampledNegatives | None
+    vectors: CollaborativeVectors | None
     calibrating: FeatureRows  # rows of the same days, kept out of learning
     judging: FeatureRows  # rows of later days
     schedule: Schedule  # at the ranker's own rate
@@ -85,24 +85,20 @@ def trial_rows(
     for name, rows in (("learn from", train), ("judge on", judging)):
         if len(rows) < FEWEST_ROWS:
             raise TrialError(f"{len(rows)} rows to {name} are too few: at least {FEWEST_ROWS} exposures are needed")
+    how = Recipe(seed, threads, preset, teacher_share, kept_negatives, calibration)
     torch.set_num_threads(threads)
-    held_out = held_out_rows(train)
-    chosen = np.flatnonzero(~held_out)
-    labels = train.labels[chosen]
+    learned = LearnedRows.of(train, seed)
+    labels = learned.rows.labels[learned.fitted.chosen]
     negatives = None if kept_negatives == 1 else sample_negatives(labels, kept_negatives, seed)
-    learned = len(chosen) if negatives is None else len(negatives.rows)
-    targets = labels.astype(np.float32)
-    if teacher_share > 0:  # the trees hold the rows in memory; without them nothing does
-        options = {"share": teacher_share, "kept_negatives": kept_negatives, "seed": seed, "threads": threads}
-        targets = soft_targets(train.take(chosen), **options)
     return TrialRows(
-        learned=EncodedRows(train, Normaliser.fit(train.blocks), chosen=chosen),
-        targets=targets,
+        learned=learned.fitted,
+        targets=targets_of(learned, how),
         negatives=negatives,
-        calibrating=train.take(np.flatnonzero(held_out)),
+        vectors=learned.vectors,
+        calibrating=learned.calibrating,
         judging=judging,
-        schedule=schedule_for(learned, teacher_share > 0),
-        fingerprint=f"{rows_fingerprint(train)}/{teacher_share}/{kept_negatives}",
+        schedule=schedule_for(len(labels) if negatives is None else len(negatives.rows), preset),
+        fingerprint=f"{learned.fingerprint}/{teacher_share}/{kept_negatives}",
         preset=preset,
         calibration=calibration,
         seed=seed,
@@ -159,4 +155,5 @@ def _bundle(model: Ranker, rows: TrialRows) -> ModelBundle:
         normaliser=normaliser,
         calibration=Calibration.identity(len(HEADS)),
         names=dict(rows.judging.names),
+        vectors=rows.vectors,
     )

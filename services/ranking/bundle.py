@@ -18,6 +18,7 @@ from feature_repo.feature_rows import HEADS, FeatureRows, UserFeatures
 from infra.storage import replace_atomically
 from services.ranking import presets
 from services.ranking.calibration import Calibration, sigmoid
+from services.ranking.collaborative import CollaborativeVectors
 from services.ranking.compiled import MATCH_BLOCKS, REQUEST_BLOCKS, CompiledRanker, NotCompilable
 from services.ranking.compiled import Request as RequestContext
 from services.ranking.ensemble import Ensemble
@@ -32,10 +33,10 @@ from services.ranking.two_tower import POST_BLOCKS, TwoTower, TwoTowerConfig
 if TYPE_CHECKING:
     from feature_repo.snapshot import Snapshot
 
-FORMAT = 3  # 2: the heavy ranker bends by GELU in its tanh form; 3: knots in the calibration
+FORMAT = 4  # 2: the heavy ranker bends by GELU in its tanh form; 3: knots in the calibration; 4: a context that reads back
 DESCRIPTION = "bundle.json"
 _PARTS = ("heavy", "light", "two_tower", "normaliser", "calibration")
-_ENSEMBLE = "ensemble"  # a part that not every bundle has
+_OPTIONAL = ("vectors", "ensemble")  # parts that not every bundle has
 _ROWS_PER_PASS = 4_096  # bounds the memory of scoring many rows that each have a history of their own
 
 
@@ -54,6 +55,7 @@ class ModelBundle:
     calibration: Calibration
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # block -> column names it was trained on
     details: dict = field(default_factory=dict)  # seed, rows, days: whatever the training wants to remember
+    vectors: CollaborativeVectors | None = None  # None: training met too few earlier exposures
     ensemble: Ensemble | None = None  # None: the heavy ranker's probabilities are the final ones
 
     def __post_init__(self) -> None:
@@ -77,7 +79,7 @@ class ModelBundle:
     def save(self, folder: Path) -> Path:
         """Write the bundle; the description comes last, so a folder with one is whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        for file in (DESCRIPTION, f"{_ENSEMBLE}.safetensors"):  # of a bundle that lay here before
+        for file in (DESCRIPTION, *(f"{part}.safetensors" for part in _OPTIONAL)):  # of a bundle that lay here before
             (folder / file).unlink(missing_ok=True)
         for part, arrays in self._arrays().items():
             with replace_atomically(folder / f"{part}.safetensors") as temporary:
@@ -110,8 +112,8 @@ class ModelBundle:
                 f"this release reads format {FORMAT} with {list(HEADS)}: serve it with the release that built it, or retrain"
             )
         torch.set_num_threads(threads)
-        stacked = (folder / f"{_ENSEMBLE}.safetensors").exists()
-        arrays = {part: load_arrays(folder / f"{part}.safetensors") for part in (*_PARTS, *([_ENSEMBLE] * stacked))}
+        there = [part for part in _OPTIONAL if (folder / f"{part}.safetensors").exists()]
+        arrays = {part: load_arrays(folder / f"{part}.safetensors") for part in (*_PARTS, *there)}
         bundle = ModelBundle(
             heavy=_with_weights(presets.build(presets.from_json(content["heavy"])), arrays["heavy"]),
             light=LightRanker.from_arrays(arrays["light"]),
@@ -120,7 +122,8 @@ class ModelBundle:
             calibration=Calibration.from_arrays(arrays["calibration"], tuple(content["details"].get("calibration", ()))),
             names={block: tuple(columns) for block, columns in content["names"].items()},
             details=content["details"],
-            ensemble=Ensemble.from_arrays(arrays[_ENSEMBLE]) if stacked else None,
+            vectors=CollaborativeVectors.from_arrays(arrays["vectors"]) if "vectors" in there else None,
+            ensemble=Ensemble.from_arrays(arrays["ensemble"]) if "ensemble" in there else None,
         )
         if bundle.version != content["version"]:
             raise BundleError(
@@ -136,14 +139,14 @@ class ModelBundle:
             "normaliser": self.normaliser.arrays(),
             "calibration": self.calibration.arrays(),
         }
-        return arrays if self.ensemble is None else {**arrays, _ENSEMBLE: self.ensemble.arrays()}
+        return arrays | {part: getattr(self, part).arrays() for part in _OPTIONAL if getattr(self, part) is not None}
 
     # ---- ranking ------------------------------------------------------------------------------------------------
     def heavy_logits(
         self, rows: FeatureRows, looked_up: LookedUp | None = None, context: RequestContext | None = None
     ) -> np.ndarray:
         """Uncalibrated logits, float32 (n, len(HEADS)). See `predict` for the rest."""
-        self._check(rows)
+        rows = self.extended(rows)
         if len(rows) == 0:
             return np.zeros((0, len(HEADS)), np.float32)
         if len(rows.history) == 1 and self._compiled is not None:
@@ -181,7 +184,8 @@ class ModelBundle:
         if self._compiled is None or len(rows.history) != 1 or len(rows) == 0:
             return None
         with torch.inference_mode():
-            first = row_tensors(rows.take(np.zeros(1, np.int64)), self.normaliser, self.heavy.config.bits)
+            rows = self.extended(rows.take(np.zeros(1, np.int64)))
+            first = row_tensors(rows, self.normaliser, self.heavy.config.bits)
             return self._compiled.request(self._encoded(first), first.blocks, first.product)
 
     def _encoded(self, tensors: RowTensors) -> EncodedContext:
@@ -205,7 +209,7 @@ class ModelBundle:
 
     def prepare(self, snapshot: Snapshot, moment_us: int) -> PreparedPosts:
         """What the light and the heavy ranker make of all posts of `snapshot` as of `moment_us`."""
-        return PostModels(self.normaliser, self.light, self._compiled).prepare(snapshot, moment_us)
+        return PostModels(self.normaliser, self.light, self._compiled, self.vectors).prepare(snapshot, moment_us)
 
     def predict(
         self, rows: FeatureRows, looked_up: LookedUp | None = None, context: RequestContext | None = None
@@ -215,6 +219,7 @@ class ModelBundle:
         looked_up: the candidates among prepared posts, whose moment must be that of the rows' post blocks. context: what
         `encode` gave for rows of this user, surface and moment. Both save work and change nothing but rounding.
         """
+        rows = self.extended(rows)
         heavy = self.heavy_predict(rows, looked_up, context)
         if self.ensemble is None or len(rows) == 0:
             return heavy
@@ -232,7 +237,7 @@ class ModelBundle:
 
     def light_score(self, rows: FeatureRows, looked_up: LookedUp | None = None) -> np.ndarray:
         """Probability of engagement by the light ranker, float32 (n,). looked_up: as in `predict`."""
-        self._check(rows)
+        rows = self.extended(rows)
         posts = None if looked_up is None else looked_up.posts.light.take(looked_up.row + 1)
         return sigmoid(self.light.logits(rows, self.normaliser, posts))
 
@@ -258,6 +263,11 @@ class ModelBundle:
                 torch.from_numpy(hash_ids(snapshot.topic, bits.topic)),
                 known=None if trained_on else torch.zeros(len(snapshot.post_id)),
             ).numpy()
+
+    def extended(self, rows: FeatureRows) -> FeatureRows:
+        """`rows` as this bundle's models read them: checked, and with its collaborative vectors where it has some."""
+        self._check(rows)
+        return rows if self.vectors is None else self.vectors.extend(rows)
 
     def _check(self, rows: FeatureRows) -> None:
         """The rows must have the very columns of training: a silent shift by one column would rank nonsense."""

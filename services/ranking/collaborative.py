@@ -25,9 +25,9 @@ WATCHED = 1 << HEADS.index("video_view")
 
 @dataclass(frozen=True)
 class CollaborativeVectors:
-    """`post_id` int64 (p,), ascending. By view: `reads` float32 (p, WIDTH) are summed over a history, `posts` are the posts' own."""
+    """By view, float32 (p, WIDTH): `reads` are summed over a history, `posts` are the posts' own; of `post_id`, ascending."""
 
-    post_id: np.ndarray
+    post_id: np.ndarray  # int64 (p,)
     reads: Mapping[str, np.ndarray]
     posts: Mapping[str, np.ndarray]
 

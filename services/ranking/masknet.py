@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from feature_repo.feature_rows import MODEL_BLOCKS, HEADS
+from feature_repo.feature_rows import HEADS, MODEL_BLOCKS
 from services.ranking.inputs import PRODUCT_ROWS, RowTensors, TableBits
 
 

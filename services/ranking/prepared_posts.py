@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from feature_repo.post_blocks import PostBlocks
+from services.ranking.collaborative import POST_VECTOR, CollaborativeVectors
 from services.ranking.compiled import CompiledRanker, Projected
 from services.ranking.id_hashing import hash_ids
 
@@ -68,6 +69,7 @@ class PostModels:
     normaliser: Normaliser
     light: LightRanker
     compiled: CompiledRanker | None
+    vectors: CollaborativeVectors | None = None
 
     def prepare(self, snapshot: Snapshot, moment_us: int) -> PreparedPosts:
         """All posts of `snapshot` as of `moment_us`."""
@@ -85,6 +87,8 @@ class PostModels:
         self, blocks: Mapping[str, np.ndarray], post: np.ndarray, author: np.ndarray, topic: np.ndarray
     ) -> tuple[np.ndarray, Projected | None]:
         known = self.normaliser.widths
+        if self.vectors is not None:
+            blocks = {**blocks, POST_VECTOR: self.vectors.post_block(post)}
         normalised = {name: self.normaliser.apply(name, block) for name, block in blocks.items() if name in known}
         light = self.light.post_logits(normalised, len(post))
         if self.compiled is None:

@@ -33,7 +33,7 @@ def _one_masked_sequence(model: HeavyRanker, rows) -> torch.Tensor:
     history = rows.history
     item = model.post(history.post) + model.author(history.author) + model.topic(history.topic)
     done = model.action_bits[history.actions.int()] @ model.actions.weight.T
-    exposures = item + done + model.product(history.product) + model.age(history.age) + model.position
+    exposures = item + done + model.product(history.product) + model.gap(history.gap)
     user = model.user_token(rows.blocks["user"][:1]).unsqueeze(1)
     dense = torch.cat([rows.blocks[name] for name in BLOCKS], dim=1)
     weight = torch.cat([model.block_sum.projections[name].weight for name in BLOCKS], dim=1)
@@ -41,24 +41,27 @@ def _one_masked_sequence(model: HeavyRanker, rows) -> torch.Tensor:
     candidates = model.from_blocks(blocks) + model.post(rows.post) + model.author(rows.author) + model.topic(rows.topic)
     candidates = candidates + model.product(rows.product)
     x = torch.cat([user, exposures, candidates.unsqueeze(0)], dim=1)[0]
-    n, context = len(rows), 1 + history.post.shape[1]
+    context = 1 + history.post.shape[1]
     may_read = torch.zeros(len(x), len(x), dtype=torch.bool)
-    may_read[:, :context] = torch.cat([torch.tensor([True]), ~history.padding[0]])
-    may_read[context:, context:] = torch.eye(n, dtype=torch.bool)
+    may_read[context:, :context] = torch.cat([torch.tensor([True]), ~history.padding[0]])
+    may_read[1:context, 1:context] = torch.ones(context - 1, context - 1).tril().bool() & ~history.padding[0]
+    may_read |= torch.eye(len(x), dtype=torch.bool)
     for layer in model.layers:
-        x = x + layer.out(_attention(layer, layer.norm_attention(x), may_read))
+        bias = torch.zeros(layer.attention_heads, len(x), len(x))
+        bias[:, context:, 1:context] = layer.age_bias[history.age[0].long()].T.unsqueeze(1)
+        x = x + layer.out(_attention(layer, layer.norm_attention(x), may_read, bias))
         x = x + layer.ffn(layer.norm_ffn(x))
     joined = model.norm_out(torch.cat([x[context:], blocks], dim=1))
     return model.output(F.gelu(model.tower(joined), approximate="tanh"))
 
 
-def _attention(layer, x: torch.Tensor, may_read: torch.Tensor) -> torch.Tensor:
+def _attention(layer, x: torch.Tensor, may_read: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     key, value = layer.key_value(x).chunk(2, dim=1)
     query, width = layer.query(x), x.shape[1] // layer.attention_heads
     out = []
     for head in range(layer.attention_heads):
         part = slice(head * width, (head + 1) * width)
-        logits = query[:, part] @ key[:, part].T / math.sqrt(width)
+        logits = query[:, part] @ key[:, part].T / math.sqrt(width) + bias[head]
         out.append(logits.masked_fill(~may_read, -math.inf).softmax(-1) @ value[:, part])
     return torch.cat(out, dim=1)
 
@@ -94,7 +97,7 @@ def test_a_user_without_history_is_ranked_by_the_rest(ranker):
 def test_every_part_of_the_history_reaches_the_scores(ranker, field):
     rows = synthetic_rows(5, seed=3, shared=True)
     rows.history.post_id[:] = np.arange(50)
-    rows.history.product[:], rows.history.age_s[:] = 2, 100.0
+    rows.history.product[:], rows.history.age_s[:] = 2, 100.0 * np.arange(50, 0, -1)
     before = ranker(_tensors(rows))
     changed = getattr(rows.history, field)
     changed[:] = changed * 3 + 1 if field != "actions" else ~changed
