@@ -51,6 +51,11 @@ def fit(train: FeatureRows, name: str) -> Any:
         "kept_negatives": settings.ranker_kept_negatives,
         "calibration": settings.ranker_calibration,
     }
+    if settings.train_processes > 1:
+        from flows.training.distributed import train_in_processes
+
+        processes = settings.train_processes
+        return train_in_processes(settings, train, folder, processes=processes, options=options, on_progress=_tell_fit)
     return train_bundle(train, None, folder, **options, on_progress=_tell_fit)
 
 

@@ -75,6 +75,9 @@ class Settings(BaseSettings):
     ranker_calibration: Literal["auto", "none", "temperature", "platt", "isotonic"] = Field(
         "auto", description="How the heavy ranker's probabilities are calibrated; `auto` chooses by head on rows kept out."
     )
+    train_processes: int = Field(
+        1, ge=1, description="Processes of this machine that train the networks together; they share `threads`."
+    )
     retrieval_index: Literal["auto", "exact", "approximate"] = Field(
         "auto", description="Index over the posts' retrieval vectors; `auto` is exact for small catalogues."
     )
