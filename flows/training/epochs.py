@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from flows.training.checkpoints import Checkpoints, unpacked
+from flows.training.early_stopping import Validation
 from flows.training.process_group import ProcessGroup
 from flows.training.step_draws import Batches, seed_random
 from flows.training.training_progress import TrainingProgress
@@ -32,7 +33,7 @@ class Schedule:
     weight_decay: float = 0.01
     warm_up: float = 0.05  # share of all steps
     floor: float = 0.02  # of the rate, at the end
-    parts: int = 4  # of an epoch; a validation follows each
+    parts: int = 4  # of an epoch; where there is a validation, it follows each
     checkpoint_every: int = 100  # steps that a kill costs at most; no part of the outcome
 
     def factor(self, step: int, steps: int) -> float:
@@ -42,13 +43,20 @@ class Schedule:
             return (step + 1) / warm
         return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
+    def ends_part(self, done: int, per_epoch: int) -> bool:
+        """Whether a part of an epoch of `per_epoch` steps ends with `done` steps."""
+        within = (done - 1) % per_epoch + 1
+        return any(within == per_epoch * part // self.parts for part in range(1, self.parts + 1))
+
 
 @dataclass(frozen=True)
 class Trained:
     """What a training came to."""
 
     losses: list[float]  # mean of every epoch
-    curve: list[float]  # of every step
+    curve: list[float]  # loss of every step
+    validated: list[tuple[int, float]]  # steps done, and the loss on rows kept out then
+    best_step: int | None  # after which that was lowest: the model has its weights of then; None without validation
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,8 @@ class Training:
 
     Started by torchrun, the processes share every batch out; losses are those of the whole batch. `weights`, float32 (rows,),
     says how much a row counts in the mean that `loss` returns (a sequence's exposures, say), one each where there are none:
-    so that processes with shares of different weight come to what one process would.
+    so that processes with shares of different weight come to what one process would. With `validation` the training may end
+    early, and the model is left with its best weights instead of its last.
     """
 
     name: str
@@ -68,6 +77,7 @@ class Training:
     seed: int
     fingerprint: str
     weights: Tensor | None = None
+    validation: Validation | None = None
 
     def run(self, checkpoints: Path, on_progress: OnProgress | None = None) -> list[float]:
         """`train`, for callers that ask for no more than the mean loss of every epoch."""
@@ -79,23 +89,46 @@ class Training:
         Killed at any step and called again, it comes to the same weights and the same loss at every step, bit for bit.
         Raises FloatingPointError where a loss or a gradient is not finite, CheckpointError where a checkpoint is damaged.
         """
-        if self.rows < 1 or self._weight(torch.arange(self.rows)) == 0:
-            raise ValueError(f"{self.name}: there are no rows to learn from; widen the training days")
+        self._check()
         group = ProcessGroup.current()
         progress = TrainingProgress(self.model, self._optimiser())
         kept = self._resume(checkpoints, progress, group)
         batches = Batches(self.rows, self.schedule.batch, self.seed)
         steps = batches.per_epoch * self.schedule.epochs
         self.model.train()
-        for step in range(len(progress.curve), steps):
-            progress.curve.append(self._step(step, steps, batches.at(step), progress.optimiser, group))
-            done = step + 1
-            if group.leads and (done % self.schedule.checkpoint_every == 0 or done == steps):
+        while progress.steps < steps and not self._stopped(progress):
+            self._step(progress, steps, batches, group)
+            done, last = progress.steps, progress.curve[-1]
+            if self.validation is not None and self.schedule.ends_part(done, batches.per_epoch):
+                self._validate(self.validation, progress, group)
+            ended = done == steps or self._stopped(progress)
+            if group.leads and (done % self.schedule.checkpoint_every == 0 or ended):
                 kept.save(progress.tensors())
-            if group.leads and on_progress is not None and (done % TOLD_EVERY == 0 or done == steps):
-                on_progress(self.name, done / steps, progress.curve[-1])
+            if group.leads and on_progress is not None and (done % TOLD_EVERY == 0 or ended):
+                on_progress(self.name, 1.0 if ended else done / steps, last)
         self.model.eval()
-        return Trained(self._by_epoch(progress.curve, batches), progress.curve)
+        if progress.best:
+            self.model.load_state_dict(progress.best)
+        best_step = min(progress.validated, key=operator.itemgetter(1))[0] if progress.validated else None
+        return Trained(self._by_epoch(progress.curve, batches), progress.curve, progress.validated, best_step)
+
+    def _check(self) -> None:
+        if self.rows < 1 or self._weight(torch.arange(self.rows)) == 0:
+            raise ValueError(f"{self.name}: there are no rows to learn from; widen the training days")
+        if self.validation is not None and self.validation.rows < 1:
+            raise ValueError(f"{self.name}: there are no rows to validate on; keep some out, or train without validation")
+
+    def _stopped(self, progress: TrainingProgress) -> bool:
+        return self.validation is not None and self.validation.exhausted([loss for _, loss in progress.validated])
+
+    def _validate(self, validation: Validation, progress: TrainingProgress, group: ProcessGroup) -> None:
+        loss = validation.measure(self.model, group, self.seed)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"{self.name}: validation loss is {loss} after step {progress.steps - 1}; "
+                "look for odd values in the rows kept out, or lower the rates"
+            )
+        progress.validate(loss)
 
     def _resume(self, checkpoints: Path, progress: TrainingProgress, group: ProcessGroup) -> Checkpoints:
         """Take up the newest checkpoint, in all processes that of the first, which alone needs to see the folder."""
@@ -111,8 +144,10 @@ class Training:
 
     def _identity(self) -> str:
         """Names all that the outcome depends on: a checkpoint of anything else is not gone on from."""
-        schedule = {name: value for name, value in asdict(self.schedule).items() if name != "checkpoint_every"}
-        return f"{self.fingerprint}/{self.seed}/{schedule}"
+        unread = {"checkpoint_every"} if self.validation is not None else {"checkpoint_every", "parts"}
+        schedule = {name: value for name, value in asdict(self.schedule).items() if name not in unread}
+        validation = "" if self.validation is None else f"/{self.validation.identity()}"
+        return f"{self.fingerprint}/{self.seed}/{schedule}{validation}"
 
     def _by_epoch(self, curve: list[float], batches: Batches) -> list[float]:
         """Mean loss of the rows of every epoch."""
@@ -126,8 +161,10 @@ class Training:
     def _weight(self, batch: Tensor) -> float:
         return float(len(batch) if self.weights is None else self.weights[batch].sum(dtype=torch.float64))
 
-    def _step(self, step: int, steps: int, batch: Tensor, optimiser: torch.optim.Optimizer, group: ProcessGroup) -> float:
-        """Learn from one batch; returns its loss."""
+    def _step(self, progress: TrainingProgress, steps: int, batches: Batches, group: ProcessGroup) -> None:
+        """Learn from the next batch, and remember its loss."""
+        step, optimiser = progress.steps, progress.optimiser
+        batch = batches.at(step)
         for param_group in optimiser.param_groups:
             param_group["lr"] = param_group["base_rate"] * self.schedule.factor(step, steps)
         optimiser.zero_grad(set_to_none=True)
@@ -143,7 +180,7 @@ class Training:
                 "lower the rates, or look for a division by zero in the loss"
             )
         optimiser.step()
-        return value
+        progress.curve.append(value)
 
     def _backward(self, share: Tensor, whole: float) -> Tensor:
         """Gradients of a share of a batch that weighs `whole`; returns the share's part of the batch's loss (scalar)."""
