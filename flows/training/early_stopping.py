@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from flows.training.hardware import Hardware
 from flows.training.process_group import ProcessGroup
 from flows.training.step_draws import seed_random
 
@@ -30,7 +31,7 @@ class Validation:
         """Names what the training's outcome depends on."""
         return f"{self.rows} kept out in {self.batch}s, patience {self.patience}"
 
-    def measure(self, model: nn.Module, group: ProcessGroup, seed: int) -> float:
+    def measure(self, model: nn.Module, hardware: Hardware, group: ProcessGroup, seed: int) -> float:
         """Mean loss of all rows under the model as it is, without dropout; the processes of `group` share the rows out.
 
         What the loss draws by itself it draws alike at every measurement.
@@ -39,14 +40,14 @@ class Validation:
         model.eval()
         seed_random(seed, "validation", group.rank)
         total = torch.zeros(2, dtype=torch.float64)  # weighted losses, weights
-        with torch.no_grad():
+        with torch.no_grad(), hardware.autocast():
             for batch in torch.arange(self.rows).split(self.batch):
                 share = group.share(batch)
                 weight = float(len(share) if self.weights is None else self.weights[share].sum(dtype=torch.float64))
                 if weight > 0:
-                    total += torch.tensor([float(self.loss(share)) * weight, weight], dtype=torch.float64)
+                    total += torch.tensor([float(self.loss(hardware.place(share))) * weight, weight], dtype=torch.float64)
         model.train(learning)
-        lost, weight = group.summed(total.to(group.device)).tolist()
+        lost, weight = group.summed(hardware.place(total)).tolist()
         return lost / weight if weight else math.nan
 
     def exhausted(self, losses: list[float]) -> bool:

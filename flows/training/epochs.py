@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from flows.training.checkpoints import Checkpoints, unpacked
 from flows.training.early_stopping import Validation
+from flows.training.hardware import CPU, Hardware
 from flows.training.process_group import ProcessGroup
 from flows.training.step_draws import Batches, seed_random
 from flows.training.training_progress import TrainingProgress
@@ -66,7 +67,8 @@ class Training:
     Started by torchrun, the processes share every batch out; losses are those of the whole batch. `weights`, float32 (rows,),
     says how much a row counts in the mean that `loss` returns (a sequence's exposures, say), one each where there are none:
     so that processes with shares of different weight come to what one process would. With `validation` the training may end
-    early, and the model is left with its best weights instead of its last.
+    early, and the model is left with its best weights instead of its last. Model and indices are on `hardware`'s device while
+    it learns (`Hardware.place` puts what else a loss reads there), and the model back on the CPU afterwards.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Training:
     fingerprint: str
     weights: Tensor | None = None
     validation: Validation | None = None
+    hardware: Hardware = Hardware()
 
     def run(self, checkpoints: Path, on_progress: OnProgress | None = None) -> list[float]:
         """`train`, for callers that ask for no more than the mean loss of every epoch."""
@@ -90,7 +93,8 @@ class Training:
         Raises FloatingPointError where a loss or a gradient is not finite, CheckpointError where a checkpoint is damaged.
         """
         self._check()
-        group = ProcessGroup.current()
+        group = ProcessGroup.current(self.hardware.device)
+        self.model.to(self.hardware.device)
         progress = TrainingProgress(self.model, self._optimiser())
         kept = self._resume(checkpoints, progress, group)
         batches = Batches(self.rows, self.schedule.batch, self.seed)
@@ -109,6 +113,7 @@ class Training:
         self.model.eval()
         if progress.best:
             self.model.load_state_dict(progress.best)
+        self.model.to(CPU)
         best_step = min(progress.validated, key=operator.itemgetter(1))[0] if progress.validated else None
         return Trained(self._by_epoch(progress.curve, batches), progress.curve, progress.validated, best_step)
 
@@ -122,7 +127,7 @@ class Training:
         return self.validation is not None and self.validation.exhausted([loss for _, loss in progress.validated])
 
     def _validate(self, validation: Validation, progress: TrainingProgress, group: ProcessGroup) -> None:
-        loss = validation.measure(self.model, group, self.seed)
+        loss = validation.measure(self.model, self.hardware, group, self.seed)
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"{self.name}: validation loss is {loss} after step {progress.steps - 1}; "
@@ -147,7 +152,7 @@ class Training:
         unread = {"checkpoint_every"} if self.validation is not None else {"checkpoint_every", "parts"}
         schedule = {name: value for name, value in asdict(self.schedule).items() if name not in unread}
         validation = "" if self.validation is None else f"/{self.validation.identity()}"
-        return f"{self.fingerprint}/{self.seed}/{schedule}{validation}"
+        return f"{self.fingerprint}/{self.seed}/{schedule}/{self.hardware.precision}{validation}"
 
     def _by_epoch(self, curve: list[float], batches: Batches) -> list[float]:
         """Mean loss of the rows of every epoch."""
@@ -171,7 +176,7 @@ class Training:
         seed_random(self.seed, "step", step, group.rank)
         loss = group.sum_gradients(self._backward(group.share(batch), self._weight(batch)), self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        value, norm = torch.stack([loss, norm]).tolist()
+        value, norm = torch.stack([loss, norm.to(loss.device)]).tolist()
         if not math.isfinite(value):
             raise FloatingPointError(f"{self.name}: loss is {value} at step {step}; look for odd values in the feature rows")
         if not math.isfinite(norm):
@@ -186,8 +191,9 @@ class Training:
         """Gradients of a share of a batch that weighs `whole`; returns the share's part of the batch's loss (scalar)."""
         weight = self._weight(share)
         if weight == 0:  # more processes than rows, in the last batch of an epoch
-            return torch.zeros(())
-        loss = self.loss(share)
+            return torch.zeros((), device=self.hardware.device)
+        with self.hardware.autocast():
+            loss = self.loss(self.hardware.place(share)).float()
         if weight != whole:
             loss = loss * (weight / whole)
         loss.backward()

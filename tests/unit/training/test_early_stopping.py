@@ -11,6 +11,7 @@ from torch import Tensor
 
 from flows.training.early_stopping import Validation
 from flows.training.epochs import Schedule, Trained, Training
+from flows.training.hardware import Hardware
 from flows.training.process_group import ProcessGroup
 from tests.toy_training import ROWS, SCHEDULE, toy_training, weights
 
@@ -113,10 +114,11 @@ def test_the_loss_is_that_of_all_rows_however_they_are_batched_and_weighed():
     alone = ProcessGroup()
     whole = _loss_kept_out(training)
     for batch in (1, 33, 1_000):
-        assert replace(training.validation, batch=batch).measure(training.model, alone, 1) == pytest.approx(whole, rel=1e-5)
+        found = replace(training.validation, batch=batch).measure(training.model, Hardware(), alone, 1)
+        assert found == pytest.approx(whole, rel=1e-5)
     weight = torch.zeros(ROWS - LEARNED)
     weight[:40] = 1.0
-    first = replace(training.validation, batch=20, weights=weight).measure(training.model, alone, 1)
+    first = replace(training.validation, batch=20, weights=weight).measure(training.model, Hardware(), alone, 1)
     with torch.no_grad():
         assert first == pytest.approx(float(training.loss(torch.arange(LEARNED, LEARNED + 40))), rel=1e-5)
 
