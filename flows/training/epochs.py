@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -58,6 +60,8 @@ class Trained:
     curve: list[float]  # loss of every step
     validated: list[tuple[int, float]]  # steps done, and the loss on rows kept out then
     best_step: int | None  # after which that was lowest: the model has its weights of then; None without validation
+    rows_per_second: float = field(compare=False)  # that all processes together learned from in this run; 0 = none was left
+    seconds: dict[str, float] = field(compare=False)  # of this run: learning, validating, writing checkpoints
 
 
 @dataclass(frozen=True)
@@ -100,22 +104,37 @@ class Training:
         batches = Batches(self.rows, self.schedule.batch, self.seed)
         steps = batches.per_epoch * self.schedule.epochs
         self.model.train()
+        begun, seconds = progress.steps, dict.fromkeys(("learning", "validating", "checkpoints"), 0.0)
         while progress.steps < steps and not self._stopped(progress):
-            self._step(progress, steps, batches, group)
+            with _added(seconds, "learning"):
+                self._step(progress, steps, batches, group)
             done, last = progress.steps, progress.curve[-1]
             if self.validation is not None and self.schedule.ends_part(done, batches.per_epoch):
-                self._validate(self.validation, progress, group)
+                with _added(seconds, "validating"):
+                    self._validate(self.validation, progress, group)
             ended = done == steps or self._stopped(progress)
             if group.leads and (done % self.schedule.checkpoint_every == 0 or ended):
-                kept.save(progress.tensors())
+                with _added(seconds, "checkpoints"):
+                    kept.save(progress.tensors())
             if group.leads and on_progress is not None and (done % TOLD_EVERY == 0 or ended):
                 on_progress(self.name, 1.0 if ended else done / steps, last)
+        return self._finished(progress, batches, begun, seconds)
+
+    def _finished(self, progress: TrainingProgress, batches: Batches, begun: int, seconds: dict[str, float]) -> Trained:
+        """Leave the model on the CPU with its best weights; what this run, which began at step `begun`, came to."""
         self.model.eval()
         if progress.best:
             self.model.load_state_dict(progress.best)
         self.model.to(CPU)
-        best_step = min(progress.validated, key=operator.itemgetter(1))[0] if progress.validated else None
-        return Trained(self._by_epoch(progress.curve, batches), progress.curve, progress.validated, best_step)
+        learned = math.fsum(self._weight(batches.at(step)) for step in range(begun, progress.steps))
+        return Trained(
+            losses=self._by_epoch(progress.curve, batches),
+            curve=progress.curve,
+            validated=progress.validated,
+            best_step=min(progress.validated, key=operator.itemgetter(1))[0] if progress.validated else None,
+            rows_per_second=learned / seconds["learning"] if learned else 0.0,
+            seconds=seconds,
+        )
 
     def _check(self) -> None:
         if self.rows < 1 or self._weight(torch.arange(self.rows)) == 0:
@@ -208,3 +227,11 @@ class Training:
             {"params": tables, "weight_decay": 0.0, "base_rate": self.schedule.table_rate},
         ]
         return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.schedule.rate, betas=(0.9, 0.99), fused=True)
+
+
+@contextmanager
+def _added(seconds: dict[str, float], what: str) -> Iterator[None]:
+    """Add the block's time to what `what` has cost so far."""
+    start = time.perf_counter()
+    yield
+    seconds[what] += time.perf_counter() - start
