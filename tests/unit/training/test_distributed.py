@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows.train import fit
 from flows.training.distributed import TrainingProcessesError, train_in_processes
 from flows.training.evaluate import auc
 from flows.training.fit import TrainReport
 from flows.training.rows_file import load_rows, save_rows
-from infra.settings import Settings
+from infra.settings import Settings, get_settings
 from services.ranking.bundle import ModelBundle
 from tests.synthetic_rows import synthetic_rows
 
@@ -67,6 +68,18 @@ def test_processes_that_fail_are_named_with_what_they_said(tmp_path, train):
         match=r"(?s)2 training processes ended with 1: process 0: TrainingRowsError: .*at least 100 exposures",
     ):
         train_in_processes(Settings(home=tmp_path), few, tmp_path / "b", processes=2, options=OPTIONS)
+
+
+@pytest.mark.slow
+def test_the_training_flow_starts_as_many_processes_as_are_set(tmp_path, train, monkeypatch):
+    monkeypatch.setenv("MIXER_HOME", str(tmp_path))
+    monkeypatch.setenv("MIXER_TRAIN_PROCESSES", "2")
+    get_settings.cache_clear()
+    try:
+        with pytest.raises(TrainingProcessesError, match="2 training processes"):  # they say that the rows are too few
+            fit.fn(train.take(np.arange(50)), "b")
+    finally:
+        get_settings.cache_clear()
 
 
 def test_rows_come_back_from_their_file_as_they_were(tmp_path: Path, train):
