@@ -52,6 +52,11 @@ def fit(train: FeatureRows, name: str) -> Any:
         "calibration": settings.ranker_calibration,
         "ensemble": settings.ranker_ensemble,
     }
+    if settings.train_processes > 1:
+        from flows.training.distributed import train_in_processes
+
+        processes = settings.train_processes
+        return train_in_processes(settings, train, folder, processes=processes, options=options, on_progress=_tell_fit)
     return train_bundle(train, None, folder, **options, on_progress=_tell_fit)
 
 

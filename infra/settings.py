@@ -78,6 +78,14 @@ class Settings(BaseSettings):
     ranker_ensemble: bool = Field(
         True,
         description="Stack boosted trees and popularity on the heavy ranker, for the actions that gain by it on rows kept out.",
+    train_processes: int = Field(
+        1, ge=1, description="Processes of this machine that train the networks together; they share `threads`."
+    )
+    train_device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where the networks are trained; `auto` takes a GPU where there is one."
+    )
+    train_precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Precision of training's products; `auto` is bfloat16 on a GPU that has it, float32 on a CPU."
     )
     retrieval_index: Literal["auto", "exact", "approximate"] = Field(
         "auto", description="Index over the posts' retrieval vectors; `auto` is exact for small catalogues."

@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from flows.training import checkpoints
+from flows.training.early_stopping import Validation
 from flows.training.epochs import Schedule, Trained, Training
 from flows.training.process_group import ProcessGroup
 
@@ -75,6 +76,7 @@ class ToySpecification:
     batch: int = SCHEDULE.batch
     dropout: float = 0.3
     weighted: bool = False
+    patience: int | None = None  # measurements on the last 50 rows, of which it learns nothing
     dies: int | None = None
     at: str = "loss"
     rank: int = 0  # of the process that dies
@@ -82,6 +84,10 @@ class ToySpecification:
     def training(self) -> Training:
         schedule = replace(SCHEDULE, batch=self.batch)
         training = replace(toy_training(schedule=schedule, dropout=self.dropout, weighted=self.weighted), name=self.name)
+        if self.patience is not None:
+            kept_out = Validation(lambda index, learn=training.loss: learn(index + ROWS - 50), 50, self.patience, batch=15)
+            schedule = replace(schedule, epochs=10, rate=3e-2, table_rate=1e-1)
+            training = replace(training, rows=ROWS - 50, validation=kept_out, schedule=schedule)
         if self.dies is None or ProcessGroup.current().rank != self.rank:
             return training
         if self.at == "loss":
@@ -90,7 +96,8 @@ class ToySpecification:
         return training
 
     def outcome(self, training: Training, trained: Trained) -> dict:
-        return {"curve": trained.curve, "losses": trained.losses, "weights": weights(training).tolist()}
+        found = {"curve": trained.curve, "losses": trained.losses, "weights": weights(training).tolist()}
+        return {**found, "validated": trained.validated, "best_step": trained.best_step}
 
 
 def _die_at_loss(training: Training, calls_left: int) -> Callable[[Tensor], Tensor]:

@@ -28,7 +28,7 @@ class Checkpoints:
 
     def save(self, tensors: dict[str, Tensor]) -> None:
         """Put `tensors` in the place of what was kept before. Whoever is killed meanwhile finds the old file or the new one."""
-        whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         with replace_atomically(self.folder / NEWEST) as temporary:
             save_file(whole, temporary, metadata={"fingerprint": self.fingerprint})
             with temporary.open("rb") as stream:

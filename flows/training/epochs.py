@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from flows.training.checkpoints import Checkpoints, unpacked
+from flows.training.early_stopping import Validation
+from flows.training.hardware import CPU, Hardware
 from flows.training.process_group import ProcessGroup
 from flows.training.step_draws import Batches, seed_random
 from flows.training.training_progress import TrainingProgress
@@ -32,7 +36,7 @@ class Schedule:
     weight_decay: float = 0.01
     warm_up: float = 0.05  # share of all steps
     floor: float = 0.02  # of the rate, at the end
-    parts: int = 4  # of an epoch; a validation follows each
+    parts: int = 4  # of an epoch; where there is a validation, it follows each
     checkpoint_every: int = 100  # steps that a kill costs at most; no part of the outcome
 
     def factor(self, step: int, steps: int) -> float:
@@ -42,13 +46,22 @@ class Schedule:
             return (step + 1) / warm
         return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
+    def ends_part(self, done: int, per_epoch: int) -> bool:
+        """Whether a part of an epoch of `per_epoch` steps ends with `done` steps."""
+        within = (done - 1) % per_epoch + 1
+        return any(within == per_epoch * part // self.parts for part in range(1, self.parts + 1))
+
 
 @dataclass(frozen=True)
 class Trained:
     """What a training came to."""
 
     losses: list[float]  # mean of every epoch
-    curve: list[float]  # of every step
+    curve: list[float]  # loss of every step
+    validated: list[tuple[int, float]]  # steps done, and the loss on rows kept out then
+    best_step: int | None  # after which that was lowest: the model has its weights of then; None without validation
+    rows_per_second: float = field(compare=False)  # that all processes together learned from in this run; 0 = none was left
+    seconds: dict[str, float] = field(compare=False)  # of this run: learning, validating, writing checkpoints
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,9 @@ class Training:
 
     Started by torchrun, the processes share every batch out; losses are those of the whole batch. `weights`, float32 (rows,),
     says how much a row counts in the mean that `loss` returns (a sequence's exposures, say), one each where there are none:
-    so that processes with shares of different weight come to what one process would.
+    so that processes with shares of different weight come to what one process would. With `validation` the training may end
+    early, and the model is left with its best weights instead of its last. Model and indices are on `hardware`'s device while
+    it learns (`Hardware.place` puts what else a loss reads there), and the model back on the CPU afterwards.
     """
 
     name: str
@@ -68,6 +83,8 @@ class Training:
     seed: int
     fingerprint: str
     weights: Tensor | None = None
+    validation: Validation | None = None
+    hardware: Hardware = Hardware()
 
     def run(self, checkpoints: Path, on_progress: OnProgress | None = None) -> list[float]:
         """`train`, for callers that ask for no more than the mean loss of every epoch."""
@@ -79,23 +96,63 @@ class Training:
         Killed at any step and called again, it comes to the same weights and the same loss at every step, bit for bit.
         Raises FloatingPointError where a loss or a gradient is not finite, CheckpointError where a checkpoint is damaged.
         """
-        if self.rows < 1 or self._weight(torch.arange(self.rows)) == 0:
-            raise ValueError(f"{self.name}: there are no rows to learn from; widen the training days")
-        group = ProcessGroup.current()
+        self._check()
+        group = ProcessGroup.current(self.hardware.device)
+        self.model.to(self.hardware.device)
         progress = TrainingProgress(self.model, self._optimiser())
         kept = self._resume(checkpoints, progress, group)
         batches = Batches(self.rows, self.schedule.batch, self.seed)
         steps = batches.per_epoch * self.schedule.epochs
         self.model.train()
-        for step in range(len(progress.curve), steps):
-            progress.curve.append(self._step(step, steps, batches.at(step), progress.optimiser, group))
-            done = step + 1
-            if group.leads and (done % self.schedule.checkpoint_every == 0 or done == steps):
-                kept.save(progress.tensors())
-            if group.leads and on_progress is not None and (done % TOLD_EVERY == 0 or done == steps):
-                on_progress(self.name, done / steps, progress.curve[-1])
+        begun, seconds = progress.steps, dict.fromkeys(("learning", "validating", "checkpoints"), 0.0)
+        while progress.steps < steps and not self._stopped(progress):
+            with _added(seconds, "learning"):
+                self._step(progress, steps, batches, group)
+            done, last = progress.steps, progress.curve[-1]
+            if self.validation is not None and self.schedule.ends_part(done, batches.per_epoch):
+                with _added(seconds, "validating"):
+                    self._validate(self.validation, progress, group)
+            ended = done == steps or self._stopped(progress)
+            if group.leads and (done % self.schedule.checkpoint_every == 0 or ended):
+                with _added(seconds, "checkpoints"):
+                    kept.save(progress.tensors())
+            if group.leads and on_progress is not None and (done % TOLD_EVERY == 0 or ended):
+                on_progress(self.name, 1.0 if ended else done / steps, last)
+        return self._finished(progress, batches, begun, seconds)
+
+    def _finished(self, progress: TrainingProgress, batches: Batches, begun: int, seconds: dict[str, float]) -> Trained:
+        """Leave the model on the CPU with its best weights; what this run, which began at step `begun`, came to."""
         self.model.eval()
-        return Trained(self._by_epoch(progress.curve, batches), progress.curve)
+        if progress.best:
+            self.model.load_state_dict(progress.best)
+        self.model.to(CPU)
+        learned = math.fsum(self._weight(batches.at(step)) for step in range(begun, progress.steps))
+        return Trained(
+            losses=self._by_epoch(progress.curve, batches),
+            curve=progress.curve,
+            validated=progress.validated,
+            best_step=min(progress.validated, key=operator.itemgetter(1))[0] if progress.validated else None,
+            rows_per_second=learned / seconds["learning"] if learned else 0.0,
+            seconds=seconds,
+        )
+
+    def _check(self) -> None:
+        if self.rows < 1 or self._weight(torch.arange(self.rows)) == 0:
+            raise ValueError(f"{self.name}: there are no rows to learn from; widen the training days")
+        if self.validation is not None and self.validation.rows < 1:
+            raise ValueError(f"{self.name}: there are no rows to validate on; keep some out, or train without validation")
+
+    def _stopped(self, progress: TrainingProgress) -> bool:
+        return self.validation is not None and self.validation.exhausted([loss for _, loss in progress.validated])
+
+    def _validate(self, validation: Validation, progress: TrainingProgress, group: ProcessGroup) -> None:
+        loss = validation.measure(self.model, self.hardware, group, self.seed)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"{self.name}: validation loss is {loss} after step {progress.steps - 1}; "
+                "look for odd values in the rows kept out, or lower the rates"
+            )
+        progress.validate(loss)
 
     def _resume(self, checkpoints: Path, progress: TrainingProgress, group: ProcessGroup) -> Checkpoints:
         """Take up the newest checkpoint, in all processes that of the first, which alone needs to see the folder."""
@@ -111,8 +168,10 @@ class Training:
 
     def _identity(self) -> str:
         """Names all that the outcome depends on: a checkpoint of anything else is not gone on from."""
-        schedule = {name: value for name, value in asdict(self.schedule).items() if name != "checkpoint_every"}
-        return f"{self.fingerprint}/{self.seed}/{schedule}"
+        unread = {"checkpoint_every"} if self.validation is not None else {"checkpoint_every", "parts"}
+        schedule = {name: value for name, value in asdict(self.schedule).items() if name not in unread}
+        validation = "" if self.validation is None else f"/{self.validation.identity()}"
+        return f"{self.fingerprint}/{self.seed}/{schedule}/{self.hardware.precision}{validation}"
 
     def _by_epoch(self, curve: list[float], batches: Batches) -> list[float]:
         """Mean loss of the rows of every epoch."""
@@ -126,15 +185,17 @@ class Training:
     def _weight(self, batch: Tensor) -> float:
         return float(len(batch) if self.weights is None else self.weights[batch].sum(dtype=torch.float64))
 
-    def _step(self, step: int, steps: int, batch: Tensor, optimiser: torch.optim.Optimizer, group: ProcessGroup) -> float:
-        """Learn from one batch; returns its loss."""
+    def _step(self, progress: TrainingProgress, steps: int, batches: Batches, group: ProcessGroup) -> None:
+        """Learn from the next batch, and remember its loss."""
+        step, optimiser = progress.steps, progress.optimiser
+        batch = batches.at(step)
         for param_group in optimiser.param_groups:
             param_group["lr"] = param_group["base_rate"] * self.schedule.factor(step, steps)
         optimiser.zero_grad(set_to_none=True)
         seed_random(self.seed, "step", step, group.rank)
         loss = group.sum_gradients(self._backward(group.share(batch), self._weight(batch)), self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        value, norm = torch.stack([loss, norm]).tolist()
+        value, norm = torch.stack([loss, norm.to(loss.device)]).tolist()
         if not math.isfinite(value):
             raise FloatingPointError(f"{self.name}: loss is {value} at step {step}; look for odd values in the feature rows")
         if not math.isfinite(norm):
@@ -143,14 +204,15 @@ class Training:
                 "lower the rates, or look for a division by zero in the loss"
             )
         optimiser.step()
-        return value
+        progress.curve.append(value)
 
     def _backward(self, share: Tensor, whole: float) -> Tensor:
         """Gradients of a share of a batch that weighs `whole`; returns the share's part of the batch's loss (scalar)."""
         weight = self._weight(share)
         if weight == 0:  # more processes than rows, in the last batch of an epoch
-            return torch.zeros(())
-        loss = self.loss(share)
+            return torch.zeros((), device=self.hardware.device)
+        with self.hardware.autocast():
+            loss = self.loss(self.hardware.place(share)).float()
         if weight != whole:
             loss = loss * (weight / whole)
         loss.backward()
@@ -165,3 +227,11 @@ class Training:
             {"params": tables, "weight_decay": 0.0, "base_rate": self.schedule.table_rate},
         ]
         return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.schedule.rate, betas=(0.9, 0.99), fused=True)
+
+
+@contextmanager
+def _added(seconds: dict[str, float], what: str) -> Iterator[None]:
+    """Add the block's time to what `what` has cost so far."""
+    start = time.perf_counter()
+    yield
+    seconds[what] += time.perf_counter() - start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from flows.training.epochs import OnProgress, Schedule, Training
 from flows.training.fit_light import engaged
+from flows.training.hardware import Hardware
 from flows.training.sampled_softmax import PostDraws, sampled_softmax
 from services.ranking.inputs import RowTensors, TableBits
 from services.ranking.two_tower import POST_BLOCKS, TwoTower, TwoTowerConfig
@@ -31,18 +33,30 @@ def fit_two_tower(
     fingerprint: str,
     checkpoints: Path,
     on_progress: OnProgress | None = None,
+    hardware: Hardware | None = None,
 ) -> tuple[TwoTower, list[float]]:
-    """Train on rows with a history each and `labels` (n, len(HEADS)); returns the towers and the loss by epoch."""
+    """Train on rows with a history each and `labels` (n, len(HEADS)); returns the towers and the loss by epoch.
+
+    Among processes that train together each takes its negatives from its own share of a batch, and uniform draws of its own.
+    """
+    hardware = hardware or Hardware()
     torch.manual_seed(seed)
     widths = {name: block.shape[1] for name, block in rows.blocks.items()}
     model = TwoTower(TwoTowerConfig(widths, TableBits()))
-    target = torch.from_numpy(engaged(labels))
+    schedule = replace(SCHEDULE, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
+    loss = retrieval_loss(model, hardware.place(rows), hardware.place(torch.from_numpy(engaged(labels))))
+    training = Training("two_tower", model, loss, len(rows), schedule, seed, fingerprint, hardware=hardware)
+    return model, training.run(checkpoints, on_progress)
+
+
+def retrieval_loss(model: TwoTower, rows: RowTensors, target: Tensor) -> Callable[[Tensor], Tensor]:
+    """Loss of a batch of indices of `rows`, of which `target` float32 (n,) is 1 where a post was engaged with."""
     draws = PostDraws.over(rows.post, target)
 
     def loss(batch: Tensor) -> Tensor:
         part = rows.rows(batch)
         users = model.users(part.blocks["user"], part.history)
-        posts = model.posts(part.blocks, part.post, part.author, part.topic, _known(len(batch)))
+        posts = model.posts(part.blocks, part.post, part.author, part.topic, _known(part.post))
         outcome = F.binary_cross_entropy_with_logits((users * posts).sum(1), target[batch])
         liked = target[batch].nonzero().squeeze(1)
         if len(liked) < 2:
@@ -58,17 +72,15 @@ def fit_two_tower(
         )
         return SOFTMAX_SHARE * fetched + (1 - SOFTMAX_SHARE) * outcome
 
-    schedule = replace(SCHEDULE, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
-    training = Training("two_tower", model, loss, len(rows), schedule, seed, fingerprint)
-    return model, training.run(checkpoints, on_progress)
+    return loss
 
 
-def _known(rows: int) -> Tensor:
-    """bool (rows,): false for the share of posts whose own id is hidden, so that content and author learn to do without."""
-    return torch.rand(rows) >= ID_DROPOUT
+def _known(post: Tensor) -> Tensor:
+    """bool (n,): false for the share of posts whose own id is hidden, so that content and author learn to do without."""
+    return torch.rand(len(post), device=post.device) >= ID_DROPOUT
 
 
 def _post_vectors(model: TwoTower, rows: RowTensors, index: Tensor) -> Tensor:
     """Post vectors (len(index), D + 1) as the rows at `index` have the posts; histories are not touched."""
     blocks = {name: rows.blocks[name][index] for name in POST_BLOCKS}
-    return model.posts(blocks, rows.post[index], rows.author[index], rows.topic[index], _known(len(index)))
+    return model.posts(blocks, rows.post[index], rows.author[index], rows.topic[index], _known(rows.post[index]))

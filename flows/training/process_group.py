@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-CPU = torch.device("cpu")
+from flows.training.hardware import CPU
 
 
 class ProcessGroupError(RuntimeError):

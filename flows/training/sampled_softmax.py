@@ -42,8 +42,8 @@ class PostDraws:
 
     def rows(self, draws: int) -> Tensor:
         """Rows, int64 (draws,), of posts drawn uniformly with replacement by torch's seeded generator."""
-        chosen = torch.randint(self.posts, (draws,))
-        within = (torch.rand(draws) * self.sizes[chosen]).long()
+        chosen = torch.randint(self.posts, (draws,), device=self.sizes.device)
+        within = (torch.rand(draws, device=self.sizes.device) * self.sizes[chosen]).long()
         return self.order[self.starts[chosen] + torch.minimum(within, self.sizes[chosen] - 1)]
 
     def log_expected(self, rows: Tensor, in_batch: int, uniform: int) -> Tensor:
@@ -60,7 +60,7 @@ def sampled_softmax(logits: Tensor, post: Tensor, positive: Tensor, log_expected
     logits (B, B + U): column b < B is row b's own positive; post (B + U,) and positive (B,): what the columns and the rows
     show; log_expected (B + U,): see `PostDraws.log_expected`. A column that shows the row's own positive is left out.
     """
-    own = torch.eye(len(positive), len(post), dtype=torch.bool)
+    own = torch.eye(len(positive), len(post), dtype=torch.bool, device=post.device)
     hit = (positive[:, None] == post[None, :]) & ~own
     corrected = torch.where(own, logits, logits - log_expected)
-    return F.cross_entropy(corrected.masked_fill(hit, float("-inf")), torch.arange(len(positive)))
+    return F.cross_entropy(corrected.masked_fill(hit, float("-inf")), torch.arange(len(positive), device=post.device))

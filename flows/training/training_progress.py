@@ -17,13 +17,28 @@ class TrainingProgress:
     model: nn.Module
     optimiser: torch.optim.Optimizer
     curve: list[float] = field(default_factory=list)  # loss of every step
+    validated: list[tuple[int, float]] = field(default_factory=list)  # steps done, and the loss on rows kept out then
+    best: dict[str, Tensor] = field(default_factory=dict)  # the model's weights when that was lowest
+
+    @property
+    def steps(self) -> int:
+        """How many are done."""
+        return len(self.curve)
+
+    def validate(self, loss: float) -> None:
+        """Remember a loss on rows kept out, and the weights where it is the best so far."""
+        if all(loss < before for _, before in self.validated):
+            self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.validated.append((self.steps, loss))
 
     def tensors(self) -> dict[str, Tensor]:
         """What a checkpoint keeps, by name."""
         kept = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             kept |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-        return {**kept, "curve": torch.tensor(self.curve, dtype=torch.float64)}
+        kept |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        kept["curve"] = torch.tensor(self.curve, dtype=torch.float64)
+        return {**kept, "validated": torch.tensor(self.validated, dtype=torch.float64).view(-1, 2)}
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Go on from what `tensors` gave. Raises CheckpointError where the model is another."""
@@ -36,7 +51,9 @@ class TrainingProgress:
             index, name = key.split(".", 1)
             state.setdefault(int(index), {})[name] = tensor
         self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": state})
+        self.best = _under("best.", tensors)
         self.curve = tensors["curve"].tolist()
+        self.validated = [(int(steps), loss) for steps, loss in tensors["validated"].tolist()]
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -67,11 +67,11 @@ class TwoTower(nn.Module):
         """User vectors (B, D + 1)."""
         say_BT = F.embedding(history.actions.int(), self.actions(self.action_bits)).squeeze(-1)
         present = ~history.padding
-        weight = torch.where(present, F.softplus(say_BT), torch.zeros(()))
+        weight = torch.where(present, F.softplus(say_BT), 0.0)
         weight = weight / weight.sum(1, keepdim=True).clamp_min(1.0)
         taste = torch.einsum("bt,btd->bd", weight, self.item(history.post, history.author, history.topic))
         vector = taste + self.user_net(torch.cat([user_BW, taste], dim=1))
-        return torch.cat([vector, torch.ones(len(vector), 1)], dim=1)
+        return torch.cat([vector, vector.new_ones(len(vector), 1)], dim=1)
 
     def posts(
         self, blocks: dict[str, Tensor], post: Tensor, author: Tensor, topic: Tensor, known: Tensor | None = None

@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 
-from flows.training.checkpoints import NEWEST
+from flows.training.checkpoints import NEWEST, unpacked
 from tests.toy_training import ToySpecification
 from tests.trained_apart import outcome, train_apart
 
@@ -28,6 +28,19 @@ def test_killed_seven_times_and_resumed_it_is_the_same_training_bit_for_bit(tmp_
     assert (killed / "toy" / NEWEST).exists()  # the last run goes on, it does not begin
     assert train_apart(killed, ToySpecification("toy")).returncode == 0
     assert len(outcome(whole, "toy")["curve"]) == 26
+    assert {**outcome(killed, "toy"), "told": 0} == {**outcome(whole, "toy"), "told": 0}
+
+
+def test_a_training_that_stops_early_remembers_through_a_kill_when_it_was_best(tmp_path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    early = {"name": "toy", "patience": 2}
+    assert train_apart(whole, ToySpecification(**early)).returncode == 0
+    best_step, steps = outcome(whole, "toy")["best_step"], len(outcome(whole, "toy")["curve"])
+    assert best_step < steps - 1
+    died = train_apart(killed, ToySpecification(**early, dies=steps - 1))
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert len(unpacked((killed / "toy" / NEWEST).read_bytes())["curve"]) >= best_step  # the best lay behind it
+    assert train_apart(killed, ToySpecification(**early)).returncode == 0
     assert {**outcome(killed, "toy"), "told": 0} == {**outcome(whole, "toy"), "told": 0}
 
 

@@ -106,6 +106,18 @@ def test_progress_is_told_every_ten_steps_and_at_the_end(tmp_path):
     assert seen == [("toy", done / STEPS, trained.curve[done - 1]) for done in (10, 20, STEPS)]
 
 
+def test_rows_a_second_are_those_of_this_run(tmp_path):
+    with pytest.raises(Killed):
+        _kill_at_call(toy_training(), 21).train(tmp_path)
+    rest = toy_training().train(tmp_path)
+    assert rest.rows_per_second * rest.seconds["learning"] == pytest.approx(5 * 16 + 8)  # steps 20 to 25, the last of 8 rows
+    assert rest.seconds["checkpoints"] > 0 == rest.seconds["validating"]
+    assert toy_training().train(tmp_path).rows_per_second == 0.0  # nothing was left to do
+    weighted = toy_training(weighted=True)
+    trained = weighted.train(tmp_path / "weighted")
+    assert trained.rows_per_second * trained.seconds["learning"] == pytest.approx(2 * float(weighted.weights.sum()))
+
+
 def test_every_epoch_meets_every_row_once_in_an_order_of_its_own():
     batches = Batches(ROWS, 16, seed=3)
     epochs = [torch.cat([batches.at(epoch * 13 + index) for index in range(13)]).tolist() for epoch in range(2)]

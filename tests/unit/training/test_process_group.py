@@ -20,6 +20,7 @@ CASES = [
     ToySpecification("empty share", batch=199, dropout=0.0),
     ToySpecification("weighted", batch=15, dropout=0.0, weighted=True),
 ]
+STOPPED = ToySpecification("stopped early", batch=15, dropout=0.0, patience=2)
 WITH_DROPOUT = ToySpecification("dropout", dropout=0.3)
 
 
@@ -27,7 +28,7 @@ WITH_DROPOUT = ToySpecification("dropout", dropout=0.3)
 def together(tmp_path_factory) -> Path:
     """The folder of outcomes of all cases, trained by two processes."""
     folder = tmp_path_factory.mktemp("together")
-    done = train_apart(folder, *CASES, WITH_DROPOUT, processes=2)
+    done = train_apart(folder, *CASES, STOPPED, WITH_DROPOUT, processes=2)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -52,11 +53,22 @@ def test_two_processes_learn_what_one_learns(together, tmp_path, record_property
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [*CASES, WITH_DROPOUT], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [*CASES, STOPPED, WITH_DROPOUT], ids=lambda case: case.name)
 def test_both_processes_hold_the_same_weights_and_losses_and_one_of_them_tells(together, case):
     first, second = outcome(together, case.name), outcome(together, f"{case.name}-1")
     assert {**first, "told": 0} == {**second, "told": 0}
     assert first["told"] > second["told"] == 0
+
+
+@pytest.mark.slow
+def test_two_processes_stop_where_one_does(together, tmp_path):
+    alone = STOPPED.training()
+    trained = alone.train(tmp_path)
+    found = outcome(together, STOPPED.name)
+    assert len(found["curve"]) == len(trained.curve) < 100  # of ten epochs of ten steps
+    assert found["best_step"] == trained.best_step
+    np.testing.assert_allclose(found["validated"], trained.validated, atol=1e-5)
+    np.testing.assert_allclose(found["weights"], weights(alone).numpy(), atol=1e-5)
 
 
 def test_shares_are_every_row_once_and_differ_by_one_row_at_most():

@@ -1,0 +1,103 @@
+"""A whole bundle trained by two processes, on rows whose signal is known."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.train import fit
+from flows.training.distributed import TrainingProcessesError, train_in_processes
+from flows.training.evaluate import auc
+from flows.training.fit import TrainReport
+from flows.training.rows_file import load_rows, save_rows
+from infra.settings import Settings, get_settings
+from services.ranking.bundle import ModelBundle
+from tests.synthetic_rows import synthetic_rows
+
+ROWS = 2_000
+OPTIONS = {"seed": 7, "threads": 2, "teacher_share": 0.5}
+
+
+@pytest.fixture(scope="module")
+def train():
+    return synthetic_rows(ROWS, seed=1)
+
+
+@pytest.fixture(scope="module")
+def told() -> list[tuple[str, float, float]]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def report(train, told, tmp_path_factory) -> TrainReport:
+    home = tmp_path_factory.mktemp("home")
+    folder = home / "bundles" / "b"
+    tell = lambda *said: told.append(said)  # noqa: E731
+    return train_in_processes(Settings(home=home), train, folder, processes=2, options=OPTIONS, on_progress=tell)
+
+
+@pytest.mark.slow
+def test_two_processes_make_a_bundle_that_found_the_signal(report):
+    later = synthetic_rows(2_000, seed=2)
+    bundle = ModelBundle.load(report.folder)
+    assert bundle.version == report.version
+    assert report.rows == ROWS
+    assert auc(bundle.heavy_predict(later)[:, 0], later.labels[:, 0]) > 0.65
+
+
+@pytest.mark.slow
+def test_progress_of_one_of_them_is_told(report, told):
+    shares = {name: [share for model, share, _ in told if model == name] for name in ("two_tower", "heavy")}
+    assert all(found == sorted(set(found)) and found[-1] == 1.0 for found in shares.values())
+
+
+@pytest.mark.slow
+def test_nothing_but_the_bundle_is_left_behind(report):
+    assert {file.suffix for file in report.folder.iterdir()} == {".safetensors", ".json"}
+    assert list(report.folder.parent.iterdir()) == [report.folder]
+
+
+@pytest.mark.slow
+def test_processes_that_fail_are_named_with_what_they_said(tmp_path, train):
+    few = train.take(np.arange(50))
+    with pytest.raises(
+        TrainingProcessesError,
+        match=r"(?s)2 training processes ended with 1: process 0: TrainingRowsError: .*at least 100 exposures",
+    ):
+        train_in_processes(Settings(home=tmp_path), few, tmp_path / "b", processes=2, options=OPTIONS)
+
+
+@pytest.mark.slow
+def test_the_training_flow_starts_as_many_processes_as_are_set(tmp_path, train, monkeypatch):
+    monkeypatch.setenv("MIXER_HOME", str(tmp_path))
+    monkeypatch.setenv("MIXER_TRAIN_PROCESSES", "2")
+    get_settings.cache_clear()
+    try:
+        with pytest.raises(TrainingProcessesError, match="2 training processes"):  # they say that the rows are too few
+            fit.fn(train.take(np.arange(50)), "b")
+    finally:
+        get_settings.cache_clear()
+
+
+def test_rows_come_back_from_their_file_as_they_were(tmp_path: Path, train):
+    for rows in (train, synthetic_rows(20, shared=True)):
+        save_rows(rows, tmp_path / "rows")
+        back = load_rows(tmp_path / "rows")
+        assert back.names == rows.names
+        assert list(back.blocks) == list(rows.blocks)
+        pairs = [(rows.blocks[name], back.blocks[name]) for name in rows.blocks]
+        pairs += [(getattr(rows.history, f.name), getattr(back.history, f.name)) for f in fields(rows.history)]
+        pairs += [
+            (getattr(rows, name), getattr(back, name)) for name in ("user_id", "topic", "product", "labels", "occurred_at")
+        ]
+        for before, after in pairs:
+            assert before.dtype == after.dtype
+            np.testing.assert_array_equal(before, after)
+
+
+def test_rows_without_labels_come_back_without_them(tmp_path: Path, train):
+    save_rows(replace(train, labels=None), tmp_path / "rows")
+    assert load_rows(tmp_path / "rows").labels is None
