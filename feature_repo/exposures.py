@@ -8,11 +8,36 @@ import numpy as np
 import polars as pl
 
 from feature_repo.contracts import HISTORY_BEFORE, Action
+from feature_repo.dwell import MOST_TENTHS, seconds_of, tenths_of
 from feature_repo.feature_rows import HEADS
 from feature_repo.products import product_bucket
 
 UNDATED = "undated"
+_NEVER = np.iinfo(np.int64).max
 _EQUALS = "event_hash"  # decides between exposures of the same moment and place, as in the stream engine
+
+
+@dataclass(frozen=True)
+class LateDwell:
+    """The dwell events, one by one, of the exposures that were dwelt on after their own moment.
+
+    Those of an exposure lie together in the order of time, and after them one that never comes, which ends them.
+    """
+
+    first: np.ndarray  # int32 (m,): place of the exposure's first event below, -1 = all of its dwell came with the exposure
+    at_us: np.ndarray  # int64 (k,)
+    running: np.ndarray  # uint16 (k,): tenths of a second up to and including this event, capped
+
+    def as_of(self, exposure: np.ndarray, now_us: np.ndarray) -> np.ndarray:
+        """Tenths that had been dwelt strictly before `now_us` (int64 (q,)) on late-dwelt exposures (rows (q,)), uint16 (q,)."""
+        tenths = np.zeros(len(exposure), np.uint16)
+        asked, place = np.arange(len(exposure)), self.first[exposure]
+        while len(asked):  # as often as one exposure has events, which is once or twice
+            happened = self.at_us[place] < now_us[asked]
+            asked, place = asked[happened], place[happened]
+            tenths[asked] = self.running[place]
+            place = place + 1
+        return tenths
 
 
 @dataclass(frozen=True)
@@ -30,6 +55,8 @@ class ExposureLog:
     # int64 (late, len(HEADS)): when each action came, for the exposures whose actions came after the exposure's own moment.
     action_at: np.ndarray
     late_row: np.ndarray  # int32 (m,): row in action_at, -1 = all actions came with the exposure
+    dwell: np.ndarray  # uint16 tenths of a second: the sum of all dwell that ever followed, capped
+    late_dwell: LateDwell
 
     def __len__(self) -> int:
         return len(self.user_id)
@@ -38,10 +65,15 @@ class ExposureLog:
         """uint8 (m, len(HEADS))."""
         return np.unpackbits(self.actions[:, None], axis=1, bitorder="little")[:, : len(HEADS)]
 
+    def dwell_s(self) -> np.ndarray:
+        """Seconds of dwell that followed each exposure, float32 (m,)."""
+        return seconds_of(self.dwell)
+
 
 def exposure_log(events: pl.DataFrame) -> ExposureLog:
     """All exposures of `events` (columns of `event_log.read_events`), see `exposure_frame`."""
-    return _columns(exposure_frame(events))
+    rows = exposure_frame(events)
+    return _columns(rows, _dwell_events(rows, events))
 
 
 def exposure_frame(events: pl.DataFrame) -> pl.DataFrame:
@@ -72,14 +104,46 @@ def exposure_frame(events: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(answered)
 
 
-def _columns(rows: pl.DataFrame) -> ExposureLog:
-    never = np.iinfo(np.int64).max
+def _dwell_events(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """The dwell events of the dated exposures `rows`, joined as actions are: (row, at, dwell_at, tenths), by row and time."""
+    keys = ["user_id", "post_id", "request_id"]
+    watched = events.filter((pl.col("action") == Action.DWELL.value) & (pl.col("product") != HISTORY_BEFORE)).select(
+        "user_id",
+        "post_id",
+        pl.col("request_id").fill_null(""),
+        pl.col("at").alias("dwell_at"),
+        (pl.col("value").cast(pl.Float64) / 1000.0).alias("seconds"),
+    )
+    tenths = pl.Series("tenths", tenths_of(watched["seconds"].fill_null(0.0).to_numpy()))
+    shown = rows.select(*keys, "at", UNDATED).with_row_index("row").filter(~pl.col(UNDATED))
+    joined = shown.join(watched.with_columns(tenths), on=keys).filter(pl.col("dwell_at") >= pl.col("at"))
+    return joined.select("row", "at", "dwell_at", pl.col("tenths").cast(pl.Int64)).sort("row", "dwell_at")
+
+
+def _dwell_columns(dwelt: pl.DataFrame, exposures: int) -> tuple[np.ndarray, LateDwell]:
+    """`dwell` and `late_dwell` of a log of `exposures` rows."""
+    totals = dwelt.group_by("row", maintain_order=True).agg(
+        pl.col("tenths").sum().clip(upper_bound=MOST_TENTHS), late=(pl.col("dwell_at") > pl.col("at")).any()
+    )
+    dwell, first = np.zeros(exposures, np.uint16), np.full(exposures, -1, np.int32)
+    dwell[totals["row"].to_numpy()] = totals["tenths"].to_numpy()
+    late_rows = totals.filter("late").select("row")
+    ends = late_rows.with_columns(dwell_at=pl.lit(_NEVER, pl.Int64), tenths=pl.lit(0, pl.Int64))
+    late = pl.concat([dwelt.join(late_rows, on="row", how="semi").select(ends.columns), ends]).sort("row", "dwell_at")
+    running = late.select(pl.col("tenths").cum_sum().over("row").clip(upper_bound=MOST_TENTHS)).to_series()
+    rows, places = np.unique(late["row"].to_numpy(), return_index=True)
+    first[rows] = places
+    return dwell, LateDwell(first, late["dwell_at"].to_numpy(), running.to_numpy().astype(np.uint16))
+
+
+def _columns(rows: pl.DataFrame, dwelt: pl.DataFrame) -> ExposureLog:
     at_us = rows["at"].to_numpy()
-    times = rows.select([pl.col(f"at_{head}").fill_null(never) for head in HEADS]).to_numpy().reshape(len(rows), len(HEADS))
-    followed = times != never
+    times = rows.select([pl.col(f"at_{head}").fill_null(_NEVER) for head in HEADS]).to_numpy().reshape(len(rows), len(HEADS))
+    followed = times != _NEVER
     late = (followed & (times > at_us[:, None])).any(axis=1)
     late_row = np.full(len(rows), -1, np.int32)
     late_row[late] = np.arange(late.sum(), dtype=np.int32)
+    dwell, late_dwell = _dwell_columns(dwelt, len(rows))
     names = rows["product"].unique().to_list()
     buckets = rows["product"].replace_strict(names, [product_bucket(name) for name in names], return_dtype=pl.Int16)
     return ExposureLog(
@@ -91,6 +155,8 @@ def _columns(rows: pl.DataFrame) -> ExposureLog:
         at_us=at_us,
         dated=~rows[UNDATED].to_numpy(),
         actions=np.packbits(followed, axis=1, bitorder="little")[:, 0] if len(rows) else np.zeros(0, np.uint8),
-        action_at=np.where(followed[late], times[late], never),
+        action_at=np.where(followed[late], times[late], _NEVER),
         late_row=late_row,
+        dwell=dwell,
+        late_dwell=late_dwell,
     )

@@ -135,6 +135,7 @@ def _rows(
         labels=log.labels()[chosen],
         occurred_at=log.at_us[chosen],
         names=BLOCK_NAMES,
+        dwell_s=log.dwell_s()[chosen],
     )
 
 
