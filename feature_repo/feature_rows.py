@@ -80,9 +80,7 @@ class FeatureRows:
     labels: np.ndarray | None = None  # uint8 (n, len(HEADS)), training rows only
     occurred_at: np.ndarray | None = None  # int64 microseconds, training rows only
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # BLOCKS -> column names
-    dwell_s: np.ndarray | None = (
-        None  # float32 (n,), seconds watched or read after the exposure (see dwell.py), training rows only
-    )
+    dwell_s: np.ndarray | None = None  # float32 (n,), seconds that the row's post was watched or read, training rows only
 
     def __len__(self) -> int:
         return len(self.post_id)

@@ -5,7 +5,7 @@
 #include "table.h"
 
 enum { LENGTH = 50, WAITING = 50 };
-enum { MOST_DWELL = 3000 };                      /* tenths of a second that one exposure can say */
+enum { MOST_DWELL = 3000 };                        /* tenths of a second that one exposure can say */
 enum { SHOWN = 254, DWELT = 253, LEFT_OUT = 255 }; /* codes beside the bits of the actions */
 
 typedef struct {

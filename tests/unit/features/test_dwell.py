@@ -32,7 +32,9 @@ MINUTE_US = 60_000_000
 FAR_US = AT_US + 10**13
 
 
-def event(name: str, action: str, minute: int, value: float | None = None, request: str = "r", product: str = "tab_1") -> dict:
+def event(
+    name: str, action: str, minute: int, value: float | None = None, request: str | None = "r", product: str = "tab_1"
+) -> dict:
     return {
         **{"event_id": name, "user_id": 1, "post_id": 101, "author_id": 1, "product": product, "request_id": request},
         **{"action": action, "value": value, "occurred_at": START + timedelta(minutes=minute)},
@@ -89,6 +91,38 @@ def test_undated_dwell_counts_for_nothing_and_dwell_before_its_exposure_neither(
     history = histories_as_of(exposure_log(events), np.array([1]), np.array([FAR_US]))
     assert history.dwell_s[0, -2:].tolist() == [0.0, 0.0]
     assert streamed(events) == batched(events)
+
+
+def test_dwell_of_exposures_without_a_request_counts_for_every_one_that_came_before_it():
+    events = events_of(
+        event("a", "impression", 0, request=None),
+        event("b", "impression", 5, request=None),
+        event("a1", "dwell", 3, 2_000.0, request=None),
+        event("b1", "dwell", 7, 1_000.0, request=None),
+    )
+    history = histories_as_of(exposure_log(events), np.array([1, 1]), AT_US + MINUTE_US * np.array([6, 8]))
+    np.testing.assert_array_equal(history.dwell_s[:, -2:], np.float32([[2.0, 0.0], [3.0, 1.0]]))
+    assert streamed(events) == batched(events)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_history_holds_what_a_plain_sum_over_the_events_before_its_moment_says(seed):
+    events = small_events(200, seed=seed, users=3).with_columns(
+        at=pl.col("occurred_at").dt.epoch("us"), topic=pl.lit(2, pl.Int32)
+    )
+    log, random = exposure_log(events), np.random.default_rng(seed)
+    dwelt = events.filter(pl.col("action") == "dwell")
+    moments = np.concatenate([random.choice(dwelt["at"].to_numpy(), 40) + shift for shift in (0, 1)])
+    users = random.integers(0, 3, len(moments))
+    index, history = newest_exposures(log, users, moments), histories_as_of(log, users, moments)
+    rows = dwelt.select("user_id", "post_id", "request_id", "at", tenths=(pl.col("value") / 100).round(0, "half_to_even"))
+    shown = events.filter((pl.col("action") == "impression") & (pl.col("product") != HISTORY_BEFORE))
+    request = {(*key, at): request for *key, at, request in shown.select("user_id", "post_id", "at", "request_id").iter_rows()}
+    for question, place in zip(*np.nonzero(index >= 0), strict=True):
+        key = tuple(int(column[index[question, place]]) for column in (log.user_id, log.post_id, log.at_us))
+        of = rows.filter(pl.col("request_id") == request.get(key, ""), pl.col("at") < moments[question])
+        expected = min(int(of["tenths"].clip(0, MOST_TENTHS).sum()), MOST_TENTHS)
+        assert history.dwell_s[question, place] == np.float32(expected) / np.float32(10), (key, moments[question])
 
 
 def streamed(events: pl.DataFrame, batch: int = 1) -> list[int]:
