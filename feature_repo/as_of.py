@@ -9,15 +9,17 @@ def last_before(keys: np.ndarray, times: np.ndarray, query_keys: np.ndarray, que
     """Index of the newest log row with the same key and time < the question's; -1 where there is none.
 
     keys, times: int64 (m,), sorted by (key, time). query_keys, query_times: int64 (n,), any order. Returns int64 (n,).
+
+    All questions are bisected together, each within its key's rows: few questions to a long log cost little, and a log that
+    is mapped from disk is read only where they look.
     """
-    size = len(keys)
-    # A question sorts before the log rows of its own moment, so a row never sees its own microsecond.
-    is_log = np.zeros(size + len(query_keys), np.int8)
-    is_log[:size] = 1
-    order = np.lexsort((is_log, np.concatenate([times, query_times]), np.concatenate([keys, query_keys])))
-    before = np.empty(len(order), np.int64)
-    before[order] = np.cumsum(is_log[order], dtype=np.int64)
-    index = before[size:] - 1
-    if size == 0:
-        return np.full(len(query_keys), -1, np.int64)
-    return np.where((index >= 0) & (keys[np.maximum(index, 0)] == query_keys), index, -1)
+    first = np.searchsorted(keys, query_keys, side="left")
+    low, high = first.copy(), np.searchsorted(keys, query_keys, side="right")
+    longest = int((high - low).max(initial=0))
+    for _ in range(longest.bit_length()):
+        middle = (low + high) >> 1
+        # Where low == high the search is over; the row then looked at may be another key's, and must not move it.
+        earlier = (low < high) & (times[np.minimum(middle, len(times) - 1)] < query_times)
+        low = np.where(earlier, middle + 1, low)
+        high = np.where(earlier, high, middle)
+    return np.where(low > first, low - 1, -1)

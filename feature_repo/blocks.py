@@ -47,6 +47,10 @@ class States:
             taken.updated_at[unknown] = 0
         return taken
 
+    def with_states(self, more: States) -> States:
+        """These states and `more` after them."""
+        return States(np.concatenate([self.state, more.state]), np.concatenate([self.updated_at, more.updated_at]))
+
     def derive(self, now_us: np.ndarray | int) -> np.ndarray:
         """DERIVED_COLUMNS at `now_us`, float32 (n, width)."""
         return derive(self.state, self.updated_at, now_us)

@@ -65,7 +65,7 @@ def sample_impressions(
     return SampledImpressions(
         ids=_ids(log, chosen),
         at_us=log.at_us[chosen],
-        labels=log.labels()[chosen],
+        labels=log.labels(chosen),
         window=np.isin(chosen, drawn[1]),
         reference_days=tuple(reference),
         window_days=tuple(window),
@@ -75,6 +75,7 @@ def sample_impressions(
 def family_samples(events: pl.DataFrame, asked: SampledImpressions) -> Iterator[FamilySample]:
     """The features of every family, one after the other, strictly before each impression's microsecond."""
     connection = ibis.duckdb.connect()
+    connection.raw_sql("SET enable_progress_bar = false")  # Ibis turns it on, and it goes to stdout, where JSON may go
     try:
         past = events.filter(pl.col("at") < int(asked.at_us.max())).select(_EVENT_COLUMNS)
         table = ibis.memtable(past.to_arrow())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 
@@ -27,19 +28,36 @@ def read_events(lakes: Sequence[Lake], until: datetime | None = None, since: dat
     """Events from `since` to `until` (both included, None = no bound), each event_id once, as columns
     event_id, user_id, post_id, author_id, topic, action, value, product, position, request_id, at (int64 us), unordered.
     """
+    return _columns(lakes, sorted({day for lake in lakes for day in _days(lake, since, until)}), until, since).collect()
+
+
+def write_events(lakes: Sequence[Lake], folder: Path, until: datetime) -> list[Path]:
+    """The events of `read_events(lakes, until)` as one Parquet file a day in `folder`; only a day's are in memory at once."""
+    files = []
+    for day in sorted({day for lake in lakes for day in _days(lake, None, until)}):
+        files.append(folder / f"{day}.parquet")
+        _columns(lakes, [day], until, None).collect().write_parquet(files[-1], compression="zstd", compression_level=1)
+    return files
+
+
+def _columns(lakes: Sequence[Lake], days: Sequence[date], until: datetime | None, since: datetime | None) -> pl.LazyFrame:
+    """Events of `days` with the columns of `read_events`."""
     topics = first_topics(read_table(lakes, "posts"))
-    days = sorted({day for lake in lakes for day in _days(lake, since, until)})
     events = pl.concat([_day_events(lakes, day) for day in days] or [lakes[0].scan_events([])])
     if until is not None:
         events = events.filter(pl.col("occurred_at") <= until)
     if since is not None:
         events = events.filter(pl.col("occurred_at") >= since)
+    return log_columns(events, topics)
+
+
+def log_columns(events: pl.LazyFrame, topics: pl.DataFrame) -> pl.LazyFrame:
+    """Contract events as the columns of `read_events`, unordered; `topics` as `first_topics` gives them."""
     columns = ["event_id", "user_id", "post_id", "author_id", "action", "value", "product", "position", "request_id"]
     return (
         events.select(*columns, at=pl.col("occurred_at").dt.epoch("us"))
         .join(topics.lazy(), on="post_id", how="left")
         .with_columns(pl.col("topic").fill_null(-1))
-        .collect()
     )
 
 

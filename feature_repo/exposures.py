@@ -18,29 +18,6 @@ _EQUALS = "event_hash"  # decides between exposures of the same moment and place
 
 
 @dataclass(frozen=True)
-class LateDwell:
-    """The dwell events, one by one, of the exposures that were dwelt on after their own moment.
-
-    Those of an exposure lie together in the order of time, and after them one that never comes, which ends them.
-    """
-
-    first: np.ndarray  # int32 (m,): place of the exposure's first event below, -1 = all of its dwell came with the exposure
-    at_us: np.ndarray  # int64 (k,)
-    running: np.ndarray  # uint16 (k,): tenths of a second up to and including this event, capped
-
-    def as_of(self, exposure: np.ndarray, now_us: np.ndarray) -> np.ndarray:
-        """Tenths that had been dwelt strictly before `now_us` (int64 (q,)) on late-dwelt exposures (rows (q,)), uint16 (q,)."""
-        tenths = np.zeros(len(exposure), np.uint16)
-        asked, place = np.arange(len(exposure)), self.first[exposure]
-        while len(asked):  # as often as one exposure has events, which is once or twice
-            happened = self.at_us[place] < now_us[asked]
-            asked, place = asked[happened], place[happened]
-            tenths[asked] = self.running[place]
-            place = place + 1
-        return tenths
-
-
-@dataclass(frozen=True)
 class ExposureLog:
     """m exposures sorted by (user, time, order within the moment). Undated exposures carry an upper bound as their time."""
 
@@ -56,18 +33,22 @@ class ExposureLog:
     action_at: np.ndarray
     late_row: np.ndarray  # int32 (m,): row in action_at, -1 = all actions came with the exposure
     dwell: np.ndarray  # uint16 tenths of a second: the sum of all dwell that ever followed, capped
-    late_dwell: LateDwell
+    # The dwell events, one by one, of the exposures that were dwelt on after their own moment: those of an exposure together in
+    # the order of time, and after them one that never comes, which ends them.
+    dwell_at: np.ndarray  # int64 (k,)
+    dwell_so_far: np.ndarray  # uint16 (k,): tenths of a second up to and including this event, capped
+    late_dwell: np.ndarray  # int32 (m,): place of the first event in dwell_at, -1 = all dwell came with the exposure
 
     def __len__(self) -> int:
         return len(self.user_id)
 
-    def labels(self) -> np.ndarray:
-        """uint8 (m, len(HEADS))."""
-        return np.unpackbits(self.actions[:, None], axis=1, bitorder="little")[:, : len(HEADS)]
+    def labels(self, index: np.ndarray) -> np.ndarray:
+        """What followed the exposures at `index` (n,), uint8 (n, len(HEADS))."""
+        return np.unpackbits(self.actions[index, None], axis=1, bitorder="little")[:, : len(HEADS)]
 
-    def dwell_s(self) -> np.ndarray:
-        """Seconds of dwell that followed each exposure, float32 (m,)."""
-        return seconds_of(self.dwell)
+    def dwell_s(self, index: np.ndarray) -> np.ndarray:
+        """Seconds of dwell that followed the exposures at `index` (n,), float32 (n,)."""
+        return seconds_of(self.dwell[index])
 
 
 def exposure_log(events: pl.DataFrame) -> ExposureLog:
@@ -117,11 +98,11 @@ def _dwell_events(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     tenths = pl.Series("tenths", tenths_of(watched["seconds"].fill_null(0.0).to_numpy()))
     shown = rows.select(*keys, "at", UNDATED).with_row_index("row").filter(~pl.col(UNDATED))
     joined = shown.join(watched.with_columns(tenths), on=keys).filter(pl.col("dwell_at") >= pl.col("at"))
-    return joined.select("row", "at", "dwell_at", pl.col("tenths").cast(pl.Int64)).sort("row", "dwell_at")
+    return joined.select("row", "at", "dwell_at", pl.col("tenths").cast(pl.Int64)).sort("row", "dwell_at", "tenths")
 
 
-def _dwell_columns(dwelt: pl.DataFrame, exposures: int) -> tuple[np.ndarray, LateDwell]:
-    """`dwell` and `late_dwell` of a log of `exposures` rows."""
+def _dwell_columns(dwelt: pl.DataFrame, exposures: int) -> dict[str, np.ndarray]:
+    """What a log of `exposures` rows holds of dwell."""
     totals = dwelt.group_by("row", maintain_order=True).agg(
         pl.col("tenths").sum().clip(upper_bound=MOST_TENTHS), late=(pl.col("dwell_at") > pl.col("at")).any()
     )
@@ -129,11 +110,12 @@ def _dwell_columns(dwelt: pl.DataFrame, exposures: int) -> tuple[np.ndarray, Lat
     dwell[totals["row"].to_numpy()] = totals["tenths"].to_numpy()
     late_rows = totals.filter("late").select("row")
     ends = late_rows.with_columns(dwell_at=pl.lit(_NEVER, pl.Int64), tenths=pl.lit(0, pl.Int64))
-    late = pl.concat([dwelt.join(late_rows, on="row", how="semi").select(ends.columns), ends]).sort("row", "dwell_at")
+    late = pl.concat([dwelt.join(late_rows, on="row", how="semi").select(ends.columns), ends]).sort("row", "dwell_at", "tenths")
     running = late.select(pl.col("tenths").cum_sum().over("row").clip(upper_bound=MOST_TENTHS)).to_series()
     rows, places = np.unique(late["row"].to_numpy(), return_index=True)
     first[rows] = places
-    return dwell, LateDwell(first, late["dwell_at"].to_numpy(), running.to_numpy().astype(np.uint16))
+    so_far = running.to_numpy().astype(np.uint16)
+    return {"dwell": dwell, "dwell_at": late["dwell_at"].to_numpy(), "dwell_so_far": so_far, "late_dwell": first}
 
 
 def _columns(rows: pl.DataFrame, dwelt: pl.DataFrame) -> ExposureLog:
@@ -143,7 +125,6 @@ def _columns(rows: pl.DataFrame, dwelt: pl.DataFrame) -> ExposureLog:
     late = (followed & (times > at_us[:, None])).any(axis=1)
     late_row = np.full(len(rows), -1, np.int32)
     late_row[late] = np.arange(late.sum(), dtype=np.int32)
-    dwell, late_dwell = _dwell_columns(dwelt, len(rows))
     names = rows["product"].unique().to_list()
     buckets = rows["product"].replace_strict(names, [product_bucket(name) for name in names], return_dtype=pl.Int16)
     return ExposureLog(
@@ -157,6 +138,5 @@ def _columns(rows: pl.DataFrame, dwelt: pl.DataFrame) -> ExposureLog:
         actions=np.packbits(followed, axis=1, bitorder="little")[:, 0] if len(rows) else np.zeros(0, np.uint8),
         action_at=np.where(followed[late], times[late], _NEVER),
         late_row=late_row,
-        dwell=dwell,
-        late_dwell=late_dwell,
+        **_dwell_columns(dwelt, len(rows)),
     )

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-# Order of the dense blocks. The first layer of every model is a sum of per-block projections in this order.
+# The dense blocks that the feature platform knows.
 BLOCKS = ("user", "post", "author", "topic", "user_author", "user_topic", "user_post", "context")
+# What a bundle's own collaborative vectors add to a row (services/ranking/collaborative.py), where it has some.
+LEARNED_BLOCKS = ("user_vector", "post_vector", "vector_match")
+# The first layer of every model is a sum of per-block projections in this order.
+MODEL_BLOCKS = (*BLOCKS, *LEARNED_BLOCKS)
 
 HISTORY_LENGTH = 50  # newest exposures kept per user; short rows are padded at the front with post_id -1
 
@@ -75,7 +79,7 @@ class FeatureRows:
     author_id: np.ndarray
     topic: np.ndarray  # int32
     product: np.ndarray  # int16 product bucket of the request
-    blocks: dict[str, np.ndarray]  # BLOCKS -> (n, width)
+    blocks: dict[str, np.ndarray]  # BLOCKS, and LEARNED_BLOCKS once they are added -> (n, width)
     history: History
     labels: np.ndarray | None = None  # uint8 (n, len(HEADS)), training rows only
     occurred_at: np.ndarray | None = None  # int64 microseconds, training rows only
@@ -86,11 +90,15 @@ class FeatureRows:
         return len(self.post_id)
 
     def dense(self) -> np.ndarray:
-        """All blocks side by side, float32 (n, sum of widths), in the order of BLOCKS."""
-        return np.concatenate([self.blocks[name] for name in BLOCKS], axis=1)
+        """All blocks side by side, float32 (n, sum of widths), in the order of MODEL_BLOCKS."""
+        return np.concatenate([self.blocks[name] for name in MODEL_BLOCKS if name in self.blocks], axis=1)
 
-    def take(self, index: np.ndarray) -> FeatureRows:
-        """The rows at `index` (int array or bool mask)."""
+    def between(self, start: int, end: int) -> FeatureRows:
+        """Rows `start` to `end` (left out), as views: nothing is copied, and nothing read where the arrays are mapped."""
+        return self.take(slice(start, end))
+
+    def take(self, index: np.ndarray | slice) -> FeatureRows:
+        """The rows at `index` (int array or bool mask: copies; a slice: views)."""
         shared = len(self.history) == 1 and len(self) != 1
         return FeatureRows(
             user_id=self.user_id[index],

@@ -72,9 +72,15 @@ def _actions_as_of(log: ExposureLog, index: np.ndarray, now_us: np.ndarray) -> n
 def _dwell_as_of(log: ExposureLog, index: np.ndarray, now_us: np.ndarray) -> np.ndarray:
     """Tenths of a second dwelt on the exposures at `index` (n, HISTORY_LENGTH) strictly before `now_us` (n,), uint16."""
     tenths = log.dwell[index]
-    row, column = np.nonzero(log.late_dwell.first[index] >= 0)
-    if len(row):
-        tenths[row, column] = log.late_dwell.as_of(index[row, column], now_us[row])
+    place = log.late_dwell[index]
+    row, column = np.nonzero(place >= 0)
+    place = place[row, column]
+    tenths[row, column] = 0
+    while len(place):  # as often as one exposure has dwell events, which is once or twice
+        happened = log.dwell_at[place] < now_us[row]
+        row, column, place = row[happened], column[happened], place[happened]
+        tenths[row, column] = log.dwell_so_far[place]
+        place = place + 1
     return tenths
 
 

@@ -121,6 +121,13 @@ class Lake:
                 digest.update(f"{day}/{file.name}:{_content_hash(file)}".encode())
         return digest.hexdigest()[:16]
 
+    def table_fingerprint(self, name: str) -> str:
+        """SHA-256 over the names and bytes of the files of `posts`, `users` or `edges`, short form (16 hex digits)."""
+        digest = hashlib.sha256()
+        for file in sorted((self.root / name).glob("*.parquet")):
+            digest.update(f"{file.name}:{_content_hash(file)}".encode())
+        return digest.hexdigest()[:16]
+
     def marker(self, name: str) -> dict | None:
         """What `mark` stored under `name`, or None."""
         file = self.root / "markers" / f"{name}.json"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,20 +40,47 @@ class OnlineFeatures:
         """Open the store and pay the first read's cost."""
         self.user(0, 0)
 
+    def stored(self, user_id: int) -> StoredUser:
+        """What the store holds of `user_id` now."""
+        answer = self._store.get_online_features(_REFERENCES, [{"user_id": int(user_id)}]).to_dict()
+        return StoredUser(int(user_id), *(answer[name][0] for name in ("state", "updated_at", "profile", "exposures")))
+
     def user(self, user_id: int, now_us: int) -> UserFeatures:
         """Features of `user_id` at `now_us` (microseconds UTC). A user nobody has met gets the declared cold-start defaults."""
-        answer = self._store.get_online_features(_REFERENCES, [{"user_id": int(user_id)}]).to_dict()
-        state, updated_at, profile = (answer[name][0] for name in ("state", "updated_at", "profile"))
-        if state is None:
-            return cold_start(int(user_id), now_us)
-        states = States(np.array([state], np.float32), np.array([updated_at], np.int64))
-        packed = np.array([profile], np.float32) if profile else unknown_user_profile()
+        return self.stored(user_id).at(now_us)
+
+
+@dataclass(frozen=True)
+class StoredUser:
+    """A user's rows as the store holds them, before anything has faded; of a user nobody has met all are None."""
+
+    user_id: int
+    state: Sequence[float] | None = None
+    updated_at: int | None = None  # microseconds
+    profile: Sequence[float] | None = None
+    exposures: Sequence[int] | None = None
+
+    @cached_property
+    def version(self) -> bytes:
+        """16 bytes that differ wherever anything stored differs."""
+        digest = blake2b(digest_size=16)
+        for part, dtype in ((self.state, np.float32), ([self.updated_at or 0], np.int64), (self.profile, np.float32)):
+            digest.update(b"-" if part is None else np.asarray(part, dtype).tobytes())
+        digest.update(b"-" if self.exposures is None else np.asarray(self.exposures, np.int64).tobytes())
+        return digest.digest()
+
+    def at(self, now_us: int) -> UserFeatures:
+        """The features at `now_us` (microseconds UTC)."""
+        if self.state is None:
+            return cold_start(self.user_id, now_us)
+        states = States(np.array([self.state], np.float32), np.array([self.updated_at], np.int64))
+        packed = np.array([self.profile], np.float32) if self.profile else unknown_user_profile()
         return UserFeatures(
-            user_id=int(user_id),
+            user_id=self.user_id,
             user=user_block(states, packed, now_us),
-            history=history_of_stored(answer["exposures"][0] or [], now_us),
+            history=history_of_stored(self.exposures or [], now_us),
             known=True,
-            updated_at_us=int(updated_at),
+            updated_at_us=int(self.updated_at),
         )
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from infra.storage import replace_atomically
 POINTER = "current.json"
 KEPT_VERSIONS = 3
 ENTITIES = ("post", "author", "topic")
+_COLUMNS = ("post_id", "author_id", "topic", "created_at_us", "media", "popularity", "profile")
 
 
 class SnapshotMissing(LookupError):
@@ -36,7 +38,10 @@ class SnapshotMissing(LookupError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """n posts sorted by id. All arrays are (n,) unless said otherwise; `as_of_us` is the moment of the derived values."""
+    """n posts sorted by id. All arrays are (n,) unless said otherwise; `as_of_us` is the moment of the derived values.
+
+    The last `appended` posts came after the snapshot was published (see `with_posts`): they are sorted by nothing.
+    """
 
     version: str
     as_of_us: int
@@ -49,17 +54,48 @@ class Snapshot:
     profile: np.ndarray  # float32 (n, len(POST_PROFILE))
     states: dict[str, States] = field(repr=False)  # post, author, topic -> n packed states, gathered per post
     blocks: dict[str, np.ndarray] = field(repr=False)  # post, author, topic -> float32 (n, width) at as_of_us
+    appended: int = 0
 
     def __len__(self) -> int:
         return len(self.post_id)
 
+    @property
+    def published(self) -> int:
+        """How many posts, the first ones, were published with the snapshot."""
+        return len(self) - self.appended
+
     def rows_of(self, post_ids: np.ndarray) -> np.ndarray:
         """Row of each post, int64; -1 where the snapshot does not hold it."""
         wanted = np.asarray(post_ids, np.int64)
-        if len(self) == 0:
-            return np.full(len(wanted), -1, np.int64)
-        row = np.minimum(np.searchsorted(self.post_id, wanted), len(self) - 1)
-        return np.where(self.post_id[row] == wanted, row, -1).astype(np.int64)
+        rows = _places(self.post_id[: self.published], wanted)
+        if self.appended:
+            order = self._appended_order
+            late = _places(self.post_id[self.published :][order], wanted)
+            rows = np.where(late >= 0, self.published + order[late], rows)
+        return rows
+
+    @cached_property
+    def _appended_order(self) -> np.ndarray:
+        return np.argsort(self.post_id[self.published :], kind="stable")
+
+    def with_posts(self, fresh: Snapshot) -> Snapshot:
+        """This snapshot and the posts of `fresh`, which it does not hold, after its own: no row that was there moves."""
+        arrays = {name: np.concatenate([getattr(self, name), getattr(fresh, name)]) for name in _COLUMNS}
+        return replace(
+            self,
+            **arrays,
+            states={name: self.states[name].with_states(fresh.states[name]) for name in ENTITIES},
+            blocks={name: np.concatenate([self.blocks[name], fresh.blocks[name]]) for name in ENTITIES},
+            appended=self.appended + len(fresh),
+        )
+
+
+def _places(ascending: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Where each of `wanted` stands in `ascending`, int64; -1 where it does not."""
+    if len(ascending) == 0:
+        return np.full(len(wanted), -1, np.int64)
+    place = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+    return np.where(ascending[place] == wanted, place, -1).astype(np.int64)
 
 
 def popularity(state: np.ndarray) -> np.ndarray:
@@ -73,11 +109,14 @@ def popularity(state: np.ndarray) -> np.ndarray:
     )
 
 
-def assemble_snapshot(posts: pl.DataFrame, states: dict[str, States], as_of_us: int) -> Snapshot:
-    """A snapshot of `posts` (contract rows sorted by post_id) with the states of each post, its author and its topic."""
+def assemble_snapshot(posts: pl.DataFrame, states: dict[str, States], as_of_us: int, version: str | None = None) -> Snapshot:
+    """A snapshot of `posts` (contract rows sorted by post_id) with the states of each post, its author and its topic.
+
+    Its version is a new one, unless it is given.
+    """
     created_at_us = posts["created_at"].dt.epoch("us").to_numpy()
     profile = post_profiles(posts)
-    version = f"{as_of_us}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    version = version or f"{as_of_us}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
     return Snapshot(
         version=version,
         as_of_us=as_of_us,
@@ -113,11 +152,13 @@ def build_snapshot(settings: Settings, lake: Lake, as_of: datetime) -> Snapshot:
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
-_COLUMNS = ("post_id", "author_id", "topic", "created_at_us", "media", "popularity", "profile")
-
-
 def publish(settings: Settings, snapshot: Snapshot) -> None:
-    """Write `snapshot` and make it the current one; the newest KEPT_VERSIONS stay on disk."""
+    """Write `snapshot` and make it the current one; the newest KEPT_VERSIONS stay on disk.
+
+    Raises ValueError for one that posts were appended to: what is on disk is sorted, and has every post's own states.
+    """
+    if snapshot.appended:
+        raise ValueError(f"snapshot {snapshot.version} has {snapshot.appended} appended posts: build one from the lake instead")
     root = settings.paths.snapshots
     root.mkdir(parents=True, exist_ok=True)
     folder = root / f".{snapshot.version}.tmp"

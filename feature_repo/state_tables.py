@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from feature_repo.aggregates.ranking_state import STATE_WIDTH, Key
 from feature_repo.as_of import last_before
 from feature_repo.blocks import States
+from feature_repo.column_files import ColumnFiles, mapped
+
+_COLUMNS = ("ids", "state", "updated_at")
+_ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,24 @@ class StateTable:
 def read_state_table(file: Path, key: Key) -> StateTable:
     """Read what `aggregates.batch.write_states` wrote for `key`."""
     table = pq.read_table(file, columns=[key.column, "updated_at", "state"])
-    packed = table["state"].combine_chunks()
-    return StateTable(
-        ids=table[key.column].to_numpy().astype(np.int64),
-        states=States(
-            packed.flatten().to_numpy().astype(np.float32, copy=False).reshape(-1, STATE_WIDTH),
-            table["updated_at"].to_numpy().astype(np.int64),
-        ),
-    )
+    ids, state, updated_at = _arrays(table[key.column], table["state"].combine_chunks(), table["updated_at"])
+    return StateTable(ids, States(state, updated_at))
+
+
+def map_state_table(file: Path, key: Key, folder: Path) -> StateTable:
+    """`read_state_table`, its arrays mapped from files in `folder` that this writes; only some rows are in memory at once."""
+    with ColumnFiles(folder) as columns:
+        read = pq.ParquetFile(file).iter_batches(_ROWS_AT_ONCE, columns=[key.column, "updated_at", "state"])
+        empty = _arrays(pa.array([], pa.int64()), pa.array([], pa.list_(pa.float32())), pa.array([], pa.int64()))
+        for arrays in chain([empty], (_arrays(part[key.column], part["state"], part["updated_at"]) for part in read)):
+            columns.append({f"{key.value}.{name}": array for name, array in zip(_COLUMNS, arrays, strict=True)})
+    ids, state, updated_at = (mapped(folder / f"{key.value}.{name}.npy") for name in _COLUMNS)
+    return StateTable(ids, States(state, updated_at))
+
+
+def _arrays(
+    ids: pa.Array | pa.ChunkedArray, state: pa.Array, updated_at: pa.Array | pa.ChunkedArray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """ids int64 (m,), states float32 (m, STATE_WIDTH), updated_at int64 (m,)."""
+    packed = state.flatten().to_numpy().astype(np.float32, copy=False).reshape(-1, STATE_WIDTH)
+    return ids.to_numpy().astype(np.int64), packed, updated_at.to_numpy().astype(np.int64)

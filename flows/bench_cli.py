@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 bench = typer.Typer(
-    help="Measure on this machine: stream, features of a request, heavy ranker, retrieval, materialisation, batch engine.",
+    help="Measure on this machine: stream, features of a request, heavy ranker, retrieval, training rows, materialisation, "
+    "batch engine.",
     no_args_is_help=True,
 )
 
@@ -92,6 +93,23 @@ def index(
         return bench_index(tuple(posts or (10_000, 100_000)), queries, seed)
 
     _run("index", work, as_json)
+
+
+@bench.command()
+def rows(
+    batches: Annotated[int, typer.Option(min=10, help="Random batches that are gathered, of each kind.")] = 900,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch and of the batch engine.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Training rows of the ingested lake, mapped and encoded by batch; the peer is all of them in memory."""
+
+    def work(folder: Path) -> dict:
+        from flows.bench.rows import bench_rows
+        from infra.settings import get_settings
+
+        return bench_rows(get_settings(), folder, batches, threads)
+
+    _run("rows", work, as_json)
 
 
 @bench.command()

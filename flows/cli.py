@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.bench_cli import bench
+from flows.evaluate_cli import evaluate
 from flows.features_cli import features as feature_catalogue
 from infra.interrupts import leave
 from infra.native_teardown import mute_native_teardown
@@ -33,6 +34,7 @@ app.add_typer(run, name="run")
 app.add_typer(release, name="release")
 app.add_typer(feature_catalogue, name="features")
 app.add_typer(bench, name="bench")
+app.command()(evaluate)
 
 out = Console()
 err = Console(stderr=True)
@@ -122,47 +124,6 @@ def deploy(paused: Annotated[bool, typer.Option(help="Register with all schedule
     out.print(table)
 
 
-@app.command()
-def evaluate(
-    exposures: Annotated[
-        Path | None, typer.Option(help="Logged exposures to score: KuaiRand's columns, or the contract's events.")
-    ] = None,
-    state: Annotated[
-        str, typer.Option(help="live: features as of each row; frozen: as of the user's first row of the day.")
-    ] = "live",
-    model: Annotated[str, typer.Option(help="Alias or version in the model registry.")] = "champion",
-    bundle: Annotated[Path | None, typer.Option(help="Folder of a model bundle, instead of a registered model.")] = None,
-    baselines: Annotated[bool, typer.Option(help="Fit and score the baselines too.")] = True,
-    draws: Annotated[int, typer.Option(min=2, help="Resamplings of the users, for the intervals.")] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-) -> None:
-    """Score a model and its baselines on logged exposures; without a file, what was measured when the champion was trained."""
-    if exposures is None:
-        from flows.training.report import latest_report, report_page
-
-        report = latest_report(get_settings())
-        typer.echo(json.dumps(report, indent=2) if as_json else report_page(report))
-        return
-    from flows.evaluation.exposures import evaluate_exposures
-    from flows.evaluation.tables import evaluation_tables
-    from flows.progress import listening
-    from infra.settings import quiet_libraries
-
-    quiet_libraries()
-    settings = apply_environment()
-    with err.status("reading") as shown, listening(shown.update):
-        report = evaluate_exposures(
-            settings, exposures, state=state, model=model, bundle_folder=bundle, with_baselines=baselines, draws=draws
-        )
-    for warning in report["warnings"]:
-        err.print(f"[yellow]warning:[/] {warning}", highlight=False)
-    if as_json:
-        typer.echo(json.dumps(report, indent=2))
-        return
-    for table in evaluation_tables(report):
-        out.print(table, highlight=False)
-
-
 @app.command(name="settings")
 def show_settings() -> None:
     """Every setting, its value now, and what it does."""
@@ -249,6 +210,20 @@ def retrain(reason: Annotated[str, typer.Option(help="Why; it stands in the mode
     from flows.retrain import retrain_flow
 
     _finish(retrain_flow(reason))
+
+
+@run.command()
+def sweep(
+    rate: Annotated[
+        list[float] | None, typer.Option(help="A learning rate; repeat it for each. Default: four of them.")
+    ] = None,
+    judging_days: Annotated[int, typer.Option(min=1, help="Newest training days, which judge and teach nothing.")] = 2,
+) -> None:
+    """Fit the heavy ranker at several learning rates, each an MLflow run; names the best, registers nothing."""
+    apply_environment()
+    from flows.sweep import sweep_flow
+
+    _finish(sweep_flow(rate or None, judging_days))
 
 
 @run.command("release")

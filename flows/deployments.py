@@ -41,6 +41,13 @@ DEPLOYMENTS = (
     Deployed(
         "train", "flows.train:train_flow", "0 4 * * 0", "Train the rankers from scratch and compare them with the baselines."
     ),
+    Deployed(
+        "sweep",
+        "flows.sweep:sweep_flow",
+        "0 6 * * 6",
+        "Fit the heavy ranker at several learning rates and name the best; registers no model.",
+        active=False,
+    ),
     Deployed("drift", "flows.drift:drift_flow", "15 * * * *", "Compare recent days with the training days and decide."),
     Deployed(
         "retrain",

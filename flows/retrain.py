@@ -58,6 +58,7 @@ def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]
 @flow(name="retrain")
 def retrain_flow(reason: str = "scheduled") -> dict[str, Any]:
     """Train a challenger on every day in the lake; returns its registry version and the gate's figures."""
+    from feature_repo.stored_rows import selected_rows
     from flows.training.registered_versions import bundle_of
     from flows.training.report import keep_report
 
@@ -67,7 +68,8 @@ def retrain_flow(reason: str = "scheduled") -> dict[str, Any]:
     announce(f"retraining on {days[0]}..{days[-1]}: {reason}")
     rows = read_rows(days)
     kept_out = newest_users(rows, split_days(settings)[0], lake.day_offset)
-    report = fit(rows.take(np.flatnonzero(~kept_out)), f"challenger-{lake.fingerprint(days)}")
+    with selected_rows(settings.paths.training_rows, rows, np.flatnonzero(~kept_out)) as learned:
+        report = fit(learned, f"challenger-{lake.fingerprint(days)}")
     champion = bundle_of(settings, "champion")
     passed = gate(str(report.folder), str(champion), rows.take(np.flatnonzero(kept_out)))
     tags = {"reason": reason, "days": f"{days[0]}..{days[-1]}"}

@@ -20,11 +20,11 @@ HEADLINE_HEAD = "click"
 
 
 def rows_of(days: list[date]) -> FeatureRows:
-    """Point-in-time rows of local `days`, oldest first."""
-    from feature_repo.training_rows import point_in_time_rows
+    """Point-in-time rows of local `days`, oldest first, mapped from disk: only what is taken of them is in memory."""
+    from feature_repo.stored_rows import stored_rows
 
     announce(f"point-in-time rows of {len(days)} days")
-    return point_in_time_rows(get_settings(), list(open_lakes(get_settings())), days)
+    return stored_rows(get_settings(), list(open_lakes(get_settings())), days)
 
 
 @task(name="training rows", **FLAKY_EDGE)
@@ -160,9 +160,9 @@ def dated_days(rows: FeatureRows, offset: timedelta) -> list[date]:
 
 
 def split_at(rows: FeatureRows, boundary_us: int) -> tuple[FeatureRows, FeatureRows]:
-    """Rows before the boundary, and the others."""
-    before = rows.occurred_at < boundary_us
-    return rows.take(np.flatnonzero(before)), rows.take(np.flatnonzero(~before))
+    """Rows before the boundary, and the others, as views of `rows`, which are in time order."""
+    cut = int(np.searchsorted(rows.occurred_at, boundary_us))
+    return rows.between(0, cut), rows.between(cut, len(rows))
 
 
 def headline(metrics: dict[str, Any]) -> str:

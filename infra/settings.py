@@ -78,6 +78,17 @@ class Settings(BaseSettings):
     retrieval_index: Literal["auto", "exact", "approximate"] = Field(
         "auto", description="Index over the posts' retrieval vectors; `auto` is exact for small catalogues."
     )
+    projection_tick_s: float = Field(
+        60.0,
+        gt=0,
+        description="Seconds after which a mixer prepares its posts anew: their aggregates stand as of the last such tick.",
+    )
+    score_cache_users: int = Field(
+        2_000, ge=0, description="Users whose last scores and encoded context a mixer keeps for their next request; 0 = none."
+    )
+    score_cache_ttl_s: float = Field(
+        180.0, ge=0, description="Seconds for which a user's scores are used again while nothing new is known of the user."
+    )
     threads: int = Field(2, ge=1, description="Threads that a training or serving process may use.")
     approval_timeout_s: int = Field(172_800, description="How long a release waits for a person, in seconds.")
     replay_user_share: float = Field(

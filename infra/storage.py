@@ -32,6 +32,11 @@ class Paths:
         return self.home / "features"
 
     @property
+    def training_rows(self) -> Path:
+        """Training rows as column files, one folder per fingerprint of what they are made of."""
+        return self.home / "training_rows"
+
+    @property
     def snapshots(self) -> Path:
         """Versioned columnar candidate snapshots and the pointer to the current one."""
         return self.home / "snapshots"

@@ -64,6 +64,7 @@ def synthetic_rows(
         labels=_labels(blocks, post, history, random),
         occurred_at=occurred_at,
         names={name: tuple(f"{name}_{i}" for i in range(widths[name])) for name in BLOCKS},
+        dwell_s=np.minimum(random.exponential(12.0, n), 300.0).round(1).astype(np.float32),
     )
 
 

@@ -5,12 +5,15 @@ A moment is one (key, microsecond): events of one exposure share it and are fold
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ibis
 import ibis.expr.types as ir
 import polars as pl
 
+from feature_repo.aggregates.batch_engine import EngineLimits, open_engine
 from feature_repo.aggregates.ranking_state import (
     AGED,
     COUNTED,
@@ -28,6 +31,9 @@ from feature_repo.aggregates.ranking_state import (
 from feature_repo.contracts import HISTORY_BEFORE, Action
 from infra.storage import replace_atomically
 
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+
 # Fading sums are running sums of 2^(t / half-life). Time is cut into eras of this many half-lives, so that the weights
 # stay far inside a double's range; a sum two eras old weighs less than 2^-256 and is dropped.
 ERA_HALF_LIVES = 256
@@ -39,16 +45,26 @@ def write_states(events: pl.DataFrame, folder: Path, keys: tuple[Key, ...] = tup
     `events` has the columns of `event_log.read_events`. Returns rows per key.
     """
     connection = ibis.duckdb.connect()
+    connection.raw_sql("SET enable_progress_bar = false")  # Ibis turns it on, and it goes to stdout, where JSON may go
     try:
         table = ibis.memtable(events.drop("event_id", "request_id", "position").to_arrow())
-        written = {}
-        for key in keys:
-            expression = states(table, key)
-            with replace_atomically(folder / f"{key.value}.parquet") as temporary:
-                connection.to_parquet(expression, temporary, compression="zstd")
-            written[key.value] = pl.scan_parquet(folder / f"{key.value}.parquet").select(pl.len()).collect().item()
+        return _write(connection, table, folder, keys)
     finally:
         connection.disconnect()
+
+
+def write_states_of_files(files: Sequence[Path], folder: Path, limits: EngineLimits) -> dict[str, int]:
+    """`write_states` of all keys from Parquet files of such events, within `limits`: what does not fit is spilled to disk."""
+    with open_engine(limits) as connection:
+        return _write(connection, connection.read_parquet([str(file) for file in files]), folder, tuple(Key))
+
+
+def _write(connection: Backend, table: ir.Table, folder: Path, keys: tuple[Key, ...]) -> dict[str, int]:
+    written = {}
+    for key in keys:
+        with replace_atomically(folder / f"{key.value}.parquet") as temporary:
+            connection.to_parquet(states(table, key), temporary, compression="zstd")
+        written[key.value] = pl.scan_parquet(folder / f"{key.value}.parquet").select(pl.len()).collect().item()
     return written
 
 

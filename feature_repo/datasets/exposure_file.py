@@ -25,7 +25,7 @@ def read_exposure_file(file: Path, posts: pl.DataFrame) -> pl.DataFrame:
     `posts` (post_id, author_id) gives the authors; a post that is not among them gets one of its own. Repeated rows stay apart.
     Raises MalformedFile naming the file, and the column and row where there is one.
     """
-    names = _columns_of(file)
+    names = parquet_columns(file)
     if "video_id" in names:
         return _kuairand(file, names, posts)
     if {"event_id", "action"} <= set(names):
@@ -36,7 +36,8 @@ def read_exposure_file(file: Path, posts: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _columns_of(file: Path) -> list[str]:
+def parquet_columns(file: Path) -> list[str]:
+    """Names of the file's columns; raises MalformedFile where it is absent or no Parquet file."""
     if not file.is_file():
         raise MalformedFile(file, "there is no such file")
     try:

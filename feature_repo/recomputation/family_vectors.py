@@ -50,6 +50,7 @@ def family_pairs(family: Family, online: OnlineCells, keyed: pl.DataFrame, momen
 def _recomputed_cells(family: Family, online: OnlineCells, own: pl.DataFrame) -> CellRows:
     """The cells of each key from the events up to the newest one that the store has of it."""
     connection = ibis.duckdb.connect()
+    connection.raw_sql("SET enable_progress_bar = false")  # Ibis turns it on, and it goes to stdout, where JSON may go
     try:
         events = ibis.memtable(own.drop("a", "b", "saved_at_us", "event_id", "request_id", "position").to_arrow())
         questions = ibis.memtable(pl.DataFrame({"a": online.a, "b": online.b, "now_us": online.updated_at_us + 1}).to_arrow())

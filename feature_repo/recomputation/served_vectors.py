@@ -24,7 +24,7 @@ class ServedVector:
     family: str  # user, post, author or topic
     key: int
     values: np.ndarray  # float32 (len(DERIVED_COLUMNS),): what the ranker got
-    now_us: int  # the moment of use that the values had faded to
+    now_us: int  # the moment that the values had faded to: that of use, or of the tick before it
     updated_at_us: int  # time of the newest event in them, 0 for a key that nothing happened to
     read_at_us: int  # by the wall clock, at the latest: no later event can be in them
     as_of_us: int | None  # they were made of events before this moment; None: of all there were

@@ -8,7 +8,6 @@ a snapshot. `candidates_per_s_unprojected` is the warm request that projects its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
 from statistics import median
@@ -19,9 +18,10 @@ import torch
 
 from feature_repo.blocks import BLOCK_NAMES
 from feature_repo.feature_rows import BLOCKS, HEADS
+from flows.bench.ranker_ways import Work, largest_error, other_ways
 from flows.progress import announce
 from services.ranking.compiled import MATCH_BLOCKS, POST_BLOCKS, CompiledRanker
-from services.ranking.heavy import EncodedContext, HeavyConfig, HeavyRanker
+from services.ranking.heavy import HeavyConfig, HeavyRanker
 from services.ranking.inputs import ACTION_MASKS, AGE_BUCKETS, HistoryTensors, RowTensors, TableBits
 
 HISTORY = 128
@@ -30,8 +30,9 @@ CONFIG = HeavyConfig(WIDTHS, d=128, attention_heads=4, layers=2, ffn=256, histor
 GEMM_SIZES = ((1_536, 128, 512), (1_536, 512, 512), (2_048, 2_048, 2_048))
 WARM_UPS = 5
 ALONE = 20  # candidates that are scored by themselves too
-
-Work = Callable[[], Any]
+COMPILED = "compiled kernel"
+RIVALS = ("bfloat16", "torch.compile", "int8", "onnxruntime")
+MOST_ERROR = 1e-4  # relative to the largest logit of float32 eager: beyond, a way does not compute the same ranker
 
 
 def bench_ranker(candidates: int = 1_500, rounds: int = 40, posts: int = 100_000, threads: int = 2) -> dict:
@@ -41,7 +42,9 @@ def bench_ranker(candidates: int = 1_500, rounds: int = 40, posts: int = 100_000
     best of some shapes on as many threads), achieved_gflops (warm), gemm_share, warm_ms, warm_ms_slowest,
     multiplications_per_candidate, alone_differs (largest difference of a logit alone and among the others), torch_differs
     (from torch's logits, relative to the largest), posts_projected_per_s, instruction_level (see `kernel.best_level`), other
-    (the same ranker in torch: eager, bfloat16, compiled), and gpu where there is one.
+    (candidates a second in the other ways of RIVALS, None where this machine lacks one; `errors`: largest difference from
+    float32 eager relative to its largest logit; `skipped`: why a way is None), best (the fastest way whose error is at most
+    MOST_ERROR, COMPILED being ours doing the same work, which is `candidates_per_s_unprojected`), and gpu where there is one.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -76,11 +79,8 @@ def _measured(candidates: int, rounds: int, posts: int, threads: int) -> dict:
 
     ways: dict[str, Work] = {"warm": warm, "cold": cold, "unprojected": lambda: compiled.score(rows, context)}
     ways |= {f"gemm {shape}": _gemm(*shape) for shape in GEMM_SIZES}
-    ways["eager"] = lambda: model.score(rows, context)
-    ways["eager cold"] = lambda: model(rows)
-    ways["bfloat16"] = _bfloat16(model, rows, context)
-    announce("torch.compile")
-    ways["torch.compile"] = _torch_compiled(model, rows, context)
+    others = other_ways(model, rows, context, threads)
+    ways |= {**others.found, "eager cold": lambda: model(rows)}
     times = _interleaved(ways, rounds)
     seconds = {name: median(laps) for name, laps in times.items()}
     gemm = max(2 * m * k * n / seconds[f"gemm {(m, k, n)}"] for m, k, n in GEMM_SIZES) / 1e9
@@ -104,11 +104,26 @@ def _measured(candidates: int, rounds: int, posts: int, threads: int) -> dict:
         "threads": threads,
         "rounds": rounds,
         "instruction_level": compiled.level,
-        "other": {
-            "what": "the same ranker in torch, warm: candidates a second",
-            **{name: round(candidates / seconds[name]) for name in ("eager", "eager cold", "bfloat16", "torch.compile")},
-        },
+        **_beside(candidates, seconds, {**others.found, COMPILED: ways["unprojected"]}, others.skipped, expected),
         **_on_gpu(model, rows, rounds),
+    }
+
+
+def _beside(
+    candidates: int, seconds: dict[str, float], works: dict[str, Work], skipped: dict[str, str], expected: np.ndarray
+) -> dict[str, Any]:
+    """The report's `best` and `other`, from the seconds and the works of all ways that could be run."""
+    errors = {name: largest_error(work(), expected) for name, work in works.items()}
+    took = {**seconds, COMPILED: seconds["unprojected"]}
+    rates = {name: round(candidates / took[name]) if name in took else None for name in ("eager", "eager cold", *RIVALS)}
+    return {
+        "best": min((name for name in works if errors[name] <= MOST_ERROR), key=took.__getitem__),
+        "other": {
+            "what": "the same ranker and the same work in other ways, warm but for `eager cold`: candidates a second",
+            **rates,
+            "errors": errors,
+            "skipped": skipped,
+        },
     }
 
 
@@ -159,18 +174,6 @@ def _taken(rows: RowTensors, index: torch.Tensor) -> RowTensors:
 def _gemm(m: int, k: int, n: int) -> Work:
     a, b, out = torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)
     return lambda: torch.mm(a, b, out=out)
-
-
-def _bfloat16(model: HeavyRanker, rows: RowTensors, context: EncodedContext) -> Work:
-    small = deepcopy(model).to(torch.bfloat16)
-    narrow = replace(rows, blocks={name: block.to(torch.bfloat16) for name, block in rows.blocks.items()})
-    kept = EncodedContext(*([one.to(torch.bfloat16) for one in many] for many in (context.keys, context.values)), context.mask)
-    return lambda: small.score(narrow, kept)
-
-
-def _torch_compiled(model: HeavyRanker, rows: RowTensors, context: EncodedContext) -> Work:
-    score = torch.compile(model.score)
-    return lambda: score(rows, context)
 
 
 def _interleaved(ways: dict[str, Work], rounds: int) -> dict[str, list[float]]:

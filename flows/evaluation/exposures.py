@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,20 @@ import numpy as np
 import polars as pl
 
 from feature_repo.datasets.exposure_file import read_exposure_file
-from feature_repo.event_log import first_topics, read_events, read_table
+from feature_repo.event_log import first_topics, log_columns, read_events, read_table
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.lake import Lake
 from feature_repo.training_rows import PointsInTime
-from flows.days import day_start, microseconds
+from flows.days import microseconds
 from flows.evaluation.figures import figures
+from flows.evaluation.judged import judged_bundle, moment, trained_until
 from flows.evaluation.lists import list_figures
-from flows.lakes import open_lakes, split_days
+from flows.lakes import open_lakes
 from flows.progress import announce
 from flows.training import baselines
 from flows.training.baselines import Predict
 from flows.training.evaluate import user_days
 from infra.settings import Settings
-from services.ranking.bundle import ModelBundle
 
 STATES = ("live", "frozen")
 
@@ -61,22 +61,22 @@ def evaluate_exposures(
     if state not in STATES:
         raise ValueError(f"state is {state!r}; it is one of {', '.join(STATES)}")
     lakes = list(open_lakes(settings))
-    bundle, name = _bundle(settings, model, bundle_folder)
+    bundle, name = judged_bundle(settings, model, bundle_folder)
     posts = read_table(lakes, "posts")
     events = read_exposure_file(file, posts)
     announce("point-in-time state")
     known, first_us = _known(settings, lakes, posts, events)
     asked = _asked(known, first_us, lakes[0].day_offset)
-    trained_until = _trained_until(settings, bundle, lakes[0])
+    learned_until = trained_until(settings, bundle, lakes[0])
     warnings = []
-    if trained_until >= first_us:
+    if learned_until >= first_us:
         warnings.append(
-            f"the model learned from exposures up to {_moment(trained_until)}, the file begins at {_moment(first_us)}: "
+            f"the model learned from exposures up to {moment(learned_until)}, the file begins at {moment(first_us)}: "
             "it is judged on what it has seen"
         )
     predictors: dict[str, Predict] = {name: bundle.heavy_predict}
     if with_baselines:
-        train = known.rows(known.dated(0, min(trained_until, first_us - 1)))
+        train = known.rows(known.dated(0, min(learned_until, first_us - 1)))
         predictors |= _baselines(settings, train)
     chosen = {name: _predictions(name, predict, asked, state) for name, predict in predictors.items()}
     frozen = {name: _predictions(name, predict, asked, "frozen") for name, predict in predictors.items()}
@@ -88,41 +88,21 @@ def evaluate_exposures(
         "rows": len(rows),
         "users": len(np.unique(rows.user_id)),
         "user_days": len(np.unique(asked.user_day)),
-        "first": _moment(int(rows.occurred_at.min())),
-        "last": _moment(int(rows.occurred_at.max())),
+        "first": moment(int(rows.occurred_at.min())),
+        "last": moment(int(rows.occurred_at.max())),
         "posts_not_in_tables": len(set(rows.post_id.tolist()) - listed),
-        "model": {"name": name, "version": bundle.version, "trained_until": _moment(trained_until)},
+        "model": {"name": name, "version": bundle.version, "trained_until": moment(learned_until)},
         **figures(chosen, frozen, rows, asked.user_day, main=name, draws=draws, seed=settings.seed),
         "lists": list_figures(frozen, rows, asked.user_day, _exposures_before(known, first_us)),
         "warnings": warnings,
     }
 
 
-def _bundle(settings: Settings, model: str, folder: Path | None) -> tuple[ModelBundle, str]:
-    if folder is None:
-        from flows.training.registered_versions import bundle_of
-        from flows.training.registry import UnknownModel
-
-        try:
-            folder, name = bundle_of(settings, model), model
-        except UnknownModel as error:
-            raise ValueError(f"{error} (`mixer run train`), or give the folder of a bundle with --bundle") from error
-    else:
-        name = folder.name
-    return ModelBundle.load(folder, threads=settings.threads), name
-
-
 def _known(settings: Settings, lakes: list[Lake], posts: pl.DataFrame, events: pl.DataFrame) -> tuple[PointsInTime, int]:
     """State over what was logged before the file and the file itself, and the microsecond the file begins at."""
     first = events["occurred_at"].min()
     before = read_events(lakes, until=first - timedelta(microseconds=1))
-    asked = (
-        events.with_columns(at=pl.col("occurred_at").dt.epoch("us"))
-        .join(first_topics(posts), on="post_id", how="left", maintain_order="left")
-        .with_columns(pl.col("topic").fill_null(-1))
-        .select(before.columns)
-        .cast(dict(before.schema))
-    )
+    asked = log_columns(events.lazy(), first_topics(posts)).collect().cast(dict(before.schema))
     known = PointsInTime.of(settings, pl.concat([before, asked]), read_table(lakes, "users"), posts)
     return known, microseconds(first)
 
@@ -135,14 +115,6 @@ def _asked(known: PointsInTime, first_us: int, day_offset: timedelta) -> Asked:
     np.minimum.at(begins, group, live.occurred_at)
     announce("state frozen at the start of every user-day")
     return Asked(live, known.rows(chosen, begins[group]), group)
-
-
-def _trained_until(settings: Settings, bundle: ModelBundle, lake: Lake) -> int:
-    """The last microsecond that the model learned from; a bundle that does not say learned from the training days."""
-    if "trained_until_us" in bundle.details:
-        return int(bundle.details["trained_until_us"])
-    train_end, _, _ = split_days(settings)
-    return microseconds(day_start(train_end + timedelta(days=1), lake.day_offset)) - 1
 
 
 def _baselines(settings: Settings, train: FeatureRows) -> dict[str, Predict]:
@@ -162,7 +134,3 @@ def _exposures_before(known: PointsInTime, first_us: int) -> dict[int, int]:
     """Exposures of every post before the file."""
     posts, counts = np.unique(known.log.post_id[known.log.at_us < first_us], return_counts=True)
     return dict(zip(posts.tolist(), counts.tolist(), strict=True))
-
-
-def _moment(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds")

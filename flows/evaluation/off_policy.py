@@ -13,6 +13,9 @@ import numpy as np
 
 LOW, HIGH = 0.025, 0.975
 THIN = 0.01  # an effective sample of a smaller share of the rows is no evidence
+FEW = 100  # effective decisions; with 50 an interval of 95 % held the truth in 83 % of simulated logs, with 250 in 94 %
+FEW_USERS = 20
+ROUNDING = 1e-6  # of a mean weight
 
 
 class UnknownPropensity(ValueError):
@@ -71,6 +74,7 @@ class PolicyValue:
     snips: Estimate
     dr: Estimate
     logging: Estimate  # mean logged reward: what the policy must beat
+    gain: Estimate  # `dr` minus `logging`, both on the same resampled users
     decisions: int
     effective_decisions: float  # (sum w)^2 / sum w^2
     mean_weight: float  # 1 but for noise, where the propensities are right
@@ -100,20 +104,24 @@ def policy_value(log: Logged, *, clip: float = np.inf, draws: int = 500, seed: i
         raise ValueError(f"clip is {clip}; weights are cut to a number above 0")
     raw = log.policy / log.propensity
     weight = np.minimum(raw, clip)
-    values = {name: [] for name in ("ips", "snips", "dr", "logging")}
+    values = {name: [] for name in ("ips", "snips", "dr", "logging", "gain")}
+    mean_weights = []
     for times in _resampled(log.user_id, draws, seed):
         total = times.sum()
         drawn = times * weight
+        mean_weights.append((times * raw).sum() / total)
         values["ips"].append((drawn * log.reward).sum() / total)
         values["snips"].append((drawn * log.reward).sum() / drawn.sum() if drawn.sum() > 0 else np.nan)
         values["dr"].append(((times * log.expected).sum() + (drawn * (log.reward - log.predicted)).sum()) / total)
         values["logging"].append((times * log.reward).sum() / total)
+        values["gain"].append(values["dr"][-1] - values["logging"][-1])
     points = {
         "ips": ips(log.reward, weight),
         "snips": snips(log.reward, weight),
         "dr": dr(log.reward, weight, log.predicted, log.expected),
         "logging": float(log.reward.mean()),
     }
+    points["gain"] = points["dr"] - points["logging"]
     effective = float(weight.sum() ** 2 / (weight**2).sum()) if weight.any() else 0.0
     return PolicyValue(
         **{name: _estimate(point, np.array(values[name])) for name, point in points.items()},
@@ -121,19 +129,32 @@ def policy_value(log: Logged, *, clip: float = np.inf, draws: int = 500, seed: i
         effective_decisions=effective,
         mean_weight=float(raw.mean()),
         clipped_share=float((raw > clip).mean()),
-        warnings=tuple(_warnings(log, effective)),
+        warnings=tuple(_warnings(log, effective, _estimate(float(raw.mean()), np.array(mean_weights)))),
     )
 
 
-def _warnings(log: Logged, effective: float) -> list[str]:
+def _warnings(log: Logged, effective: float, mean_weight: Estimate) -> list[str]:
     found = []
-    if (log.propensity == 1.0).all():
+    sure = (log.propensity == 1.0).sum()
+    if sure == len(log.propensity):
         found.append("every propensity is 1: the logging policy never chose, so the log says nothing about other choices")
+    elif sure:
+        found.append(f"{sure:,} of {len(log.propensity):,} propensities are 1: there the log says nothing about other choices")
     if effective < THIN * len(log.reward):
         found.append(
             f"the weights leave {effective:,.0f} effective decisions of {len(log.reward):,}: "
             "the policy is too far from the logging one to be judged on this log"
         )
+    elif effective < FEW:
+        found.append(f"the weights leave {effective:,.0f} effective decisions: below {FEW} the intervals are too narrow")
+    if not mean_weight.low - ROUNDING <= 1.0 <= mean_weight.high + ROUNDING:
+        found.append(
+            f"the mean weight is {mean_weight.value:.3f} [{mean_weight.low:.3f}, {mean_weight.high:.3f}], not 1: "
+            + ("the policy chooses what the logging policy did not or hardly tried, or " if mean_weight.value < 1 else "")
+            + "the propensities are not those that the logging policy chose by"
+        )
+    if (users := len(np.unique(log.user_id))) < FEW_USERS:
+        found.append(f"{users} users are too few to resample: from fewer than {FEW_USERS} the intervals say little")
     return found
 
 

@@ -1,4 +1,4 @@
-"""An evaluation for people: one table by head, one of the differences, one of the lists."""
+"""An evaluation for people: a model's tables by head, of the differences and of the lists; a policy's table of estimates."""
 
 from __future__ import annotations
 
@@ -38,8 +38,32 @@ def evaluation_tables(report: dict[str, Any]) -> Iterator[Table]:
     yield lists
 
 
+def policy_tables(report: dict[str, Any]) -> Iterator[Table]:
+    """The report of `evaluate_policy` as tables: what the policies are worth, and what that rests on."""
+    title = (
+        f"{report['exposures']}: {report['decisions']:,} decisions of {report['users']:,} users, "
+        f"{report['first']} to {report['last']}, by {report['score']} among {report['pool']['mean_open']:,.0f} posts"
+    )
+    worth = Table("policy", "temperature", "estimate", f"mean {report['reward']}", title=title, title_justify="left")
+    worth.add_row("logging", "", "as logged", _cell(report["logging"]), end_section=True)
+    rests = Table("temperature", "effective decisions", "mean weight", "clipped")
+    for found in report["policies"]:
+        temperature = f"{found['temperature']:g}"
+        for name, form in (("ips", "IPS"), ("snips", "SNIPS"), ("dr", "DR")):
+            worth.add_row(report["model"]["name"], temperature, form, _cell(found[name]))
+        worth.add_row(
+            report["model"]["name"], temperature, "DR minus logging", _signed(found["gain"], "value"), end_section=True
+        )
+        effective = f"{found['effective_decisions']:,.1f} of {report['decisions']:,}"
+        rests.add_row(temperature, effective, f"{found['mean_weight']:.3f}", f"{found['clipped_share']:.1%}")
+    yield worth
+    yield rests
+
+
 def _cell(value: Any) -> str:
     if value is None:
+        return "-"
+    if isinstance(value, dict) and value["value"] is None:
         return "-"
     if isinstance(value, dict):
         return f"{value['value']:.4f} \\[{_ends(value)}]"
@@ -47,7 +71,11 @@ def _cell(value: Any) -> str:
 
 
 def _difference(value: dict[str, float] | None) -> str:
-    return "-" if value is None else f"{value['difference']:+.4f} \\[{_ends(value, '+.4f')}]"
+    return "-" if value is None else _signed(value, "difference")
+
+
+def _signed(value: dict[str, float], key: str) -> str:
+    return f"{value[key]:+.4f} \\[{_ends(value, '+.4f')}]"
 
 
 def _ends(value: dict[str, Any], form: str = ".4f") -> str:

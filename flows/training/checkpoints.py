@@ -1,58 +1,55 @@
-"""Training checkpoints without pickle: weights and Adam's moments as safetensors, progress as JSON."""
+"""Training checkpoints without pickle: one safetensors file that holds everything and is replaced in one rename."""
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load, save_file
+from torch import Tensor
 
 from infra.storage import replace_atomically
 
-_PROGRESS = "progress.json"
+NEWEST = "newest.safetensors"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be read or does not fit what is being trained."""
 
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Checkpoints of one model's training under `folder`; `fingerprint` names the data and settings that they belong to."""
+    """The newest checkpoint of one model's training in `folder`; `fingerprint` names the data and settings that it is of."""
 
     folder: Path
     fingerprint: str
 
-    def save(self, part: int, model: nn.Module, optimiser: torch.optim.Optimizer, losses: list[float]) -> None:
-        """Remember the state after `part` (0-based, over all epochs). The progress file comes last: what it names is whole."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
-        for index, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value).contiguous() for name, value in state.items()}
-        with replace_atomically(self.folder / f"part-{part}.safetensors") as temporary:
-            save_file(tensors, temporary)
-        with replace_atomically(self.folder / _PROGRESS) as temporary:
-            temporary.write_text(json.dumps({"fingerprint": self.fingerprint, "part": part, "losses": losses}))
-        for stale in self.folder.glob("part-*.safetensors"):
-            if stale.name != f"part-{part}.safetensors":
-                stale.unlink()
+    def save(self, tensors: dict[str, Tensor]) -> None:
+        """Put `tensors` in the place of what was kept before. Whoever is killed meanwhile finds the old file or the new one."""
+        whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+        with replace_atomically(self.folder / NEWEST) as temporary:
+            save_file(whole, temporary, metadata={"fingerprint": self.fingerprint})
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())  # or a power cut could leave the new name on an empty file
 
-    def restore(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, list[float]]:
-        """Load the newest state into `model` and `optimiser`; returns (next part, losses so far), (0, []) where there is none.
+    def newest(self) -> bytes:
+        """The newest checkpoint as `unpacked` reads it, empty where there is none or it is of other data or settings.
 
-        A checkpoint of other data or settings is not used.
+        Raises CheckpointError where the file is damaged.
         """
-        file = self.folder / _PROGRESS
+        file = self.folder / NEWEST
         if not file.exists():
-            return 0, []
-        progress = json.loads(file.read_text())
-        if progress["fingerprint"] != self.fingerprint:
-            return 0, []
-        tensors = load_file(self.folder / f"part-{progress['part']}.safetensors")
-        model.load_state_dict({name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")})
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, tensor in tensors.items():
-            if key.startswith("optimiser."):
-                _, index, name = key.split(".", 2)
-                state.setdefault(int(index), {})[name] = tensor
-        optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-        return progress["part"] + 1, progress["losses"]
+            return b""
+        try:
+            with safe_open(file, "pt") as opened:
+                mine = opened.metadata()["fingerprint"] == self.fingerprint
+        except SafetensorError as error:
+            raise CheckpointError(f"checkpoint {file} is damaged ({error}); delete it to train from the start") from error
+        return file.read_bytes() if mine else b""
+
+
+def unpacked(content: bytes) -> dict[str, Tensor]:
+    """Tensors of a checkpoint by name, on the CPU, in memory of their own."""
+    return {name: tensor.clone() for name, tensor in load(content).items()}

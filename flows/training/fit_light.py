@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from feature_repo.feature_rows import BLOCKS, HEADS, FeatureRows
+from feature_repo.feature_rows import MODEL_BLOCKS, HEADS, FeatureRows
 from flows.training.catalogue import Catalogue
 from services.ranking.calibration import sigmoid
 from services.ranking.inputs import PRODUCT_ROWS, product_rows
@@ -39,7 +39,7 @@ def fit_light(
     slates = Catalogue.newest(rows).slates(rows, SLATES, SLATE_CANDIDATES, seed)
     scores = [heavy_score(slate) for slate in slates]
     chosen = np.concatenate([score >= np.quantile(score, 1 - CHOSEN_SHARE) for score in scores])
-    names = [name for name in BLOCKS if name in rows.blocks]
+    names = [name for name in MODEL_BLOCKS if name in rows.blocks]
     blocks = {name: np.concatenate([normaliser.apply(name, slate.blocks[name]) for slate in slates]) for name in names}
     product = product_rows(np.concatenate([slate.product for slate in slates]))
     return fit_logistic(blocks, product, chosen.astype(np.float32))
@@ -49,7 +49,7 @@ def fit_logistic(blocks: dict[str, np.ndarray], product: np.ndarray, target: np.
     """L2-regularised, by L-BFGS: normalised `blocks` (n, width), `product` rows int32 (n,), `target` float32 (n,) in [0, 1]."""
     from scipy.optimize import minimize
 
-    names = [name for name in BLOCKS if name in blocks]
+    names = [name for name in MODEL_BLOCKS if name in blocks]
     dense = np.concatenate([blocks[name] for name in names], axis=1)
     n, width = dense.shape
 

@@ -52,11 +52,11 @@ def log_training(
     """
     from flows.training.compare import compare
 
-    client = _client(settings)
-    run = client.create_run(_experiment(client, settings), run_name=f"bundle-{report.version}")
+    client = tracking_client(settings)
+    run = client.create_run(experiment_id(client, settings), run_name=f"bundle-{report.version}")
     run_id = run.info.run_id
     try:
-        _log_numbers(client, run_id, _parameters(report, fingerprint), _metrics(report, tables), tags or {})
+        log_numbers(client, run_id, _parameters(report, fingerprint), _metrics(report, tables), tags or {})
         if tables:
             client.log_text(run_id, compare(tables).markdown(), "comparison.md")
             client.log_text(run_id, json.dumps(tables, indent=2), "comparison.json")
@@ -70,7 +70,7 @@ def log_training(
 
 def set_alias(settings: Settings, alias: str, version: str) -> None:
     """Point `alias` (such as "champion") at a version; UnknownModel where there is none."""
-    client = _client(settings)
+    client = tracking_client(settings)
     _look_up(client, version)
     client.set_registered_model_alias(MODEL_NAME, alias, version)
 
@@ -85,7 +85,7 @@ def resolve(settings: Settings, alias: str) -> str | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        return str(_client(settings).get_model_version_by_alias(MODEL_NAME, alias).version)
+        return str(tracking_client(settings).get_model_version_by_alias(MODEL_NAME, alias).version)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
@@ -102,7 +102,7 @@ def download_bundle(settings: Settings, version_or_alias: str, target: Path) -> 
     version = version_or_alias if version_or_alias.isdigit() else resolve(settings, version_or_alias)
     if version is None:
         raise UnknownModel(f"{MODEL_NAME} has no alias {version_or_alias!r}; train and register a model first")
-    client = _client(settings)
+    client = tracking_client(settings)
     found = _look_up(client, version)
     target = Path(target)
     if (target / DESCRIPTION).exists():
@@ -123,24 +123,24 @@ def download_bundle(settings: Settings, version_or_alias: str, target: Path) -> 
 
 def look_up(settings: Settings, version: str) -> ModelVersion:
     """What the registry holds of `version`; UnknownModel where there is none."""
-    return _look_up(_client(settings), version)
+    return _look_up(tracking_client(settings), version)
 
 
 def tag_version(settings: Settings, version: str, tags: Mapping[str, str]) -> None:
     """Put `tags` on a registered version."""
-    client = _client(settings)
+    client = tracking_client(settings)
     for name, value in tags.items():
         client.set_model_version_tag(MODEL_NAME, version, name, value)
 
 
-def _client(settings: Settings) -> MlflowClient:
+def tracking_client(settings: Settings) -> MlflowClient:
     from mlflow.tracking import MlflowClient
 
     settings.paths.mlflow.mkdir(parents=True, exist_ok=True)
     return MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
 
 
-def _experiment(client: MlflowClient, settings: Settings) -> str:
+def experiment_id(client: MlflowClient, settings: Settings) -> str:
     """Id of the experiment; its artifacts lie under home, not in the working folder as MLflow would have it."""
     known = client.get_experiment_by_name(EXPERIMENT)
     if known is not None:
@@ -167,7 +167,7 @@ def _metrics(report: TrainReport, tables: Mapping) -> dict[str, float]:
     return flat
 
 
-def _log_numbers(
+def log_numbers(
     client: MlflowClient, run_id: str, parameters: Mapping[str, str], metrics: Mapping[str, float], tags: Mapping[str, str]
 ) -> None:
     """One batch: a write each would cost a database transaction each."""

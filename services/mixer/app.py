@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +140,8 @@ async def release(request: Request) -> Response:
         "bundle_version": runtime.bundle.version,
         "snapshot": corpus.version,
         "posts": len(corpus.snapshot),
+        "posts_since_snapshot": corpus.snapshot.appended,
+        "posts_prepared_for": datetime.fromtimestamp(corpus.posts.moment_us / 1e6, UTC).isoformat(),
         "source": str(BENTO_RELEASE.parent),
         "open_circuits": runtime.caller.open_circuits(),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from services.ranking.retrieval_index import Choice, RetrievalIndex, build_index
 if TYPE_CHECKING:
     from feature_repo.snapshot import Snapshot
     from services.ranking.bundle import ModelBundle
+    from services.ranking.prepared_posts import PreparedPosts
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Corpus:
 
     index: finds snapshot rows by retrieval vector; by_popularity, by_author: int64 (n,) snapshot rows; authors: int64 sorted,
     distinct;
-    author_starts: int64 (len(authors) + 1,), bounds of each author's rows in by_author, newest post first.
+    author_starts: int64 (len(authors) + 1,), bounds of each author's rows in by_author, newest post first; posts: as the
+    rankers read them at a moment that advances in ticks of `tick_us`.
     """
 
     snapshot: Snapshot
@@ -29,20 +31,39 @@ class Corpus:
     by_author: np.ndarray
     authors: np.ndarray
     author_starts: np.ndarray
+    posts: PreparedPosts
+    tick_us: int
 
     @staticmethod
-    def build(snapshot: Snapshot, bundle: ModelBundle, index: Choice = "auto") -> Corpus:
-        """The corpus of `snapshot`, with an index of the chosen kind over its posts' vectors."""
-        by_author = np.lexsort((-snapshot.created_at_us, snapshot.author_id))
-        authors, starts = np.unique(snapshot.author_id[by_author], return_index=True)
-        return Corpus(
-            snapshot=snapshot,
-            index=build_index(np.arange(len(snapshot)), bundle.post_vectors(snapshot), index),
-            by_popularity=np.argsort(-snapshot.popularity, kind="stable"),
-            by_author=by_author,
-            authors=authors,
-            author_starts=np.append(starts, len(by_author)),
-        )
+    def build(snapshot: Snapshot, bundle: ModelBundle, now_us: int, tick_us: int, index: Choice = "auto") -> Corpus:
+        """The corpus of `snapshot` at `now_us`, with an index of the chosen kind over its posts' vectors."""
+        vectors = build_index(np.arange(len(snapshot)), bundle.post_vectors(snapshot), index)
+        posts = bundle.prepare(snapshot, now_us // tick_us * tick_us)
+        return Corpus(snapshot, vectors, *_orders(snapshot), posts=posts, tick_us=tick_us)
+
+    def with_posts(self, fresh: Snapshot, bundle: ModelBundle) -> Corpus:
+        """This corpus and the posts of `fresh`, which its snapshot does not hold; no row that was there moves.
+
+        The index is shared: a request that keeps the older corpus may find rows there that its snapshot does not have.
+        """
+        snapshot = self.snapshot.with_posts(fresh)
+        posts = self.posts.with_posts(bundle.prepare(fresh, self.posts.moment_us))
+        vectors = bundle.post_vectors(fresh, trained_on=False)
+        extended = Corpus(snapshot, self.index, *_orders(snapshot), posts=posts, tick_us=self.tick_us)
+        self.index.add(np.arange(len(self.snapshot), len(snapshot)), vectors)
+        return extended
+
+    def at(self, now_us: int, bundle: ModelBundle) -> Corpus:
+        """This corpus with its posts as of the tick of `now_us`."""
+        moment_us = now_us // self.tick_us * self.tick_us
+        return self if moment_us == self.posts.moment_us else replace(self, posts=bundle.prepare(self.snapshot, moment_us))
+
+    def posts_for(self, now_us: int) -> PreparedPosts | None:
+        """The prepared posts, for a request of about now; None for one of another time, such as of a log that is replayed.
+
+        A request may meet the last tick's posts while the next ones are being prepared.
+        """
+        return self.posts if 0 <= now_us - self.posts.moment_us < 2 * self.tick_us else None
 
     @property
     def version(self) -> str:
@@ -57,3 +78,10 @@ class Corpus:
         starts, sizes = self.author_starts[at], self.author_starts[at + 1] - self.author_starts[at]
         offsets = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         return self.by_author[np.repeat(starts, sizes) + offsets]
+
+
+def _orders(snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """by_popularity, by_author, authors and author_starts of a corpus."""
+    by_author = np.lexsort((-snapshot.created_at_us, snapshot.author_id))
+    authors, starts = np.unique(snapshot.author_id[by_author], return_index=True)
+    return np.argsort(-snapshot.popularity, kind="stable"), by_author, authors, np.append(starts, len(by_author))

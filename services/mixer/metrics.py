@@ -26,6 +26,9 @@ class MixerMetrics:
         self.events = self._counter("mixer_events", "Client events by outcome.", "outcome")
         self.snapshot_age = Gauge("mixer_snapshot_age_seconds", "Time since the snapshot was taken up.", registry=self.registry)
         self.snapshot_swaps = self._counter("mixer_snapshot_loads", "Snapshot refreshes by outcome.", "outcome")
+        self.score_cache = self._counter("mixer_score_cache_candidates", "Scores by whether they were at hand.", "outcome")
+        self.posts_prepared = self._histogram("mixer_posts_prepared_seconds", "Time to prepare all posts for a tick.", SECONDS)
+        self.fresh_posts = self._counter("mixer_fresh_posts", "Posts taken up between two snapshots.")
         info = Gauge("mixer_release_info", "1 for the release that is served.", ("release",), registry=self.registry)
         info.labels(release).set(1)
 
@@ -40,6 +43,10 @@ class MixerMetrics:
             self.ends.labels(pipeline, end).inc(count)
         if not ends.get("selected"):
             self.empty.labels(pipeline).inc()
+
+    def observe_score_lookup(self, hits: int, misses: int) -> None:
+        self.score_cache.labels("hit").inc(hits)
+        self.score_cache.labels("miss").inc(misses)
 
     def observe_served_log(self, outcome: str) -> None:
         self.served_log.labels(outcome).inc()

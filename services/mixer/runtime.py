@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from feature_repo.contracts import EdgeKind
 from feature_repo.declared_relations import current_edges
+from feature_repo.fresh_posts import FreshPosts
 from feature_repo.lake import Lake
 from feature_repo.online import OnlineFeatures
 from feature_repo.recomputation.served_vectors import ServedVectorLog
@@ -23,6 +24,7 @@ from services.mixer.metrics import MixerMetrics
 from services.mixer.pipeline import Pipeline
 from services.mixer.products import following, for_you, given_posts
 from services.mixer.products.parts import Parts
+from services.mixer.ranking_contexts import RankingContexts
 from services.mixer.release import bundle_folder
 from services.mixer.side_effects.served_log import ServedLog
 from services.mixer.side_effects.served_vectors import ServedVectorSampler
@@ -39,14 +41,15 @@ COMPONENT_THREADS = 8  # components are short, and most wait for one another; ov
 # Requests are ranked side by side. Measured on two busy cores, a second thread for one request costs more than it gives: at
 # concurrency 8 one thread served 93 /score requests a second, two served 61.
 RANKER_THREADS = 1
-REFRESH_S = 1.0  # how often the process looks for a newer snapshot
+REFRESH_S = 1.0  # how often the process looks for a newer snapshot and for new posts
 GRAPH_REFRESH_S = 60.0  # least time between two readings of the edges table
 
 
 class MixerRuntime:
     """Everything a request needs, in this process. Build it, `start` it, `close` it.
 
-    The corpus is swapped in one assignment when a newer snapshot is published; a running request keeps its own.
+    The corpus is swapped in one assignment when a newer snapshot is published, when new posts are in the lake, and at every
+    tick of its posts' moment; a running request keeps its own.
     """
 
     def __init__(self, settings: Settings, manifest: dict, producer: EventProducer | None = None) -> None:
@@ -64,7 +67,12 @@ class MixerRuntime:
         self._lake = Lake(settings.paths.lake)
         self._closing = threading.Event()
         self._refresher = threading.Thread(target=self._keep_fresh, name="corpus-refresh", daemon=True)
-        self.corpus = self._load_corpus()
+        self._fresh_posts = FreshPosts(self._lake)
+        self.contexts = RankingContexts(
+            settings.score_cache_users, settings.score_cache_ttl_s, self.metrics.observe_score_lookup
+        )
+        self.corpus = self._load_corpus(_now_us())
+        self._take_up_posts()
         self.graph = self._load_graph()
         self.caller = Caller(COMPONENT_THREADS, self.metrics.observe_component)
         self.engine = Engine(self.caller)
@@ -97,15 +105,34 @@ class MixerRuntime:
         """Take note of a follow, mute or block that a user has just declared."""
         self.recent_relations.add(kind, user_id, target_id)
 
-    def refresh(self) -> bool:
-        """Take up a newer snapshot, if there is one; returns whether there was."""
-        if current_version(self.settings) == self.corpus.version:
-            return False
-        self.corpus = self._load_corpus()
-        if time.monotonic() - self._graph_since > GRAPH_REFRESH_S:
-            self.graph = self._load_graph()
-        self.metrics.snapshot_swaps.labels("ok").inc()
-        return True
+    def refresh(self, now_us: int | None = None) -> bool:
+        """Take up a newer snapshot, the tick of `now_us` (default: of now) and posts that are new in the lake.
+
+        Returns whether there was a newer snapshot.
+        """
+        now_us = _now_us() if now_us is None else now_us
+        newer = current_version(self.settings) != self.corpus.version
+        if newer:
+            self.corpus = self._load_corpus(now_us)
+            if time.monotonic() - self._graph_since > GRAPH_REFRESH_S:
+                self.graph = self._load_graph()
+            self.metrics.snapshot_swaps.labels("ok").inc()
+        self._take_up_tick(now_us)
+        self._take_up_posts()
+        return newer
+
+    def _take_up_tick(self, now_us: int) -> None:
+        started = time.perf_counter()
+        corpus = self.corpus.at(now_us, self.bundle)
+        if corpus is not self.corpus:
+            self.corpus = corpus
+            self.metrics.posts_prepared.observe(time.perf_counter() - started)
+
+    def _take_up_posts(self) -> None:
+        fresh = self._fresh_posts.beyond(self.corpus.snapshot)
+        if fresh is not None:
+            self.corpus = self.corpus.with_posts(fresh, self.bundle)
+            self.metrics.fresh_posts.inc(len(fresh))
 
     def _keep_fresh(self) -> None:
         while not self._closing.wait(REFRESH_S):
@@ -113,10 +140,11 @@ class MixerRuntime:
                 self.refresh()
             except Exception:  # serving the old corpus beats serving nothing; its age and this counter tell
                 self.metrics.snapshot_swaps.labels("failed").inc()
-                logger.exception("could not take up a newer snapshot; still serving %s", self.corpus.version)
+                logger.exception("could not bring the corpus up to date; still serving %s", self.corpus.version)
 
-    def _load_corpus(self) -> Corpus:
-        corpus = Corpus.build(load_snapshot(self.settings), self.bundle, self.settings.retrieval_index)
+    def _load_corpus(self, now_us: int) -> Corpus:
+        tick_us = round(self.settings.projection_tick_s * 1e6)
+        corpus = Corpus.build(load_snapshot(self.settings), self.bundle, now_us, tick_us, self.settings.retrieval_index)
         self._corpus_since = time.monotonic()
         return corpus
 
@@ -133,6 +161,10 @@ class MixerRuntime:
         return ServedVectorSampler(log, self.release_id, self.settings.served_sample_every_s)
 
     def _products(self, side_effects: tuple[SideEffect, ...]) -> dict[str, Pipeline]:
-        parts = Parts(self.bundle, self.online, lambda: self.graph, self.recent_relations, side_effects)
+        parts = Parts(self.bundle, self.online, lambda: self.graph, self.recent_relations, self.contexts, side_effects)
         pipelines = (for_you.for_you(parts), following.following(parts), given_posts.given_posts(parts))
         return {pipeline.name: pipeline for pipeline in pipelines}
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000

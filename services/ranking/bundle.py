@@ -18,13 +18,15 @@ from feature_repo.feature_rows import HEADS, FeatureRows, UserFeatures
 from infra.storage import replace_atomically
 from services.ranking import presets
 from services.ranking.calibration import Calibration, sigmoid
-from services.ranking.compiled import CompiledRanker, NotCompilable
+from services.ranking.compiled import MATCH_BLOCKS, REQUEST_BLOCKS, CompiledRanker, NotCompilable
+from services.ranking.compiled import Request as RequestContext
 from services.ranking.ensemble import Ensemble
-from services.ranking.heavy import HeavyRanker
+from services.ranking.heavy import EncodedContext, HeavyRanker
 from services.ranking.id_hashing import hash_ids
-from services.ranking.inputs import history_tensors, row_tensors
+from services.ranking.inputs import RowTensors, history_tensors, row_tensors, tensor
 from services.ranking.light import LightRanker
 from services.ranking.normalise import Normaliser
+from services.ranking.prepared_posts import LookedUp, PostModels, PreparedPosts
 from services.ranking.two_tower import POST_BLOCKS, TwoTower, TwoTowerConfig
 
 if TYPE_CHECKING:
@@ -137,12 +139,16 @@ class ModelBundle:
         return arrays if self.ensemble is None else {**arrays, _ENSEMBLE: self.ensemble.arrays()}
 
     # ---- ranking ------------------------------------------------------------------------------------------------
-    def heavy_logits(self, rows: FeatureRows) -> np.ndarray:
-        """Uncalibrated logits, float32 (n, len(HEADS))."""
+    def heavy_logits(
+        self, rows: FeatureRows, looked_up: LookedUp | None = None, context: RequestContext | None = None
+    ) -> np.ndarray:
+        """Uncalibrated logits, float32 (n, len(HEADS)). See `predict` for the rest."""
         self._check(rows)
         if len(rows) == 0:
             return np.zeros((0, len(HEADS)), np.float32)
         if len(rows.history) == 1 and self._compiled is not None:
+            if looked_up is not None and looked_up.posts.heavy is not None:
+                return self._looked_up_logits(self._compiled, rows, looked_up, context or self.encode(rows))
             return self._request_logits(rows, self._compiled)
         step = len(rows) if len(rows.history) == 1 else _ROWS_PER_PASS
         parts = []
@@ -156,7 +162,31 @@ class ModelBundle:
         """Logits of rows that share their history, whose context is encoded once."""
         with torch.inference_mode():
             tensors = row_tensors(rows, self.normaliser, self.heavy.config.bits)
-            return compiled.score(tensors, self.heavy.encode_context(tensors.blocks["user"][:1], tensors.history))
+            return compiled.score(tensors, self._encoded(tensors))
+
+    def _looked_up_logits(
+        self, compiled: CompiledRanker, rows: FeatureRows, looked_up: LookedUp, context: RequestContext
+    ) -> np.ndarray:
+        """The same, with all that is known of the posts alone looked up: of `rows` only MATCH_BLOCKS are read."""
+        known = self.normaliser.widths
+        blocks = {name: rows.blocks[name] for name in (*REQUEST_BLOCKS, *MATCH_BLOCKS) if name in known}
+        tensors = {name: tensor(self.normaliser.apply(name, block)) for name, block in blocks.items()}
+        return compiled.logits(context, looked_up.posts.heavy, compiled.matches(tensors), looked_up.row + 1)
+
+    def encode(self, rows: FeatureRows) -> RequestContext | None:
+        """What all candidates of a request share, encoded once from its first row; None where the ranker has no compiled form.
+
+        The product and the blocks user and context are those of that row.
+        """
+        if self._compiled is None or len(rows.history) != 1 or len(rows) == 0:
+            return None
+        with torch.inference_mode():
+            first = row_tensors(rows.take(np.zeros(1, np.int64)), self.normaliser, self.heavy.config.bits)
+            return self._compiled.request(self._encoded(first), first.blocks, first.product)
+
+    def _encoded(self, tensors: RowTensors) -> EncodedContext:
+        """The context that rows of one history share."""
+        return self.heavy.encode_context(tensors.blocks["user"][:1], tensors.history)
 
     @cached_property
     def _compiled(self) -> CompiledRanker | None:
@@ -168,25 +198,43 @@ class ModelBundle:
         except NotCompilable:
             return None
 
-    def predict(self, rows: FeatureRows) -> np.ndarray:
-        """Probability of each action by all that this bundle holds, float32 (n, len(HEADS)): what is served and judged."""
-        heavy = self.heavy_predict(rows)
+    @property
+    def predicts_alike(self) -> bool:
+        """Whether a candidate's probabilities are the same, bit for bit, whatever else is asked with it."""
+        return self._compiled is not None
+
+    def prepare(self, snapshot: Snapshot, moment_us: int) -> PreparedPosts:
+        """What the light and the heavy ranker make of all posts of `snapshot` as of `moment_us`."""
+        return PostModels(self.normaliser, self.light, self._compiled).prepare(snapshot, moment_us)
+
+    def predict(
+        self, rows: FeatureRows, looked_up: LookedUp | None = None, context: RequestContext | None = None
+    ) -> np.ndarray:
+        """Probability of each action by all that this bundle holds, float32 (n, len(HEADS)): what is served and judged.
+
+        looked_up: the candidates among prepared posts, whose moment must be that of the rows' post blocks. context: what
+        `encode` gave for rows of this user, surface and moment. Both save work and change nothing but rounding.
+        """
+        heavy = self.heavy_predict(rows, looked_up, context)
         if self.ensemble is None or len(rows) == 0:
             return heavy
         return self.ensemble.apply(heavy, rows, self.names.get("post", ()), torch.get_num_threads())
 
-    def heavy_predict(self, rows: FeatureRows) -> np.ndarray:
+    def heavy_predict(
+        self, rows: FeatureRows, looked_up: LookedUp | None = None, context: RequestContext | None = None
+    ) -> np.ndarray:
         """Calibrated probability of each action by the heavy ranker alone, float32 (n, len(HEADS)).
 
         Rows that share a history (one request: `rows.history` has one row, the user block is the same in all) have their
-        context encoded once.
+        context encoded once. See `predict` for the rest.
         """
-        return self.calibration.apply(self.heavy_logits(rows))
+        return self.calibration.apply(self.heavy_logits(rows, looked_up, context))
 
-    def light_score(self, rows: FeatureRows) -> np.ndarray:
-        """Probability of engagement by the light ranker, float32 (n,)."""
+    def light_score(self, rows: FeatureRows, looked_up: LookedUp | None = None) -> np.ndarray:
+        """Probability of engagement by the light ranker, float32 (n,). looked_up: as in `predict`."""
         self._check(rows)
-        return sigmoid(self.light.logits(rows, self.normaliser))
+        posts = None if looked_up is None else looked_up.posts.light.take(looked_up.row + 1)
+        return sigmoid(self.light.logits(rows, self.normaliser, posts))
 
     # ---- retrieval ----------------------------------------------------------------------------------------------
     def user_vector(self, user: UserFeatures) -> np.ndarray:
@@ -195,8 +243,11 @@ class ModelBundle:
             block = torch.from_numpy(self.normaliser.apply("user", user.user))
             return self.two_tower.users(block, history_tensors(user.history, self.two_tower.config.bits))[0].numpy()
 
-    def post_vectors(self, snapshot: Snapshot) -> np.ndarray:
-        """Retrieval vectors of all posts of the snapshot in its order, float32 (n, d)."""
+    def post_vectors(self, snapshot: Snapshot, *, trained_on: bool = True) -> np.ndarray:
+        """Retrieval vectors of all posts of the snapshot in its order, float32 (n, d).
+
+        trained_on: false for posts that came after training; their own ids say nothing, content and author speak for them.
+        """
         bits = self.two_tower.config.bits
         blocks = {name: torch.from_numpy(self.normaliser.apply(name, snapshot.blocks[name])) for name in POST_BLOCKS}
         with torch.inference_mode():
@@ -205,6 +256,7 @@ class ModelBundle:
                 torch.from_numpy(hash_ids(snapshot.post_id, bits.post)),
                 torch.from_numpy(hash_ids(snapshot.author_id, bits.author)),
                 torch.from_numpy(hash_ids(snapshot.topic, bits.topic)),
+                known=None if trained_on else torch.zeros(len(snapshot.post_id)),
             ).numpy()
 
     def _check(self, rows: FeatureRows) -> None:

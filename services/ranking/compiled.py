@@ -15,13 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from services.ranking import kernel
-from services.ranking.heavy import EncodedContext, HeavyRanker
+from services.ranking.heavy import ABSENT, EncodedContext, HeavyRanker
 from services.ranking.inputs import RowTensors
 
-POST_BLOCKS = ("post", "author", "topic")
-REQUEST_BLOCKS = ("user", "context")
-MATCH_BLOCKS = ("user_author", "user_topic", "user_post")
-_ABSENT = -1e30  # added to the logit of a token that is not there
+POST_BLOCKS = ("post", "author", "topic", "post_vector")
+REQUEST_BLOCKS = ("user", "context", "user_vector")
+MATCH_BLOCKS = ("user_author", "user_topic", "user_post", "vector_match")
 
 
 class NotCompilable(ValueError):
@@ -145,15 +144,16 @@ class CompiledRanker:
     def _packed(self, context: EncodedContext, hidden: np.ndarray, item: np.ndarray) -> Request:
         heads, tokens = context.keys[0].shape[1:3]
         packed = kernel.Context(tokens, kernel.padded(tokens) // kernel.LANES)
-        absent = np.full((heads, kernel.padded(tokens)), _ABSENT, np.float32)
-        absent[:, :tokens] = np.where(context.mask[0, 0].numpy(), np.float32(0.0), np.float32(_ABSENT))
-        kept = [kernel.aligned(absent)]
-        for depth, (key, value) in enumerate(zip(context.keys, context.values, strict=True)):
+        kept: list[np.ndarray] = []
+        for depth, (key, value, bias) in enumerate(zip(context.keys, context.values, context.biases, strict=True)):
+            added = np.full((heads, kernel.padded(tokens)), ABSENT, np.float32)
+            added[:, :tokens] = bias[0, :, 0].numpy()
+            kept.append(kernel.aligned(added))
+            packed.bias[depth] = kept[-1].ctypes.data
             kept.append(kernel.aligned(kernel.panels(key[0].transpose(-1, -2).numpy())))
             packed.keys[depth] = kept[-1].ctypes.data
             kept.append(kernel.aligned(kernel.panels(value[0].numpy())))
             packed.values[depth] = kept[-1].ctypes.data
-            packed.bias[depth] = kept[0].ctypes.data
         kept += [kernel.aligned(hidden), kernel.aligned(item)]
         return Request(packed, kept[-2], kept[-1], tuple(kept))
 

@@ -36,7 +36,8 @@ class Ensemble:
         out = heavy.copy()
         for head in self.stacked:
             index = HEADS.index(head)
-            out[:, index] = sigmoid(inputs[:, index] @ self.weights[index].astype(np.float64))
+            # Not a matrix product: its rounding of a row depends on which rows are beside it.
+            out[:, index] = sigmoid((inputs[:, index] * self.weights[index].astype(np.float64)).sum(axis=1))
         return out
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -1,11 +1,15 @@
 """The heavy ranker: a transformer with candidate isolation and one head per action.
 
-Context tokens (one for the user, one per exposure in the history) attend to each other. A candidate attends to the context
-and to itself, never to another candidate: so its score does not depend on what else is ranked, and the context's keys
-and values are computed once per request. (The mask is that of xai-org/x-algorithm's Phoenix ranker.)
+Context tokens (one for the user, one per exposure in the history) are read by candidates; a candidate reads the context and
+itself, never another candidate: so its score does not depend on what else is ranked, and the context's keys and values are
+computed once per request. (The mask is that of xai-org/x-algorithm's Phoenix ranker.)
 
-Shapes: B batch of contexts (1 when one request's candidates share it), N candidates, T context tokens, D width,
-H attention heads, K = D / H.
+An exposure reads itself and the exposures before it, as in SASRec (Kang and McAuley 2018), and the user's token reads itself:
+so no token depends on the moment of use, and in training one pass over a user's exposures serves all rows of that user. How
+long ago an exposure was is a bias on the candidate's attention, by layer and head.
+
+Shapes: B batch of contexts (1 when one request's candidates share it), N candidates, Q candidates under one context,
+T context tokens, D width, H attention heads, K = D / H.
 """
 
 from __future__ import annotations
@@ -16,8 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from feature_repo.feature_rows import BLOCKS, HEADS, HISTORY_LENGTH
+from feature_repo.feature_rows import HEADS, HISTORY_LENGTH, MODEL_BLOCKS
 from services.ranking.inputs import ACTION_MASKS, AGE_ROWS, PRODUCT_ROWS, HistoryTensors, RowTensors, TableBits
+
+ABSENT = -1e30  # added to the logit of a token that is not there
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,12 @@ class HeavyConfig:
 
     widths: dict[str, int]  # block -> columns
     bits: TableBits = field(default_factory=TableBits)
-    d: int = 32
-    attention_heads: int = 2
+    d: int = 64
+    attention_heads: int = 4
     layers: int = 2
     hidden: int = 192  # width of the block sum
-    ffn: int = 64
-    dropout: float = 0.05
+    ffn: int = 128
+    dropout: float = 0.1
     history: int = HISTORY_LENGTH  # exposures in the context
 
     def as_json(self) -> dict:
@@ -55,7 +61,7 @@ class BlockSum(nn.Module):
 
     def __init__(self, widths: dict[str, int], out: int) -> None:
         super().__init__()
-        self.names = tuple(name for name in BLOCKS if widths.get(name, 0) > 0)
+        self.names = tuple(name for name in MODEL_BLOCKS if widths.get(name, 0) > 0)
         total = sum(widths.values())
         self.projections = nn.ModuleDict({name: nn.Linear(widths[name], out, bias=False) for name in self.names})
         self.bias = nn.Parameter(torch.zeros(out))
@@ -72,6 +78,9 @@ class BlockSum(nn.Module):
         return summed
 
 
+KeysValues = tuple[Tensor, Tensor]
+
+
 class Layer(nn.Module):
     """Pre-norm attention and feed-forward; context and candidates go through the same weights."""
 
@@ -86,40 +95,47 @@ class Layer(nn.Module):
         self.norm_ffn = nn.LayerNorm(d)
         self.ffn = nn.Sequential(nn.Linear(d, config.ffn), nn.GELU(approximate="tanh"), nn.Linear(config.ffn, d))
         self.dropout = nn.Dropout(config.dropout)
+        self.age_bias = nn.Parameter(torch.zeros(AGE_ROWS, config.attention_heads))
 
-    def keys_values(self, normed_BTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values, each (B, H, T, K)."""
-        b, t, d = normed_BTD.shape
-        kv = self.key_value(normed_BTD).view(b, t, 2, self.attention_heads, d // self.attention_heads)
+    def keys_values(self, x_BTD: Tensor) -> KeysValues:
+        """Keys and values of tokens, each (B, H, T, K)."""
+        b, t, d = x_BTD.shape
+        normed = self.norm_attention(x_BTD)
+        kv = self.key_value(normed).view(b, t, 2, self.attention_heads, d // self.attention_heads)
         key, value = kv.permute(2, 0, 3, 1, 4)
         return key, value
 
-    def context(self, x_BTD: Tensor, normed_BTD: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """Context tokens after this layer; `mask` bool (B, 1, 1, T) is true where a key may be read."""
+    def queries(self, x_BQD: Tensor) -> Tensor:
+        """(B, H, Q, K)."""
+        b, q, _ = x_BQD.shape
+        return self.query(self.norm_attention(x_BQD)).view(b, q, self.attention_heads, -1).transpose(1, 2)
+
+    def context(self, x_BTD: Tensor, own: KeysValues, mask: Tensor) -> Tensor:
+        """Context tokens after this layer; `own`: theirs; `mask` bool (B, 1, T, T): which token reads which."""
         b, t, d = x_BTD.shape
-        query = self.query(normed_BTD).view(b, t, self.attention_heads, -1).transpose(1, 2)
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        read = F.scaled_dot_product_attention(self.queries(x_BTD), *own, attn_mask=mask)
         return self.finish(x_BTD, read.transpose(1, 2).reshape(b, t, d))
 
-    def candidates(self, x_ND: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """Candidates after this layer: each reads the context (B = 1 or N) and itself."""
-        n, d = x_ND.shape
-        normed = self.norm_attention(x_ND)
-        query_NHK = self.query(normed).view(n, self.attention_heads, -1) * (d // self.attention_heads) ** -0.5
-        own_key, own_value = self.key_value(normed).view(n, 2, self.attention_heads, -1).unbind(1)
-        own_logit = (query_NHK * own_key).sum(-1, keepdim=True)  # (N, H, 1)
-        if len(key) == 1:
-            logits = torch.matmul(query_NHK.transpose(0, 1), key[0].transpose(-1, -2)).transpose(0, 1)
-        else:
-            logits = torch.matmul(query_NHK.unsqueeze(2), key.transpose(-1, -2)).squeeze(2)
-        logits = logits.masked_fill(~mask.squeeze(1), float("-inf"))  # (N, H, T)
-        share = torch.cat([logits, own_logit], dim=-1).softmax(-1)
-        to_context, to_self = share[..., :-1], share[..., -1:]
-        if len(key) == 1:
-            read = torch.matmul(to_context.transpose(0, 1), value[0]).transpose(0, 1)
-        else:
-            read = torch.matmul(to_context.unsqueeze(2), value).squeeze(2)
-        return self.finish(x_ND, (read + to_self * own_value).reshape(n, d))
+    def alone(self, x_BTD: Tensor, own: KeysValues) -> Tensor:
+        """Tokens that read nothing but themselves, after this layer."""
+        return self.finish(x_BTD, own[1].transpose(1, 2).reshape(x_BTD.shape))
+
+    def candidates(self, x_BQD: Tensor, context: KeysValues, bias: Tensor, beside: KeysValues | None = None) -> Tensor:
+        """Candidates after this layer: each reads its context and itself.
+
+        `bias` (B, H, Q or 1, T) is added to the logits of the context; `beside`, each (B, H, Q, K): one token more a candidate.
+        """
+        b, q, d = x_BQD.shape
+        query = self.queries(x_BQD) * (d // self.attention_heads) ** -0.5
+        logits = torch.matmul(query, context[0].transpose(-1, -2)) + bias  # (B, H, Q, T)
+        alone = [self.keys_values(x_BQD), *([beside] if beside is not None else [])]
+        own = [(query * key).sum(-1, keepdim=True) for key, _ in alone]  # (B, H, Q, 1) each
+        share = torch.cat([logits, *own], dim=-1).softmax(-1)
+        read = torch.matmul(share[..., : logits.shape[-1]], context[1])
+        for at, (_, value) in enumerate(alone):
+            place = logits.shape[-1] + at
+            read = read + share[..., place : place + 1] * value
+        return self.finish(x_BQD, read.transpose(1, 2).reshape(b, q, d))
 
     def finish(self, x: Tensor, read: Tensor) -> Tensor:
         x = x + self.dropout(self.out(read))
@@ -128,11 +144,11 @@ class Layer(nn.Module):
 
 @dataclass(frozen=True)
 class EncodedContext:
-    """What candidates read of a context: keys and values by layer (B, H, T, K), and which tokens are there (B, 1, 1, T)."""
+    """What candidates read of a context, by layer: keys and values (B, H, T, K), and biases on the logits (B, H, 1, T)."""
 
     keys: list[Tensor]
     values: list[Tensor]
-    mask: Tensor
+    biases: list[Tensor]
 
 
 class HeavyRanker(nn.Module):
@@ -146,8 +162,7 @@ class HeavyRanker(nn.Module):
         self.author = _table(1 << config.bits.author, d)
         self.topic = _table(1 << config.bits.topic, d)
         self.product = _table(PRODUCT_ROWS, d)
-        self.age = _table(AGE_ROWS, d)
-        self.position = nn.Parameter(torch.randn(config.history, d) * 0.02)
+        self.gap = _table(AGE_ROWS, d)
         self.actions = nn.Linear(len(HEADS), d, bias=False)
         masks = torch.arange(ACTION_MASKS).unsqueeze(1) >> torch.arange(len(HEADS))
         self.register_buffer("action_bits", (masks & 1).float(), persistent=False)
@@ -164,38 +179,60 @@ class HeavyRanker(nn.Module):
         """Embedding of posts, any shape of ids -> (..., D)."""
         return self.post(post) + self.author(author) + self.topic(topic)
 
+    def exposures(self, history: HistoryTensors) -> Tensor:
+        """Tokens (B, T, D) of exposures: what was shown where, what was done, and how long after the one before."""
+        tokens = self.item(history.post, history.author, history.topic)
+        tokens = tokens + F.embedding(history.actions.int(), self.actions(self.action_bits))
+        return tokens + self.product(history.product) + self.gap(history.gap)
+
     def encode_context(self, user_BW: Tensor, history: HistoryTensors) -> EncodedContext:
         """Run the context through the layers once. `user_BW` is the normalised user block, a row per history."""
-        exposures = self.item(history.post, history.author, history.topic)
-        exposures = exposures + F.embedding(history.actions.int(), self.actions(self.action_bits))
-        exposures = exposures + self.product(history.product) + self.age(history.age) + self.position
-        x_BTD = torch.cat([self.user_token(user_BW).unsqueeze(1), exposures], dim=1)
-        absent = F.pad(history.padding, (1, 0), value=False)
-        mask = ~absent[:, None, None, :]
-        keys, values = [], []
+        x_BTD = self.exposures(history)
+        x_B1D = self.user_token(user_BW).unsqueeze(1)
+        mask = reads_before(history.padding)
+        keys, values, biases = [], [], []
         for depth, layer in enumerate(self.layers):
-            normed = layer.norm_attention(x_BTD)
-            key, value = layer.keys_values(normed)
-            keys.append(key)
-            values.append(value)
+            user, own = layer.keys_values(x_B1D), layer.keys_values(x_BTD)
+            keys.append(torch.cat([user[0], own[0]], dim=2))
+            values.append(torch.cat([user[1], own[1]], dim=2))
+            bias_BHT = F.embedding(history.age, layer.age_bias).transpose(1, 2)
+            bias_BHT = bias_BHT.masked_fill(history.padding.unsqueeze(1), ABSENT)
+            biases.append(F.pad(bias_BHT, (1, 0)).unsqueeze(2))
             if depth + 1 < len(self.layers):  # after the last keys nobody reads the context
-                x_BTD = layer.context(x_BTD, normed, key, value, mask)
-        return EncodedContext(keys, values, mask)
+                x_B1D, x_BTD = layer.alone(x_B1D, user), layer.context(x_BTD, own, mask)
+        return EncodedContext(keys, values, biases)
+
+    def candidate(self, rows: RowTensors) -> tuple[Tensor, Tensor]:
+        """Candidates before the first layer (N, D), and their blocks' sum (N or 1, hidden)."""
+        blocks_NH = bend(self.block_sum(rows.blocks))
+        x_ND = self.from_blocks(self.dropout(blocks_NH)) + self.item(rows.post, rows.author, rows.topic)
+        return x_ND + self.product(rows.product), blocks_NH
+
+    def logits(self, x_ND: Tensor, blocks_NH: Tensor) -> Tensor:
+        """(N, len(HEADS)) of candidates after the last layer."""
+        joined = self.norm_out(torch.cat([x_ND, blocks_NH.expand(len(x_ND), -1)], dim=1))
+        return self.output(self.dropout(bend(self.tower(joined))))
 
     def score(self, rows: RowTensors, context: EncodedContext) -> Tensor:
         """Logits (N, len(HEADS)) of candidates under a context of their own (B = N) or a shared one (B = 1)."""
-        blocks_NH = bend(self.block_sum(rows.blocks))
-        x_ND = self.from_blocks(self.dropout(blocks_NH)) + self.item(rows.post, rows.author, rows.topic)
-        x_ND = x_ND + self.product(rows.product)
-        for layer, key, value in zip(self.layers, context.keys, context.values, strict=True):
-            x_ND = layer.candidates(x_ND, key, value, context.mask)
-        joined = self.norm_out(torch.cat([x_ND, blocks_NH.expand(len(x_ND), -1)], dim=1))
-        return self.output(self.dropout(bend(self.tower(joined))))
+        x_ND, blocks_NH = self.candidate(rows)
+        x_BQD = x_ND.unsqueeze(0) if len(context.keys[0]) == 1 else x_ND.unsqueeze(1)
+        for layer, key, value, bias in zip(self.layers, context.keys, context.values, context.biases, strict=True):
+            x_BQD = layer.candidates(x_BQD, (key, value), bias)
+        return self.logits(x_BQD.reshape(x_ND.shape), blocks_NH)
 
     def forward(self, rows: RowTensors) -> Tensor:
         """Logits (N, len(HEADS)); the context is encoded once when the rows share one history."""
         user_BW = rows.blocks["user"][: len(rows.history)]
         return self.score(rows, self.encode_context(user_BW, rows.history))
+
+
+def reads_before(padding: Tensor) -> Tensor:
+    """bool (B, 1, T, T) from bool (B, T): a token reads itself and what was there before it."""
+    t = padding.shape[1]
+    itself = torch.eye(t, dtype=torch.bool, device=padding.device)
+    before = torch.ones(t, t, dtype=torch.bool, device=padding.device).tril()
+    return ((before & ~padding.unsqueeze(1)) | itself).unsqueeze(1)
 
 
 def _table(rows: int, d: int) -> nn.Embedding:

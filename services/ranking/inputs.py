@@ -40,7 +40,8 @@ class HistoryTensors:
     topic: torch.Tensor
     actions: torch.Tensor  # uint8 bit masks
     product: torch.Tensor  # int32, PRODUCT_ROWS
-    age: torch.Tensor  # int32, AGE_ROWS
+    age: torch.Tensor  # int32, AGE_ROWS: since the exposure
+    gap: torch.Tensor  # int32, AGE_ROWS: from the exposure before to this one
 
     def __len__(self) -> int:
         return len(self.post)
@@ -79,22 +80,38 @@ class RowTensors:
             history=self.history.rows(index),
         )
 
+    def select(self, index: torch.Tensor) -> RowTensors:
+        """The rows at `index` to learn from; rows that are encoded when they are asked for select without reading."""
+        return self.rows(index)
+
 
 def history_tensors(history: History, bits: TableBits) -> HistoryTensors:
     """Encode histories (c, HISTORY_LENGTH)."""
     if history.post_id.shape[1:] != (HISTORY_LENGTH,):
         raise ValueError(f"history has shape {history.post_id.shape}; (n, {HISTORY_LENGTH}) is needed")
     absent = history.post_id < 0
-    age = np.log2(1.0 + np.maximum(np.nan_to_num(history.age_s, nan=0.0), 0.0) / 60.0).astype(np.int32)
-    age = np.where(np.isnan(history.age_s), AGE_UNKNOWN, np.minimum(age, AGE_BUCKETS - 1))
     return HistoryTensors(
         post=torch.from_numpy(hash_ids(history.post_id, bits.post)),
         author=torch.from_numpy(hash_ids(np.where(absent, -1, history.author_id), bits.author)),
         topic=torch.from_numpy(hash_ids(np.where(absent, -1, history.topic), bits.topic)),
         actions=torch.from_numpy(np.where(absent, 0, history.actions).astype(np.uint8)),
         product=torch.from_numpy(product_rows(np.where(absent, -1, history.product))),
-        age=torch.from_numpy(np.where(absent, AGE_PADDING, age).astype(np.int32)),
+        age=torch.from_numpy(np.where(absent, AGE_PADDING, age_rows(history.age_s)).astype(np.int32)),
+        gap=torch.from_numpy(np.where(absent, AGE_PADDING, gap_rows(history.age_s)).astype(np.int32)),
     )
+
+
+def age_rows(age_s: np.ndarray) -> np.ndarray:
+    """Buckets of ages in seconds, int32 of the same shape; NaN, where only the order is known, is AGE_UNKNOWN."""
+    bucket = np.log2(1.0 + np.maximum(np.nan_to_num(age_s, nan=0.0), 0.0) / 60.0).astype(np.int32)
+    return np.where(np.isnan(age_s), AGE_UNKNOWN, np.minimum(bucket, AGE_BUCKETS - 1)).astype(np.int32)
+
+
+def gap_rows(age_s: np.ndarray) -> np.ndarray:
+    """Buckets of the time from each exposure before to the exposure itself, int32 (c, L); unknown for the first ones."""
+    gap_s = np.full_like(age_s, np.nan)
+    gap_s[:, 1:] = age_s[:, :-1] - age_s[:, 1:]
+    return age_rows(gap_s)
 
 
 def product_rows(product: np.ndarray) -> np.ndarray:
@@ -109,12 +126,12 @@ def row_tensors(rows: FeatureRows, normaliser: Normaliser, bits: TableBits) -> R
         author=torch.from_numpy(hash_ids(rows.author_id, bits.author)),
         topic=torch.from_numpy(hash_ids(rows.topic, bits.topic)),
         product=torch.from_numpy(product_rows(rows.product)),
-        blocks={name: _tensor(normaliser.apply(name, rows.blocks[name])) for name in normaliser.widths},
+        blocks={name: tensor(normaliser.apply(name, rows.blocks[name])) for name in normaliser.widths},
         history=history_tensors(rows.history, bits),
     )
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
+def tensor(array: np.ndarray) -> torch.Tensor:
     """A tensor over `array`; one that is broadcast from a single row (stride 0) stays one row, expanded."""
     if len(array) > 1 and array.strides[0] == 0:
         return torch.from_numpy(array[:1].copy()).expand(len(array), -1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from feature_repo.feature_rows import BLOCKS, FeatureRows
+from feature_repo.feature_rows import MODEL_BLOCKS, FeatureRows
+from services.ranking.compiled import POST_BLOCKS
 from services.ranking.inputs import PRODUCT_ROWS, product_rows
 from services.ranking.normalise import Normaliser
 
@@ -19,13 +21,23 @@ class LightRanker:
     product: np.ndarray  # float32 (PRODUCT_ROWS,)
     intercept: float
 
-    def logits(self, rows: FeatureRows, normaliser: Normaliser) -> np.ndarray:
-        """float32 (n,): log-odds that the candidate is engaged with."""
+    def logits(self, rows: FeatureRows, normaliser: Normaliser, posts: np.ndarray | None = None) -> np.ndarray:
+        """float32 (n,): log-odds that the candidate is engaged with. `posts`, float32 (n,): the POST_BLOCKS' part, if known."""
         total = np.full(len(rows), self.intercept, np.float32)
         total += self.product[product_rows(rows.product)]
-        for name in BLOCKS:
-            if name in self.blocks:
+        if posts is not None:
+            total += posts
+        for name in MODEL_BLOCKS:
+            if name in self.blocks and (posts is None or name not in POST_BLOCKS):
                 total += normaliser.apply(name, rows.blocks[name]) @ self.blocks[name]
+        return total
+
+    def post_logits(self, normalised: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        """The part of the logit that posts have whoever asks, float32 (count,), from their normalised POST_BLOCKS."""
+        total = np.zeros(count, np.float32)
+        for name in POST_BLOCKS:
+            if name in self.blocks:
+                total += normalised[name] @ self.blocks[name]
         return total
 
     def arrays(self) -> dict[str, np.ndarray]:

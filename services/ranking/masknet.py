@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from feature_repo.feature_rows import BLOCKS, HEADS
+from feature_repo.feature_rows import MODEL_BLOCKS, HEADS
 from services.ranking.inputs import PRODUCT_ROWS, RowTensors, TableBits
 
 
@@ -76,7 +76,7 @@ class MaskNet(nn.Module):
     def __init__(self, config: MaskNetConfig) -> None:
         super().__init__()
         self.config = config
-        self.names = tuple(name for name in BLOCKS if config.widths.get(name, 0) > 0)
+        self.names = tuple(name for name in MODEL_BLOCKS if config.widths.get(name, 0) > 0)
         rows = {"post": 1 << config.bits.post, "author": 1 << config.bits.author, "topic": 1 << config.bits.topic}
         self.tables = nn.ModuleDict(
             {name: nn.Embedding(size, config.d) for name, size in {**rows, "product": PRODUCT_ROWS}.items()}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from flows.bench.ranker import CONFIG, bench_ranker, multiplications
+from flows.bench.ranker import COMPILED, CONFIG, MOST_ERROR, RIVALS, bench_ranker, multiplications
 from flows.cli import app
 from infra.settings import get_settings
 
@@ -30,7 +30,14 @@ def test_the_bench_gives_its_keys_and_times_the_very_ranker(home):
     assert report["candidates"] == 60
     assert report["alone_differs"] == 0.0
     assert report["torch_differs"] < 1e-5
-    assert {"eager", "bfloat16", "torch.compile"} <= report["other"].keys()
+    other, names = report["other"], {"eager", *RIVALS}
+    assert names <= other.keys()
+    assert {name for name in names if other[name] is None} == other["skipped"].keys()
+    assert all(other["skipped"].values()), "a way that is missing says why"
+    assert other["errors"].keys() == names - other["skipped"].keys() | {COMPILED}
+    assert other["errors"]["eager"] == 0.0
+    assert report["best"] in {name for name, error in other["errors"].items() if error <= MOST_ERROR}
+    assert other["errors"][COMPILED] < 1e-5
     assert ("gpu" in report) == torch.cuda.is_available()
 
 
@@ -43,3 +50,17 @@ def test_the_work_of_a_candidate_is_counted_by_hand():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics processor here")
 def test_a_graphics_processor_is_measured_too():
     assert bench_ranker(60, 3, 200, 1)["gpu"]["candidates_per_s_warm"] > 0
+
+
+def test_a_way_that_cannot_be_made_here_is_named_with_its_reason(monkeypatch):
+    def unmade(*_):
+        raise RuntimeError("no compiler on this machine\nand a long story")
+
+    monkeypatch.setattr("flows.bench.ranker_ways._compiled", unmade)
+    monkeypatch.setattr("flows.bench.ranker_ways.find_spec", lambda name: None)
+    other = bench_ranker(60, 3, 200, 1)["other"]
+    assert other["torch.compile"] is None
+    assert other["onnxruntime"] is None
+    assert other["skipped"]["torch.compile"] == "RuntimeError: no compiler on this machine"
+    assert "onnx and onnxruntime not installed" in other["skipped"]["onnxruntime"]
+    assert other["int8"] > 0

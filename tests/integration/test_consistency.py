@@ -72,18 +72,25 @@ def show_all(settings: Settings) -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Serve the For You timeline of twelve users at the snapshot's moment."""
+    """Serve the For You timeline of twelve users within a tick an hour after the snapshot, twice, and once between ticks.
+
+    The first two read prepared posts, the second of them as the first left them; the third is of another time than now.
+    """
     runtime = MixerRuntime(
         settings, {"release_id": "r-test", "bundle": "untrained"}, EventProducer(settings, delivery_timeout_ms=500)
     )
     users = open_lake(settings).read("users")["user_id"].sort().head(12).to_list()
-    now_us = runtime.corpus.snapshot.as_of_us + 3_600_000_000
+    now_us = runtime.corpus.snapshot.as_of_us + 3_600_000_000 + 7_000_000
+    runtime.refresh(now_us)
 
     async def ask() -> None:
         for user in users:
-            query = timeline_query(runtime, "for_you", TimelineRequest(user_id=user, count=20))
-            result = await runtime.engine.execute(runtime.pipelines["for_you"], replace(query, now_us=now_us))
-            assert result.trace.degraded == []
+            for moment_us in (now_us, now_us + 20_000_000, now_us - 1_800_000_000):
+                query = timeline_query(runtime, "for_you", TimelineRequest(user_id=user, count=20))
+                query = replace(query, now_us=moment_us)
+                result = await runtime.engine.execute(runtime.pipelines["for_you"], query)
+                assert result.trace.degraded == []
+                assert (result.query["context"].posts is None) == (moment_us < now_us)
         await runtime.engine.drain()
 
     asyncio.run(ask())
@@ -103,7 +110,7 @@ def test_what_was_served_is_what_the_lake_gives(settings):
     for family in report.families:
         assert family.differing == 0, family.headline
         assert family.judged > 0, family
-    assert by_name["ranking.user"].judged == 12
+    assert by_name["ranking.user"].judged == 36
 
 
 def test_planted_faults_fail_the_check_by_family_and_feature(settings, tmp_path):

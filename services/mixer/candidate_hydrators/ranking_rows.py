@@ -8,18 +8,20 @@ from feature_repo.request_rows import candidate_rows
 from services.mixer.candidates import Candidates, Column
 from services.mixer.components import Component
 from services.mixer.query import Query
+from services.mixer.ranking_contexts import RankingContext
 
 
 class RankingRowsHydrator(Component):
-    """Writes `rows`: FeatureRows of (user, candidate) at the moment of the request, with one shared history."""
+    """Writes `rows`: FeatureRows of (user, candidate) as of the request's context, with one shared history."""
 
     name = "ranking_rows"
-    needs = ("user",)
+    needs = ("context",)
     reads = ("snapshot_row",)
     writes = ("rows",)
     deadline_ms = 400.0
 
     def hydrate(self, query: Query, candidates: Candidates) -> Mapping[str, Column]:
-        snapshot_rows = candidates["snapshot_row"]
-        rows = candidate_rows(query["user"], query.corpus.snapshot, snapshot_rows, query.surface, query.now_us)
-        return {"rows": rows}
+        context: RankingContext = query["context"]
+        posts = None if context.posts is None else context.posts.blocks
+        snapshot, at = query.corpus.snapshot, candidates["snapshot_row"]
+        return {"rows": candidate_rows(context.user, snapshot, at, query.surface, context.moment_us, posts)}

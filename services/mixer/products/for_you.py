@@ -34,7 +34,7 @@ def for_you(parts: Parts) -> Pipeline:
     return Pipeline(
         name=NAME,
         query_hydrators=(
-            UserFeaturesHydrator(parts.user_features),
+            UserFeaturesHydrator(parts.user_features, parts.contexts),
             SocialGraphHydrator(parts.graph, parts.recent_relations),
         ),
         sources=(

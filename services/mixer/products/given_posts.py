@@ -20,7 +20,7 @@ def given_posts(parts: Parts) -> Pipeline:
     """The product as a list of components; it has no side effects, since nothing is shown."""
     return Pipeline(
         name=NAME,
-        query_hydrators=(UserFeaturesHydrator(parts.user_features),),
+        query_hydrators=(UserFeaturesHydrator(parts.user_features, parts.contexts),),
         sources=(GivenPostsSource(),),
         steps=(
             PostAttributesHydrator(),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from services.mixer.components import SideEffect
 from services.mixer.query_hydrators.user_features import UserFeatureReader
+from services.mixer.ranking_contexts import RankingContexts
 from services.mixer.social_graph import RecentRelations, SocialGraph
 
 if TYPE_CHECKING:
@@ -22,4 +23,5 @@ class Parts:
     user_features: UserFeatureReader
     graph: Callable[[], SocialGraph]
     recent_relations: RecentRelations
+    contexts: RankingContexts
     side_effects: tuple[SideEffect, ...] = ()

@@ -5,26 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from feature_repo.feature_rows import UserFeatures
+from feature_repo.online import StoredUser
 from services.mixer.components import Component
 from services.mixer.query import Query
+from services.mixer.ranking_contexts import RankingContexts
 
 
 class UserFeatureReader(Protocol):
-    """What reads one user's features; feature_repo.online.OnlineFeatures is one."""
+    """What reads one user's rows; feature_repo.online.OnlineFeatures is one."""
 
-    def user(self, user_id: int, now_us: int) -> UserFeatures: ...
+    def stored(self, user_id: int) -> StoredUser: ...
 
 
 class UserFeaturesHydrator(Component):
-    """Writes `user`: UserFeatures at the moment of the request; an unknown user has the cold-start defaults."""
+    """Writes `context`: RankingContext, and its `user`: UserFeatures; an unknown user has the cold-start defaults."""
 
     name = "user_features"
-    writes = ("user",)
+    writes = ("user", "context")
     deadline_ms = 300.0
 
-    def __init__(self, reader: UserFeatureReader) -> None:
+    def __init__(self, reader: UserFeatureReader, contexts: RankingContexts) -> None:
         self._reader = reader
+        self._contexts = contexts
 
     def hydrate_query(self, query: Query) -> Mapping[str, Any]:
-        return {"user": self._reader.user(query.user_id, query.now_us)}
+        context = self._contexts.of(self._reader.stored(query.user_id), query)
+        return {"user": context.user, "context": context}

@@ -11,24 +11,29 @@ from feature_repo.feature_rows import FeatureRows
 from services.mixer.candidates import Candidates
 from services.mixer.components import Component
 from services.mixer.query import Query
+from services.mixer.ranking_contexts import RankingContext
+from services.ranking.prepared_posts import LookedUp
 
 
 class LightRanker(Protocol):
     """float32 (n,) from n rows; services.ranking.bundle.ModelBundle is one."""
 
-    def light_score(self, rows: FeatureRows) -> np.ndarray: ...
+    def light_score(self, rows: FeatureRows, looked_up: LookedUp | None) -> np.ndarray: ...
 
 
 class LightScorer(Component):
     """Writes `light_score` and makes it the `score`."""
 
     name = "light"
-    reads = ("rows",)
+    needs = ("context",)
+    reads = ("rows", "snapshot_row")
     writes = ("light_score", "score")
 
     def __init__(self, ranker: LightRanker) -> None:
         self._ranker = ranker
 
     def score(self, query: Query, candidates: Candidates) -> Mapping[str, np.ndarray]:
-        light = self._ranker.light_score(candidates["rows"]).astype(np.float64)
+        context: RankingContext = query["context"]
+        looked_up = context.looked_up(candidates["snapshot_row"])
+        light = self._ranker.light_score(candidates["rows"], looked_up).astype(np.float64)
         return {"light_score": light, "score": light}

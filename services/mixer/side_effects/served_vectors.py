@@ -61,7 +61,7 @@ def _user_vector(result: Result, rows: FeatureRows, ended_us: int) -> Iterator[S
         family=Key.USER.value,
         key=query.user_id,
         values=_aggregates(rows, Key.USER)[0],
-        now_us=query.now_us,
+        now_us=query["context"].moment_us,
         updated_at_us=query["user"].updated_at_us,
         read_at_us=ended_us - round(result.took_ms * 1_000) - DELAY_US,
         as_of_us=None,
@@ -78,14 +78,18 @@ def _candidate_vectors(result: Result, rows: FeatureRows, snapshot_rows: np.ndar
         for row in first:
             if name == Key.TOPIC and keys[row] < 0:
                 continue  # a post without a topic has no topic's aggregates
+            at = snapshot_rows[row]
+            updated_at_us = int(snapshot.states[name].updated_at[at])
+            # Of a key that came after the snapshot nothing was read: no event at all was before its moment.
+            unread = at >= snapshot.published and updated_at_us == 0
             yield ServedVector(
                 family=name,
                 key=int(keys[row]),
                 values=values[row],
-                now_us=result.query.now_us,
-                updated_at_us=int(snapshot.states[name].updated_at[snapshot_rows[row]]),
+                now_us=result.query["context"].posts_moment_us,
+                updated_at_us=updated_at_us,
                 read_at_us=taken_at_us,
-                as_of_us=snapshot.as_of_us,
+                as_of_us=0 if unread else snapshot.as_of_us,
             )
 
 

@@ -35,4 +35,5 @@ class TwoTowerSource(Component):
         if not len(corpus.index):
             return Candidates.proposed(np.empty(0, np.int64), np.empty(0, np.int64))
         nearest = corpus.index.search(self._tower.user_vector(query["user"]), self._limit)
+        nearest = nearest[nearest < len(corpus.snapshot)]  # posts that came while this request keeps its corpus
         return Candidates.proposed(corpus.snapshot.post_id[nearest], corpus.snapshot.author_id[nearest])

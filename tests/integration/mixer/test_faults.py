@@ -18,6 +18,7 @@ from services.mixer.products.for_you import for_you
 from services.mixer.products.given_posts import given_posts
 from services.mixer.products.parts import Parts
 from services.mixer.queries import score_query, timeline_query
+from services.mixer.ranking_contexts import RankingContexts
 from services.mixer.warm_up import warm_up
 
 
@@ -26,7 +27,7 @@ class Away(ConnectionError):
 
 
 class AwayReader:
-    def user(self, user_id: int, now_us: int):
+    def stored(self, user_id: int):
         raise Away("the online store is away")
 
 
@@ -36,7 +37,7 @@ class BlindRanker:
     def __init__(self, bundle) -> None:
         self._bundle = bundle
 
-    def heavy_predict(self, rows: FeatureRows):
+    def predict(self, rows: FeatureRows, looked_up=None, context=None):
         raise Away("the heavy ranker is away")
 
     def __getattr__(self, name: str):
@@ -45,7 +46,7 @@ class BlindRanker:
 
 @pytest.fixture
 def parts(runtime) -> Parts:
-    return Parts(runtime.bundle, runtime.online, lambda: runtime.graph, runtime.recent_relations)
+    return Parts(runtime.bundle, runtime.online, lambda: runtime.graph, runtime.recent_relations, RankingContexts(0, 0))
 
 
 @pytest.fixture(autouse=True)

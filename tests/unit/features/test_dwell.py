@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
+from feature_repo import exposure_files
 from feature_repo.aggregates.ranking_state import DWELL_CAP_S
 from feature_repo.aggregates.stream_events import StreamEvents
 from feature_repo.aggregates.stream_histories import StreamHistories, stored_exposures
 from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.dwell import MOST_TENTHS, seconds_of, tenths_of
-from feature_repo.exposures import exposure_log
+from feature_repo.exposures import ExposureLog, exposure_log
 from feature_repo.feature_rows import HISTORY_LENGTH, History
 from feature_repo.history import (
     STORED_COLUMNS,
@@ -169,3 +171,15 @@ def test_a_history_made_without_dwell_has_none():
     assert made.dwell_s.dtype == empty.dwell_s.dtype == np.float32
     assert not made.dwell_s.any()
     assert made.rows(np.array([0])).dwell_s.shape == (1, HISTORY_LENGTH)
+
+
+def test_a_log_mapped_from_files_a_few_users_at_a_time_hides_late_dwell_as_one_in_memory_does(tmp_path, monkeypatch):
+    monkeypatch.setattr(exposure_files, "EVENTS_AT_ONCE", 60)  # several pieces, each with late dwell of its own
+    events = events_of(*small_events(300, seed=6).iter_rows(named=True))
+    events.write_parquet(tmp_path / "events.parquet")
+    held, read = exposure_log(events), exposure_files.map_exposure_log([tmp_path / "events.parquet"], tmp_path)
+    assert (held.late_dwell > 0).sum() > 20
+    for field in fields(ExposureLog):
+        one, other = getattr(held, field.name), getattr(read, field.name)
+        np.testing.assert_array_equal(other, one, err_msg=field.name)
+        assert one.dtype == other.dtype, field.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,6 +94,36 @@ def test_the_logging_policy_itself_is_worth_what_was_logged():
     found = policy_value(replace(log, policy=log.propensity), draws=20)
     assert found.ips == found.snips == found.logging
     assert found.mean_weight == 1.0 and found.effective_decisions == pytest.approx(500)
+
+
+def test_a_gain_over_the_logging_policy_is_paired():
+    log, _ = _logged()
+    found = policy_value(log, draws=100)
+    assert found.gain.value == found.dr.value - found.logging.value
+    both = found.dr.high - found.dr.low + found.logging.high - found.logging.low
+    assert 0 < found.gain.high - found.gain.low < both
+
+
+@pytest.mark.parametrize(
+    ("changed", "warning"),
+    [
+        (lambda log: {"policy": log.propensity / 2}, r"mean weight is 0\.5.*did not or hardly tried"),
+        (lambda log: {"propensity": log.propensity / 2}, r"mean weight is [12]\.\d+ \[.*not 1: the propensities are not"),
+        (lambda log: {"propensity": np.where(log.user_id == 2, 1.0, log.propensity)}, "4 of 20,000 propensities are 1"),
+        (lambda log: {"user_id": log.user_id % 3}, "3 users are too few"),
+    ],
+)
+def test_a_log_that_does_not_fit_is_told(changed, warning):
+    log, _ = _logged()
+    assert policy_value(replace(log, policy=log.propensity), draws=50).warnings == ()
+    found = policy_value(replace(log, **{"policy": log.propensity, **changed(log)}), draws=50)
+    assert any(re.search(warning, told) for told in found.warnings), found.warnings
+
+
+def test_few_effective_decisions_are_told_to_narrow_the_intervals():
+    log, _ = _logged(400)
+    kept = replace(log, policy=np.where(np.arange(400) < 50, log.propensity, 0.0))
+    assert any("below 100 the intervals are too narrow" in told for told in policy_value(kept, draws=20).warnings)
 
 
 def test_clipping_is_told_and_lowers_a_positive_value():

@@ -9,13 +9,16 @@ import numpy as np
 
 from feature_repo.blocks import States
 from feature_repo.feature_rows import History, UserFeatures
+from feature_repo.post_blocks import PostBlocks
 from feature_repo.snapshot import ENTITIES, Snapshot
 from services.mixer.candidates import Candidates, merge
 from services.mixer.corpus import Corpus
 from services.mixer.query import Query
+from services.ranking.prepared_posts import PreparedPosts
 
 NOW_US = 1_650_000_000_000_000
 HOUR_US = 3_600_000_000
+TICK_US = 60_000_000
 
 
 def candidates(posts: list[int], authors: list[int] | None = None, **columns: Any) -> Candidates:
@@ -46,8 +49,11 @@ def snapshot(authors: list[int], popularity: list[float] | None = None, ages_h: 
 class FixedVectors:
     """A tower pair that gives each post the vector (row,) and each user the vector (1,)."""
 
-    def post_vectors(self, posts: Snapshot) -> np.ndarray:
+    def post_vectors(self, posts: Snapshot, trained_on: bool = True) -> np.ndarray:
         return np.arange(len(posts), dtype=np.float32)[:, None]
+
+    def prepare(self, posts: Snapshot, moment_us: int) -> PreparedPosts:
+        return PreparedPosts(posts.version, PostBlocks.derive(posts, moment_us), None, np.zeros(len(posts) + 1, np.float32))
 
     def user_vector(self, user: UserFeatures) -> np.ndarray:
         return np.ones(1, np.float32)
@@ -55,7 +61,7 @@ class FixedVectors:
 
 def query(posts: Snapshot | None = None, features: Mapping[str, Any] | None = None, **changes: Any) -> Query:
     """A query of user 7 for 20 posts at NOW_US."""
-    corpus = Corpus.build(posts if posts is not None else snapshot([1, 2, 3]), FixedVectors())
+    corpus = Corpus.build(posts if posts is not None else snapshot([1, 2, 3]), FixedVectors(), NOW_US, TICK_US)
     fields = {"request_id": "r", "user_id": 7, "product": "for_you", "surface": "for_you", "count": 20, "now_us": NOW_US}
     return Query(**{**fields, "corpus": corpus, "features": features or {}, **changes})
 

@@ -10,9 +10,12 @@ from services.mixer.products.following import following
 from services.mixer.products.for_you import for_you
 from services.mixer.products.given_posts import given_posts
 from services.mixer.products.parts import Parts
+from services.mixer.ranking_contexts import RankingContexts
 from services.mixer.social_graph import RecentRelations
 
-PARTS = Parts(bundle=None, user_features=None, graph=lambda: None, recent_relations=RecentRelations())
+PARTS = Parts(
+    bundle=None, user_features=None, graph=lambda: None, recent_relations=RecentRelations(), contexts=RankingContexts(0, 0)
+)
 PRODUCTS = [for_you(PARTS), following(PARTS), given_posts(PARTS)]
 
 

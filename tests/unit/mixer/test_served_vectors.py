@@ -15,6 +15,7 @@ from feature_repo.recomputation.served_vectors import ServedVector, ServedVector
 from feature_repo.request_rows import candidate_rows
 from feature_repo.snapshot import Snapshot
 from services.mixer.engine import Result
+from services.mixer.ranking_contexts import RankingContext
 from services.mixer.side_effects.served_vectors import POSTS_SAMPLED, ServedVectorSampler
 from services.mixer.trace import Trace
 from tests.unit.mixer.posts import NOW_US, candidates, query, snapshot
@@ -44,7 +45,8 @@ def served(count: int = 8, with_rows: bool = True) -> Result:
     state = States(EMPTY_STATE + np.float32(9), np.array([77]))
     user = UserFeatures(7, user_block(state, unknown_user_profile(), USED_US), History.empty(1), known=True, updated_at_us=77)
     corpus_posts = posts()
-    asked = query(corpus_posts, {"user": user}, now_us=USED_US)
+    context = RankingContext(user, USED_US)
+    asked = query(corpus_posts, {"user": user, "context": context}, now_us=USED_US)
     page = candidates(corpus_posts.post_id[:count].tolist(), corpus_posts.author_id[:count].tolist())
     if with_rows:
         rows = candidate_rows(user, corpus_posts, np.arange(count), "for_you", USED_US)

@@ -139,6 +139,19 @@ def test_retrieval_vectors_fit_each_other(bundle):
     assert np.ptp(vectors @ user) > 0
 
 
+def test_the_own_id_of_a_post_that_training_never_met_says_nothing(bundle):
+    posts = _posts(synthetic_rows(40, seed=9))
+    with torch.no_grad():
+        bundle.two_tower.post.weight.normal_()  # as if training had met every row of the table
+    other = replace(posts, post_id=posts.post_id + 1)
+    hidden, shown = (bundle.post_vectors(posts, trained_on=known) for known in (False, True))
+    np.testing.assert_array_equal(bundle.post_vectors(other, trained_on=False), hidden)
+    assert np.abs(bundle.post_vectors(other) - shown).max() > 0.1
+    with torch.no_grad():
+        bundle.two_tower.post.weight.zero_()
+    np.testing.assert_array_equal(bundle.post_vectors(posts), hidden)
+
+
 def test_columns_of_another_catalogue_are_refused(bundle):
     rows = synthetic_rows(10, shared=True)
     names = {**rows.names, "post": (*rows.names["post"][:-1], "likes_by_moonlight")}

@@ -1,91 +1,142 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from flows.training.checkpoints import NEWEST, CheckpointError
 from flows.training.epochs import Schedule, Training
+from flows.training.step_draws import Batches
+from tests.toy_training import ROWS, SCHEDULE, toy_training, weights
 
-SCHEDULE = Schedule(epochs=2, batch=16, rate=1e-2, table_rate=2e-2, parts=3)
+STEPS = 26
 
 
 class Killed(Exception):
     """What a test stops a training with."""
 
 
-def _training(seed: int = 1, fingerprint: str = "rows", schedule: Schedule = SCHEDULE) -> Training:
-    torch.manual_seed(seed)
-    model = nn.Sequential(nn.Embedding(40, 8), nn.Flatten(), nn.Dropout(0.3), nn.Linear(24, 1))
-    ids = torch.randint(0, 40, (200, 3), generator=torch.Generator().manual_seed(0))
-    target = (ids.sum(1) % 2).float()
+def _kill_at_call(training: Training, call: int) -> Training:
+    """The same training; its loss fails when it is asked for the `call`-th time, 0-based."""
+    calls = []
 
     def loss(batch: torch.Tensor) -> torch.Tensor:
-        return nn.functional.binary_cross_entropy_with_logits(model(ids[batch]).squeeze(1), target[batch])
-
-    return Training("toy", model, loss, 200, schedule, seed, fingerprint)
-
-
-def _weights(training: Training) -> np.ndarray:
-    return torch.cat([p.detach().flatten() for p in training.model.parameters()]).numpy()
-
-
-def _kill_after(share: float):
-    def on_progress(name: str, done: float, loss: float) -> None:
-        if done >= share:
+        calls.append(batch)
+        if len(calls) > call:
             raise Killed
+        return training.loss(batch)
 
-    return on_progress
+    return replace(training, loss=loss)
 
 
 def test_same_seed_same_weights_and_another_seed_others(tmp_path):
-    one, again, other = _training(), _training(), _training(seed=2)
+    one, again, other = toy_training(), toy_training(), toy_training(seed=2)
     for index, training in enumerate((one, again, other)):
         training.run(tmp_path / str(index))
-    np.testing.assert_array_equal(_weights(one), _weights(again))
-    assert np.abs(_weights(one) - _weights(other)).max() > 1e-3
+    assert torch.equal(weights(one), weights(again))
+    assert (weights(one) - weights(other)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("share", [0.2, 0.4, 0.6, 0.95])
-def test_a_killed_training_resumes_to_the_very_same_weights_and_losses(tmp_path, share):
-    unbroken = _training()
-    losses = unbroken.run(tmp_path / "unbroken")
+@pytest.mark.parametrize("step", range(STEPS))
+def test_a_training_killed_at_any_step_resumes_to_the_very_same_weights_and_losses(tmp_path, step):
+    unbroken = toy_training()
+    trained = unbroken.train(tmp_path / "unbroken")
+    assert len(trained.curve) == STEPS
     with pytest.raises(Killed):
-        _training().run(tmp_path / "killed", _kill_after(share))
-    resumed, seen = _training(), []
-    assert resumed.run(tmp_path / "killed", lambda name, done, loss: seen.append(done)) == losses
-    np.testing.assert_array_equal(_weights(resumed), _weights(unbroken))
-    if share > 0.2:  # at least one part was kept, so not all of it is done again
-        assert min(seen) > 1 / 6
+        _kill_at_call(toy_training(), step).train(tmp_path / "killed")
+    resumed = toy_training()
+    counted = _kill_at_call(resumed, STEPS - step // SCHEDULE.checkpoint_every * SCHEDULE.checkpoint_every)
+    assert counted.train(tmp_path / "killed") == trained  # and no step before the checkpoint is done again
+    assert torch.equal(weights(resumed), weights(unbroken))
+
+
+def test_how_often_checkpoints_are_written_changes_nothing_else(tmp_path):
+    often, never = (replace(SCHEDULE, checkpoint_every=steps) for steps in (1, 1_000))
+    unbroken = toy_training(schedule=never).train(tmp_path / "unbroken")
+    with pytest.raises(Killed):
+        _kill_at_call(toy_training(schedule=often), 3).train(tmp_path / "killed")
+    resumed = _kill_at_call(toy_training(schedule=never), STEPS - 3)  # each of the three steps was kept
+    assert resumed.train(tmp_path / "killed") == unbroken
 
 
 def test_a_checkpoint_of_other_rows_or_settings_is_not_used(tmp_path):
-    _training(fingerprint="old rows").run(tmp_path)
-    fresh = _training()
+    toy_training(fingerprint="old rows").run(tmp_path)
+    fresh = toy_training()
     fresh.run(tmp_path / "fresh")
-    for_new_rows = _training()
+    for_new_rows = toy_training()
     for_new_rows.run(tmp_path)
-    np.testing.assert_array_equal(_weights(for_new_rows), _weights(fresh))
+    assert torch.equal(weights(for_new_rows), weights(fresh))
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
+    toy_training().run(tmp_path)
+    file = tmp_path / "toy" / NEWEST
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=f"{NEWEST} is damaged .* delete it to train from the start"):
+        toy_training().run(tmp_path)
+
+
+def test_a_checkpoint_of_another_network_is_refused_by_name(tmp_path):
+    toy_training().run(tmp_path)
+    wider = toy_training()
+    wider.model.out = nn.Linear(24, 2)
+    with pytest.raises(CheckpointError, match="of another model"):
+        wider.run(tmp_path)
 
 
 def test_a_finished_training_is_not_done_again(tmp_path):
-    first = _training()
-    losses = first.run(tmp_path)
-    again = _training()
-    assert again.run(tmp_path, _kill_after(0.0)) == losses
-    np.testing.assert_array_equal(_weights(again), _weights(first))
+    first, again = toy_training(), toy_training()
+    trained = first.train(tmp_path)
+    assert _kill_at_call(again, 0).train(tmp_path) == trained
+    assert torch.equal(weights(again), weights(first))
 
 
 def test_loss_goes_down_and_is_reported_per_epoch(tmp_path):
-    losses = _training(schedule=Schedule(epochs=12, batch=16, rate=1e-2, table_rate=5e-2)).run(tmp_path)
-    assert len(losses) == 12
-    assert losses[-1] < 0.8 * losses[0]
+    trained = toy_training(schedule=Schedule(epochs=12, batch=16, rate=1e-2, table_rate=5e-2)).train(tmp_path)
+    assert len(trained.losses) == 12
+    assert trained.losses[-1] < 0.8 * trained.losses[0]
+    sizes = [16] * 12 + [8]
+    assert trained.losses[0] == pytest.approx(np.average(trained.curve[:13], weights=sizes))
+
+
+def test_progress_is_told_every_ten_steps_and_at_the_end(tmp_path):
+    seen = []
+    trained = toy_training().train(tmp_path, lambda *told: seen.append(told))
+    assert seen == [("toy", done / STEPS, trained.curve[done - 1]) for done in (10, 20, STEPS)]
+
+
+def test_every_epoch_meets_every_row_once_in_an_order_of_its_own():
+    batches = Batches(ROWS, 16, seed=3)
+    epochs = [torch.cat([batches.at(epoch * 13 + index) for index in range(13)]).tolist() for epoch in range(2)]
+    assert batches.per_epoch == 13
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(ROWS))
+    assert epochs[0] != epochs[1]
 
 
 def test_a_loss_that_is_not_finite_stops_the_training_by_name(tmp_path):
-    training = _training()
+    training = toy_training()
     with torch.no_grad():
-        training.model[3].bias.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="toy: loss is nan at step 0"):
+        training.model.out.bias.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="toy: loss is nan at step 0; look for odd values in the feature rows"):
         training.run(tmp_path)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_training_before_it_reaches_the_weights(tmp_path):
+    training = toy_training()
+    before = weights(training).clone()
+
+    def kinked(batch: torch.Tensor) -> torch.Tensor:
+        return training.loss(batch) + (training.model.out.bias * 0).sqrt().sum()  # 0, of infinite slope
+
+    with pytest.raises(FloatingPointError, match="toy: gradient has norm nan at step 0 though the loss is .* lower the rates"):
+        replace(training, loss=kinked).run(tmp_path)
+    assert torch.equal(weights(training), before)
+
+
+def test_no_rows_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="toy: there are no rows to learn from"):
+        replace(toy_training(), rows=0).run(tmp_path)
 
 
 def test_schedule_warms_up_then_decays_to_its_floor():

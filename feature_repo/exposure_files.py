@@ -1,0 +1,48 @@
+"""The exposure log of more events than fit into memory: some users' at a time, written as columns and mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from feature_repo.column_files import ColumnFiles, mapped
+from feature_repo.exposures import ExposureLog, exposure_log
+
+EVENTS_AT_ONCE = 500_000  # events of the users that are read together; one user's are never parted
+
+# Columns with rows of their own, and the column whose values are places in them; negative where there is none.
+_LATE = {("action_at",): "late_row", ("dwell_at", "dwell_so_far"): "late_dwell"}
+
+
+def map_exposure_log(files: Sequence[Path], folder: Path) -> ExposureLog:
+    """`exposure_log` of the events in Parquet `files`, its arrays mapped from files in `folder` that this writes."""
+    written = dict.fromkeys(_LATE, 0)
+    with ExitStack() as open_files:
+        columns, *late = [open_files.enter_context(ColumnFiles(folder)) for _ in (None, *_LATE)]
+        for part in _by_users(files):
+            log = exposure_log(part)
+            arrays = {field.name: getattr(log, field.name) for field in fields(ExposureLog)}
+            for file, (names, places) in zip(late, _LATE.items(), strict=True):
+                own = {name: arrays.pop(name) for name in names}
+                arrays[places] = np.where(arrays[places] >= 0, arrays[places] + np.int32(written[names]), arrays[places])
+                file.append(own)
+                written[names] += len(own[names[0]])
+            columns.append(arrays)
+    return ExposureLog(**{field.name: mapped(folder / f"{field.name}.npy") for field in fields(ExposureLog)})
+
+
+def _by_users(files: Sequence[Path]) -> Iterator[pl.DataFrame]:
+    """All events, by ranges of users in ascending order; at least one frame, which may be empty."""
+    events = pl.scan_parquet(files)
+    counts = events.group_by("user_id").len().sort("user_id").collect(engine="streaming")
+    part = counts["len"].cum_sum() // EVENTS_AT_ONCE
+    ranges = counts.group_by(part.alias("part"), maintain_order=True).agg(
+        first=pl.col("user_id").min(), last=pl.col("user_id").max()
+    )
+    for first, last in ranges.select("first", "last").iter_rows() if len(ranges) else [(0, 0)]:
+        yield events.filter(pl.col("user_id").is_between(first, last)).collect(engine="streaming")

@@ -1,0 +1,57 @@
+"""Posts that the lake got after a snapshot was built: what can be said of them before the next one."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from feature_repo.blocks import States
+from feature_repo.event_log import first_topics
+from feature_repo.lake import Lake
+from feature_repo.snapshot import Snapshot, assemble_snapshot
+
+
+class FreshPosts:
+    """Looks for posts of `lake` that a snapshot does not hold. A file is read when it is new or was written again."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._of: str | None = None  # version of the snapshot that was looked at last
+        self._read: set[tuple[str, int]] = set()
+
+    def beyond(self, snapshot: Snapshot) -> Snapshot | None:
+        """The posts that are missing in `snapshot`, with its version, sorted by id; None where there is none.
+
+        A post of which nothing has happened yet has the empty state; its author's and topic's are those that `snapshot` has
+        of them, empty where it knows no other post of theirs.
+        """
+        if snapshot.version != self._of:
+            self._of, self._read = snapshot.version, set()
+        files = {(file, file.stat().st_mtime_ns) for file in (self._lake.root / "posts").glob("*.parquet")}
+        changed = sorted(file for file, written in files if (file.name, written) not in self._read)
+        if not changed:
+            return None
+        rows = pl.concat([pl.read_parquet(file) for file in changed])
+        self._read = {(file.name, written) for file, written in files}
+        posts = rows.unique("post_id", keep="last", maintain_order=True).sort("post_id")
+        posts = posts.filter(pl.Series(snapshot.rows_of(posts["post_id"].to_numpy()) < 0))
+        return _assembled(posts, snapshot) if posts.height else None
+
+
+def _assembled(posts: pl.DataFrame, snapshot: Snapshot) -> Snapshot:
+    topic = first_topics(posts)["topic"].to_numpy()
+    states = {
+        "post": States.empty(posts.height),
+        "author": snapshot.states["author"].take(_row_of_key(snapshot.author_id, posts["author_id"].to_numpy())),
+        "topic": snapshot.states["topic"].take(np.where(topic < 0, -1, _row_of_key(snapshot.topic, topic))),
+    }
+    return assemble_snapshot(posts, states, snapshot.as_of_us, snapshot.version)
+
+
+def _row_of_key(column: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """A row of `column` for each key, -1 where it has none."""
+    if len(column) == 0:
+        return np.full(len(keys), -1, np.int64)
+    order = np.argsort(column, kind="stable")
+    place = np.minimum(np.searchsorted(column, keys, sorter=order), len(column) - 1)
+    return np.where(column[order[place]] == keys, order[place], -1)

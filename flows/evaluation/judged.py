@@ -1,0 +1,43 @@
+"""The model that is judged, and how far into the log it has learned."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from feature_repo.lake import Lake
+from flows.days import day_start, microseconds
+from flows.lakes import split_days
+from infra.settings import Settings
+from services.ranking.bundle import ModelBundle
+
+
+def judged_bundle(settings: Settings, model: str, folder: Path | None) -> tuple[ModelBundle, str]:
+    """The bundle in `folder`, or the one registered as `model` (alias or version), with its name in reports.
+
+    Raises BundleError, and ValueError for a model that the registry does not have.
+    """
+    if folder is None:
+        from flows.training.registered_versions import bundle_of
+        from flows.training.registry import UnknownModel
+
+        try:
+            folder, name = bundle_of(settings, model), model
+        except UnknownModel as error:
+            raise ValueError(f"{error} (`mixer run train`), or give the folder of a bundle with --bundle") from error
+    else:
+        name = folder.name
+    return ModelBundle.load(folder, threads=settings.threads), name
+
+
+def trained_until(settings: Settings, bundle: ModelBundle, lake: Lake) -> int:
+    """The last microsecond that the model learned from; a bundle that does not say learned from the training days."""
+    if "trained_until_us" in bundle.details:
+        return int(bundle.details["trained_until_us"])
+    train_end, _, _ = split_days(settings)
+    return microseconds(day_start(train_end + timedelta(days=1), lake.day_offset)) - 1
+
+
+def moment(at_us: int) -> str:
+    """Microseconds since 1970 as a time in UTC."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,30 @@
+"""Toy trainings in processes of their own: one, or several that torchrun starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from flows.training.torchrun import torchrun_command, torchrun_environment
+from tests.toy_training import ToySpecification
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def train_apart(folder: Path, *specifications: ToySpecification, processes: int = 1) -> subprocess.CompletedProcess:
+    """Run the program to its end, or to its death."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = (str(folder), json.dumps([asdict(specification) for specification in specifications]))
+    alone = [sys.executable, "-m", "tests.toy_training", *arguments]
+    command = alone if processes == 1 else torchrun_command(processes, "tests.toy_training", *arguments)
+    environment = {**os.environ, **torchrun_environment(), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT, env=environment)
+
+
+def outcome(folder: Path, name: str) -> dict:
+    """What a training of that name came to; of a process other than the first, `name`-RANK."""
+    return json.loads((folder / f"{name}.json").read_text())

@@ -1,0 +1,118 @@
+"""Stored rows are the point-in-time rows, and are built anew exactly when what they are made of changes."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_repo import stored_rows as module
+from feature_repo import training_rows
+from feature_repo.row_shards import DESCRIPTION
+from feature_repo.stored_rows import KEPT_FOLDERS, selected_rows, stored_fingerprint, stored_rows
+from feature_repo.training_rows import point_in_time_rows, row_pieces
+from infra.settings import Settings
+from tests.small_events import FIRST_DAY, small_events, small_lake, small_users
+from tests.unit.features.test_row_shards import assert_same_rows
+
+DAYS = [FIRST_DAY + timedelta(days=number) for number in range(4)]
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch) -> Settings:
+    for place in (training_rows, module):
+        monkeypatch.setattr(place, "CHUNK_ROWS", 64)  # many pieces of few rows
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return small_lake(tmp_path / "lake")
+
+
+@pytest.fixture
+def built(monkeypatch) -> list[int]:
+    """Grows by one whenever rows are built."""
+    times = []
+    monkeypatch.setattr(module, "row_pieces", lambda *asked: times.append(1) or row_pieces(*asked))
+    return times
+
+
+def test_stored_rows_are_the_point_in_time_rows_bit_for_bit(settings, lake):
+    expected = point_in_time_rows(settings, [lake], DAYS)
+    assert len(list(row_pieces(settings, [lake], DAYS))) > 3
+    assert_same_rows(stored_rows(settings, [lake], DAYS), expected)
+    assert_same_rows(stored_rows(settings, [lake], DAYS), expected)  # the second time from what is kept
+
+
+def test_rows_are_built_once_for_the_same_data_and_days(settings, lake, built):
+    for _ in range(3):
+        stored_rows(settings, [lake], DAYS)
+    assert len(built) == 1
+
+
+def test_other_days_events_users_or_later_labels_are_other_rows(lake, tmp_path):
+    first = stored_fingerprint([lake], DAYS[:2])
+    assert stored_fingerprint([lake], [DAYS[1], DAYS[0]]) == first
+    assert stored_fingerprint([lake], DAYS[:3]) != first
+    assert stored_fingerprint([lake, small_lake(tmp_path / "other", small_events(seed=5))], DAYS[:2]) != first
+    late = small_events(seed=9).filter(pl.col("occurred_at").dt.date() == DAYS[2])
+    lake.write_events(late, "late")  # within the grace in which an action still is a label of the second day
+    second = stored_fingerprint([lake], DAYS[:2])
+    assert second != first
+    lake.write("users", small_users(13), "small")
+    assert stored_fingerprint([lake], DAYS[:2]) != second
+
+
+def test_events_after_the_grace_leave_the_rows_what_they_are(lake):
+    first = stored_fingerprint([lake], DAYS[:1])
+    lake.write_events(small_events(seed=9).filter(pl.col("occurred_at").dt.date() >= DAYS[2]), "late")
+    assert stored_fingerprint([lake], DAYS[:1]) == first
+
+
+def test_damaged_rows_are_built_anew(settings, lake, built):
+    expected = point_in_time_rows(settings, [lake], DAYS)
+    stored_rows(settings, [lake], DAYS)
+    (settings.paths.training_rows / stored_fingerprint([lake], DAYS) / DESCRIPTION).unlink()
+    assert_same_rows(stored_rows(settings, [lake], DAYS), expected)
+    assert len(built) == 2
+
+
+def test_the_newest_folders_stay_and_what_is_mapped_is_read_on(settings, lake):
+    mapped = stored_rows(settings, [lake], DAYS)
+    expected = point_in_time_rows(settings, [lake], DAYS)
+    oldest = settings.paths.training_rows / stored_fingerprint([lake], DAYS)
+    os.utime(oldest, (1, 1))
+    for number in range(KEPT_FOLDERS):
+        stored_rows(settings, [lake], DAYS[: number + 1] if number < 3 else DAYS[1:])
+    assert len(list(settings.paths.training_rows.iterdir())) == KEPT_FOLDERS
+    assert not oldest.exists()
+    assert_same_rows(mapped, expected)
+
+
+def test_what_a_killed_process_left_goes_and_what_is_being_written_stays(settings, lake):
+    left, being_written = (settings.paths.training_rows / name for name in (".known-left", ".known-now"))
+    for folder in (left, being_written):
+        folder.mkdir(parents=True)
+    os.utime(left, (1, 1))
+    stored_rows(settings, [lake], DAYS)
+    assert not left.exists()
+    assert being_written.exists()
+
+
+def test_selected_rows_are_those_rows_and_leave_nothing_behind(settings, lake):
+    rows = stored_rows(settings, [lake], DAYS)
+    index = np.flatnonzero(rows.user_id % 3 > 0)
+    with selected_rows(settings.paths.training_rows, rows, index) as selected:
+        assert_same_rows(selected, rows.take(index))
+        assert selected.post_id.base is not None  # mapped, not copied
+    assert [folder.name for folder in settings.paths.training_rows.iterdir()] == [stored_fingerprint([lake], DAYS)]
+
+
+def test_days_without_an_impression_leave_no_folder(settings, lake):
+    with pytest.raises(ValueError, match="no dated impression on"):
+        stored_rows(settings, [lake], [FIRST_DAY + timedelta(days=900)])
+    assert list(settings.paths.training_rows.iterdir()) == []
