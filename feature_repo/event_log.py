@@ -48,7 +48,7 @@ def _columns(lakes: Sequence[Lake], days: Sequence[date], until: datetime | None
         events = events.filter(pl.col("occurred_at") <= until)
     if since is not None:
         events = events.filter(pl.col("occurred_at") >= since)
-    return log_columns(events, topics).collect()
+    return log_columns(events, topics)
 
 
 def log_columns(events: pl.LazyFrame, topics: pl.DataFrame) -> pl.LazyFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
@@ -14,20 +15,24 @@ from feature_repo.exposures import ExposureLog, exposure_log
 
 EVENTS_AT_ONCE = 500_000  # events of the users that are read together; one user's are never parted
 
-_LATE = "action_at"  # its rows are those of the late exposures, not of all
+# Columns with rows of their own, and the column whose values are places in them; negative where there is none.
+_LATE = {("action_at",): "late_row", ("dwell_at", "dwell_so_far"): "late_dwell"}
 
 
 def map_exposure_log(files: Sequence[Path], folder: Path) -> ExposureLog:
     """`exposure_log` of the events in Parquet `files`, its arrays mapped from files in `folder` that this writes."""
-    late_rows = 0
-    with ColumnFiles(folder) as columns, ColumnFiles(folder) as late:
+    written = dict.fromkeys(_LATE, 0)
+    with ExitStack() as open_files:
+        columns, *late = [open_files.enter_context(ColumnFiles(folder)) for _ in (None, *_LATE)]
         for part in _by_users(files):
             log = exposure_log(part)
             arrays = {field.name: getattr(log, field.name) for field in fields(ExposureLog)}
-            arrays["late_row"] = np.where(log.late_row >= 0, log.late_row + np.int32(late_rows), log.late_row)
-            late.append({_LATE: arrays.pop(_LATE)})
+            for file, (names, places) in zip(late, _LATE.items(), strict=True):
+                own = {name: arrays.pop(name) for name in names}
+                arrays[places] = np.where(arrays[places] >= 0, arrays[places] + np.int32(written[names]), arrays[places])
+                file.append(own)
+                written[names] += len(own[names[0]])
             columns.append(arrays)
-            late_rows += len(log.action_at)
     return ExposureLog(**{field.name: mapped(folder / f"{field.name}.npy") for field in fields(ExposureLog)})
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import polars as pl
 
 from feature_repo.contracts import HISTORY_BEFORE, Action
+from feature_repo.dwell import MOST_TENTHS, seconds_of, tenths_of
 from feature_repo.feature_rows import HEADS
 from feature_repo.products import product_bucket
 
 UNDATED = "undated"
+_NEVER = np.iinfo(np.int64).max
 _EQUALS = "event_hash"  # decides between exposures of the same moment and place, as in the stream engine
 
 
@@ -30,6 +32,12 @@ class ExposureLog:
     # int64 (late, len(HEADS)): when each action came, for the exposures whose actions came after the exposure's own moment.
     action_at: np.ndarray
     late_row: np.ndarray  # int32 (m,): row in action_at, -1 = all actions came with the exposure
+    dwell: np.ndarray  # uint16 tenths of a second: the sum of all dwell that ever followed, capped
+    # The dwell events, one by one, of the exposures that were dwelt on after their own moment: those of an exposure together in
+    # the order of time, and after them one that never comes, which ends them.
+    dwell_at: np.ndarray  # int64 (k,)
+    dwell_so_far: np.ndarray  # uint16 (k,): tenths of a second up to and including this event, capped
+    late_dwell: np.ndarray  # int32 (m,): place of the first event in dwell_at, -1 = all dwell came with the exposure
 
     def __len__(self) -> int:
         return len(self.user_id)
@@ -38,10 +46,15 @@ class ExposureLog:
         """What followed the exposures at `index` (n,), uint8 (n, len(HEADS))."""
         return np.unpackbits(self.actions[index, None], axis=1, bitorder="little")[:, : len(HEADS)]
 
+    def dwell_s(self, index: np.ndarray) -> np.ndarray:
+        """Seconds of dwell that followed the exposures at `index` (n,), float32 (n,)."""
+        return seconds_of(self.dwell[index])
+
 
 def exposure_log(events: pl.DataFrame) -> ExposureLog:
     """All exposures of `events` (columns of `event_log.read_events`), see `exposure_frame`."""
-    return _columns(exposure_frame(events))
+    rows = exposure_frame(events)
+    return _columns(rows, _dwell_events(rows, events))
 
 
 def exposure_frame(events: pl.DataFrame) -> pl.DataFrame:
@@ -72,11 +85,43 @@ def exposure_frame(events: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(answered)
 
 
-def _columns(rows: pl.DataFrame) -> ExposureLog:
-    never = np.iinfo(np.int64).max
+def _dwell_events(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """The dwell events of the dated exposures `rows`, joined as actions are: (row, at, dwell_at, tenths), by row and time."""
+    keys = ["user_id", "post_id", "request_id"]
+    watched = events.filter((pl.col("action") == Action.DWELL.value) & (pl.col("product") != HISTORY_BEFORE)).select(
+        "user_id",
+        "post_id",
+        pl.col("request_id").fill_null(""),
+        pl.col("at").alias("dwell_at"),
+        (pl.col("value").cast(pl.Float64) / 1000.0).alias("seconds"),
+    )
+    tenths = pl.Series("tenths", tenths_of(watched["seconds"].fill_null(0.0).to_numpy()))
+    shown = rows.select(*keys, "at", UNDATED).with_row_index("row").filter(~pl.col(UNDATED))
+    joined = shown.join(watched.with_columns(tenths), on=keys).filter(pl.col("dwell_at") >= pl.col("at"))
+    return joined.select("row", "at", "dwell_at", pl.col("tenths").cast(pl.Int64)).sort("row", "dwell_at", "tenths")
+
+
+def _dwell_columns(dwelt: pl.DataFrame, exposures: int) -> dict[str, np.ndarray]:
+    """What a log of `exposures` rows holds of dwell."""
+    totals = dwelt.group_by("row", maintain_order=True).agg(
+        pl.col("tenths").sum().clip(upper_bound=MOST_TENTHS), late=(pl.col("dwell_at") > pl.col("at")).any()
+    )
+    dwell, first = np.zeros(exposures, np.uint16), np.full(exposures, -1, np.int32)
+    dwell[totals["row"].to_numpy()] = totals["tenths"].to_numpy()
+    late_rows = totals.filter("late").select("row")
+    ends = late_rows.with_columns(dwell_at=pl.lit(_NEVER, pl.Int64), tenths=pl.lit(0, pl.Int64))
+    late = pl.concat([dwelt.join(late_rows, on="row", how="semi").select(ends.columns), ends]).sort("row", "dwell_at", "tenths")
+    running = late.select(pl.col("tenths").cum_sum().over("row").clip(upper_bound=MOST_TENTHS)).to_series()
+    rows, places = np.unique(late["row"].to_numpy(), return_index=True)
+    first[rows] = places
+    so_far = running.to_numpy().astype(np.uint16)
+    return {"dwell": dwell, "dwell_at": late["dwell_at"].to_numpy(), "dwell_so_far": so_far, "late_dwell": first}
+
+
+def _columns(rows: pl.DataFrame, dwelt: pl.DataFrame) -> ExposureLog:
     at_us = rows["at"].to_numpy()
-    times = rows.select([pl.col(f"at_{head}").fill_null(never) for head in HEADS]).to_numpy().reshape(len(rows), len(HEADS))
-    followed = times != never
+    times = rows.select([pl.col(f"at_{head}").fill_null(_NEVER) for head in HEADS]).to_numpy().reshape(len(rows), len(HEADS))
+    followed = times != _NEVER
     late = (followed & (times > at_us[:, None])).any(axis=1)
     late_row = np.full(len(rows), -1, np.int32)
     late_row[late] = np.arange(late.sum(), dtype=np.int32)
@@ -91,6 +136,7 @@ def _columns(rows: pl.DataFrame) -> ExposureLog:
         at_us=at_us,
         dated=~rows[UNDATED].to_numpy(),
         actions=np.packbits(followed, axis=1, bitorder="little")[:, 0] if len(rows) else np.zeros(0, np.uint8),
-        action_at=np.where(followed[late], times[late], never),
+        action_at=np.where(followed[late], times[late], _NEVER),
         late_row=late_row,
+        **_dwell_columns(dwelt, len(rows)),
     )

@@ -32,6 +32,12 @@ class History:
     actions: np.ndarray  # uint8 bit mask in the order of HEADS
     product: np.ndarray  # int16, product bucket, -1 = padding
     age_s: np.ndarray  # float32, seconds before the moment of use; NaN where only the order is known
+    # float32, seconds watched or read by then, in whole tenths and capped (see dwell.py); 0 where nothing was or none is known
+    dwell_s: np.ndarray = None  # type: ignore[assignment]  # left out: nothing was watched
+
+    def __post_init__(self) -> None:
+        if self.dwell_s is None:
+            object.__setattr__(self, "dwell_s", np.zeros(self.post_id.shape, np.float32))
 
     def __len__(self) -> int:
         return len(self.post_id)
@@ -49,6 +55,7 @@ class History:
             actions=np.zeros(shape, np.uint8),
             product=np.full(shape, -1, np.int16),
             age_s=np.full(shape, np.nan, np.float32),
+            dwell_s=np.zeros(shape, np.float32),
         )
 
 
@@ -77,6 +84,7 @@ class FeatureRows:
     labels: np.ndarray | None = None  # uint8 (n, len(HEADS)), training rows only
     occurred_at: np.ndarray | None = None  # int64 microseconds, training rows only
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # BLOCKS -> column names
+    dwell_s: np.ndarray | None = None  # float32 (n,), seconds that the row's post was watched or read, training rows only
 
     def __len__(self) -> int:
         return len(self.post_id)
@@ -103,4 +111,5 @@ class FeatureRows:
             labels=None if self.labels is None else self.labels[index],
             occurred_at=None if self.occurred_at is None else self.occurred_at[index],
             names=self.names,
+            dwell_s=None if self.dwell_s is None else self.dwell_s[index],
         )

@@ -10,21 +10,29 @@ import pyarrow as pa
 
 from feature_repo.aggregates.ranking_state import MICROSECONDS
 from feature_repo.as_of import last_before
+from feature_repo.dwell import MOST_TENTHS, seconds_of
 from feature_repo.exposures import ExposureLog
 from feature_repo.feature_rows import HEADS, HISTORY_LENGTH, History
 
 UNDATED_AT = -1  # stored time of an exposure that is known only by its order
 
 # What the online store keeps of a history: one packed array, exposure after exposure (oldest first, no padding), these
-# six numbers each. `actions` is the bit mask in the order of HEADS; `at_us` is UNDATED_AT where only the order is known.
-STORED_COLUMNS = ("post_id", "author_id", "topic", "actions", "product", "at_us")
+# seven numbers each. `actions` is the bit mask in the order of HEADS; `dwell` is tenths of a second (see dwell.py); `at_us` is
+# UNDATED_AT where only the order is known.
+STORED_COLUMNS = ("post_id", "author_id", "topic", "actions", "product", "dwell", "at_us")
+_LIKE_HISTORY = STORED_COLUMNS[:-2]  # stored as `History` holds them
+_DWELL, _AT_US = STORED_COLUMNS.index("dwell"), STORED_COLUMNS.index("at_us")
+
+
+class StoredHistoryOutdated(ValueError):
+    """A stored history has another form than STORED_COLUMNS: an earlier version wrote it."""
 
 
 def histories_as_of(log: ExposureLog, user_id: np.ndarray, now_us: np.ndarray) -> History:
     """Histories of n (user, moment) questions; user_id, now_us: int64 (n,).
 
     Undated exposures come first (their upper bound sorts them there) and have age NaN. An action is seen only once it
-    has happened: bits of actions that came after the moment are cleared.
+    has happened: bits of actions that came after the moment are cleared, and dwell that came after it is not counted.
     """
     if len(log) == 0:
         return History.empty(len(user_id))
@@ -38,6 +46,7 @@ def histories_as_of(log: ExposureLog, user_id: np.ndarray, now_us: np.ndarray) -
         actions=_actions_as_of(log, safe, now_us) * valid,
         product=np.where(valid, log.product[safe], -1).astype(np.int16),
         age_s=np.where(valid & log.dated[safe], _age_s(log.at_us[safe], now_us[:, None]), np.float32(np.nan)),
+        dwell_s=seconds_of(_dwell_as_of(log, safe, now_us) * valid),
     )
 
 
@@ -60,6 +69,21 @@ def _actions_as_of(log: ExposureLog, index: np.ndarray, now_us: np.ndarray) -> n
     return bits
 
 
+def _dwell_as_of(log: ExposureLog, index: np.ndarray, now_us: np.ndarray) -> np.ndarray:
+    """Tenths of a second dwelt on the exposures at `index` (n, HISTORY_LENGTH) strictly before `now_us` (n,), uint16."""
+    tenths = log.dwell[index]
+    place = log.late_dwell[index]
+    row, column = np.nonzero(place >= 0)
+    place = place[row, column]
+    tenths[row, column] = 0
+    while len(place):  # as often as one exposure has dwell events, which is once or twice
+        happened = log.dwell_at[place] < now_us[row]
+        row, column, place = row[happened], column[happened], place[happened]
+        tenths[row, column] = log.dwell_so_far[place]
+        place = place + 1
+    return tenths
+
+
 def _age_s(at_us: np.ndarray, now_us: np.ndarray | int) -> np.ndarray:
     return ((now_us - at_us) / MICROSECONDS).astype(np.float32)
 
@@ -75,22 +99,41 @@ def stored_histories(log: ExposureLog, index: np.ndarray) -> pl.Series:
     valid = index >= 0
     flat = index[valid]
     at_us = np.where(log.dated[flat], log.at_us[flat], UNDATED_AT)
-    columns = (log.post_id[flat], log.author_id[flat], log.topic[flat], log.actions[flat], log.product[flat], at_us)
-    packed = np.stack([column.astype(np.int64) for column in columns], axis=1)  # (exposures, 6)
+    columns = (*(getattr(log, name)[flat] for name in STORED_COLUMNS[:-1]), at_us)
+    packed = np.stack([column.astype(np.int64) for column in columns], axis=1)  # (exposures, 7)
     ends = np.cumsum(valid.sum(axis=1)) * len(STORED_COLUMNS)
     lists = pa.LargeListArray.from_arrays(pa.array(np.concatenate([[0], ends])), pa.array(packed.reshape(-1)))
     return pl.Series("exposures", pl.from_arrow(lists))
 
 
 def history_of_stored(packed: Sequence[int], now_us: int) -> History:
-    """The history (n = 1) at `now_us` from the packed array of one user; an empty one gives an empty history."""
-    columns = np.asarray(packed, np.int64).reshape(-1, len(STORED_COLUMNS))[-HISTORY_LENGTH:]
+    """The history (n = 1) at `now_us` from the packed array of one user; an empty one gives an empty history.
+
+    Raises StoredHistoryOutdated for an array of another form.
+    """
+    columns = _stored_columns(packed)[-HISTORY_LENGTH:]
     history = History.empty(1)
     length = len(columns)
     if length == 0:
         return history
-    for place, name in enumerate(STORED_COLUMNS[:-1]):
+    for place, name in enumerate(_LIKE_HISTORY):
         getattr(history, name)[0, -length:] = columns[:, place]
-    at_us = columns[:, -1]
+    history.dwell_s[0, -length:] = seconds_of(columns[:, _DWELL])
+    at_us = columns[:, _AT_US]
     history.age_s[0, -length:] = np.where(at_us == UNDATED_AT, np.float32(np.nan), _age_s(at_us, now_us))
     return history
+
+
+def _stored_columns(packed: Sequence[int]) -> np.ndarray:
+    """`packed` as int64 (exposures, 7)."""
+    numbers, width = np.asarray(packed, np.int64), len(STORED_COLUMNS)
+    if len(numbers) % width == 0:
+        columns = numbers.reshape(-1, width)
+        # Before there was dwell an exposure took six numbers, and seven such exposures have a length that fits. But then the
+        # first time stands where a dwell should: -1, or far more than any dwell.
+        if ((columns[:, _DWELL] >= 0) & (columns[:, _DWELL] <= MOST_TENTHS)).all():
+            return columns
+    raise StoredHistoryOutdated(
+        f"a stored history of {len(numbers)} numbers is not made of {STORED_COLUMNS}: an earlier version wrote it; "
+        "write the online rows again with `mixer run features`"
+    )

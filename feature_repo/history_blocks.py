@@ -13,6 +13,10 @@ _CLICK, _VIEW, _LIKE = HEADS.index("click"), HEADS.index("video_view"), HEADS.in
 _LIKED = [_LIKE, HEADS.index("follow"), HEADS.index("profile_click"), HEADS.index("share"), HEADS.index("reply")]
 _STRENGTH = np.float32(3.0)
 _RATES = np.array([PRIOR_RATES["click"], PRIOR_RATES["video_view"]], np.float32)
+# Log1p of seconds, and the shares beyond the two borders, that a user of whom little is known is believed to have.
+_LOG_DWELL = np.float32(2.0)
+_SHORT_S, _SHORT_SHARE = np.float32(3.0), np.float32(0.4)
+_LONG_S, _LONG_SHARE = np.float32(18.0), np.float32(0.28)
 
 MATCH_COLUMNS = (
     "log_seen",
@@ -26,6 +30,7 @@ MATCH_COLUMNS = (
 )
 SPANS = (5, 20, 50)  # newest exposures
 RECENT_S = (1_800.0, 86_400.0)
+_EARLIER = ("second_last", "third_last", "fourth_last")
 CONTEXT_COLUMNS = (
     "hour_sin",
     "hour_cos",
@@ -40,6 +45,14 @@ CONTEXT_COLUMNS = (
     *(f"product_{name}" for name in MATCH_COLUMNS),
     "product_share",
     "last_same_product",
+    # What went before in this session. The last exposure's other signals are above.
+    *(f"{place}_log_dwell" for place in ("last", *_EARLIER)),
+    *(f"{place}_{name}" for name in ("clicked", "viewed", "same_product", "log_since") for place in _EARLIER),
+    "log_dwell_mean",
+    f"dwell_share_below_{int(_SHORT_S)}s",
+    f"dwell_share_from_{int(_LONG_S)}s",
+    "product_log_dwell_mean",
+    "idle",  # signed log1p of the seconds since the newest exposure that were not spent on it
 )
 
 
@@ -58,6 +71,7 @@ class HistorySignals:
             [shown, acted[:, :, _CLICK], acted[:, :, _VIEW], liked, disliked, dated.astype(np.float32)], axis=2
         )  # (n, L, 6)
         self.age_s = np.where(dated, history.age_s, np.float32(NEVER_S))
+        self.log_dwell = np.log1p(history.dwell_s)  # 0 where nothing is dated
 
     def matches(self, ids: np.ndarray, candidates: np.ndarray) -> np.ndarray:
         """MATCH_COLUMNS for `candidates` (m,) against the histories' `ids` (n, L), n = m or 1. Returns float32 (m, 8).
@@ -89,10 +103,30 @@ class HistorySignals:
             per_history = np.repeat(per_history, len(product), axis=0)
         in_product = self.matches(self.history.product, product)
         length = np.maximum(per_history[:, :1], 1.0)
-        last_same = (self.history.product[:, -1:] == product[:, None]).astype(np.float32)
-        return np.concatenate(
-            [_clock(now_us), per_history, in_product, np.expm1(in_product[:, :1]) / length, last_same], axis=1
-        )
+        same_product = (self.history.product == product[:, None]).astype(np.float32)  # (m, L)
+        columns = [_clock(now_us), per_history, in_product, np.expm1(in_product[:, :1]) / length, same_product[:, -1:]]
+        return np.concatenate([*columns, self._session(same_product)], axis=1)
+
+    def _session(self, same_product: np.ndarray) -> np.ndarray:
+        """The context columns of the last exposures and of dwell, float32 (m, k); same_product: float32 (m, L)."""
+        earlier = slice(-2, -5, -1)
+        clicked, viewed, dated = (self.weights[:, :, index] for index in (1, 2, 5))
+        in_product = same_product * dated
+        weight, last_s = dated.sum(axis=1) + _STRENGTH, self.history.dwell_s[:, -1]
+        short, long = (self.history.dwell_s < _SHORT_S) * dated, (self.history.dwell_s >= _LONG_S) * dated
+        idle_s = self.age_s[:, -1] - last_s
+        dwell_in_product = (self.log_dwell * in_product).sum(axis=1) + _STRENGTH * _LOG_DWELL
+        per_history = [self.log_dwell[:, :-5:-1], clicked[:, earlier], viewed[:, earlier]]
+        of_dwell = [
+            (self.log_dwell.sum(axis=1) + _STRENGTH * _LOG_DWELL) / weight,
+            (short.sum(axis=1) + _STRENGTH * _SHORT_SHARE) / weight,
+            (long.sum(axis=1) + _STRENGTH * _LONG_SHARE) / weight,
+            dwell_in_product / (in_product.sum(axis=1) + _STRENGTH),
+            np.sign(idle_s) * np.log1p(np.abs(idle_s)),
+        ]
+        pieces = [*per_history, same_product[:, earlier], np.log1p(self.age_s[:, earlier]), *(one[:, None] for one in of_dwell)]
+        m = len(same_product)
+        return np.concatenate([piece if len(piece) == m else np.repeat(piece, m, axis=0) for piece in pieces], axis=1)
 
     def _mood(self) -> np.ndarray:
         """The context columns that depend on the history alone, float32 (n, k)."""

@@ -20,10 +20,10 @@ import numpy as np
 from feature_repo.column_files import ColumnFiles, mapped
 from feature_repo.feature_rows import BLOCKS, HEADS, HISTORY_LENGTH, FeatureRows, History
 
-FORMAT = 1
+FORMAT = 2  # since histories hold dwell
 DESCRIPTION = "rows.json"
 _IDS = ("user_id", "post_id", "author_id", "topic", "product")
-_OUTCOMES = ("labels", "occurred_at")
+_OUTCOMES = ("labels", "occurred_at", "dwell_s")
 _READ_AT_ONCE = 1 << 20  # bytes
 
 

@@ -175,6 +175,7 @@ def _rows(known: PointsInTime, chosen: np.ndarray, now_us: np.ndarray) -> Featur
         labels=log.labels(chosen),
         occurred_at=log.at_us[chosen],
         names=BLOCK_NAMES,
+        dwell_s=log.dwell_s(chosen),
     )
 
 

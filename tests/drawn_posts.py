@@ -75,7 +75,8 @@ def stored_user(user_id: int = 5, seed: int = 2, exposures: int = 20, snapshot: 
     at_us = np.sort(AS_OF_US - random.integers(0, 20_000_000_000, exposures))
     at_us[:2] = UNDATED_AT
     columns = (snapshot.post_id[row], snapshot.author_id[row], snapshot.topic[row], random.integers(0, 8, exposures))
-    packed = np.stack([*columns, np.zeros(exposures, np.int64), at_us], axis=1).reshape(-1)
+    dwell = np.where(at_us == UNDATED_AT, 0, random.integers(0, 600, exposures))
+    packed = np.stack([*columns, np.zeros(exposures, np.int64), dwell, at_us], axis=1).reshape(-1)
     state = drawn_states(2, random).state[1]
     return StoredUser(user_id, state.tolist(), int(at_us[-1]), [1.0] * len(USER_PROFILE), packed.tolist())
 

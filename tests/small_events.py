@@ -93,7 +93,10 @@ def _exposure(random: np.random.Generator, number: int, at: datetime, users: int
             rows.append({**base, "event_id": f"e{number}-{action}", "action": action, "occurred_at": at + wait})
     if random.random() < 0.7:
         value = float(random.integers(0, 400_000))
-        rows.append({**base, "event_id": f"e{number}-dwell", "action": "dwell", "value": value, "occurred_at": at})
+        left = at + timedelta(seconds=number * 37 % 4_000 if delayed and number % 4 == 1 else 0)
+        rows.append({**base, "event_id": f"e{number}-dwell", "action": "dwell", "value": value, "occurred_at": left})
+        if number % 8 == 1:  # it came back for a while
+            rows.append({**rows[-1], "event_id": f"e{number}-dwell-again", "value": 1_250.0, "occurred_at": left})
     return rows
 
 

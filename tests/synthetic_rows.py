@@ -23,6 +23,7 @@ def synthetic_history(n: int, posts: int, random: np.random.Generator) -> Histor
     post = random.integers(0, posts, (n, HISTORY_LENGTH))
     age = np.sort(random.exponential(40_000, (n, HISTORY_LENGTH)), axis=1)[:, ::-1]
     undated = random.random((n, HISTORY_LENGTH)) < 0.2
+    dwell_s = np.minimum(random.exponential(12.0, (n, HISTORY_LENGTH)), 300.0).round(1)
     return History(
         post_id=np.where(present, post, -1),
         author_id=np.where(present, post // 3, -1),
@@ -30,6 +31,7 @@ def synthetic_history(n: int, posts: int, random: np.random.Generator) -> Histor
         actions=np.where(present, random.integers(0, 256, post.shape), 0).astype(np.uint8),
         product=np.where(present, random.integers(0, 5, post.shape), -1).astype(np.int16),
         age_s=np.where(present & ~undated, age, np.nan).astype(np.float32),
+        dwell_s=np.where(present & ~undated, dwell_s, 0.0).astype(np.float32),
     )
 
 
@@ -62,6 +64,7 @@ def synthetic_rows(
         labels=_labels(blocks, post, history, random),
         occurred_at=occurred_at,
         names={name: tuple(f"{name}_{i}" for i in range(widths[name])) for name in BLOCKS},
+        dwell_s=np.minimum(random.exponential(12.0, n), 300.0).round(1).astype(np.float32),
     )
 
 

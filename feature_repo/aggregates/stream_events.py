@@ -19,14 +19,13 @@ from feature_repo.products import product_bucket
 
 NONE = 255  # no measure, no part in histories
 EXPOSURE = 254  # place in histories of what was shown
+DWELT = 253  # place in histories of how long something was watched or read
 
 _DATED_MEASURE = pl.Enum(COUNTED)
 _VALUED = {action: MEASURE_INDEX[measure] for measure, action in VALUED.items()}
 _UNDATED = {action: MEASURE_INDEX[measure] for measure, action in UNDATED.items()}
-_HEAD = np.array(
-    [EXPOSURE if name == Action.IMPRESSION.value else HEADS.index(name) if name in HEADS else NONE for name in COUNTED],
-    np.uint8,
-)
+_PLACES = {name: place for place, name in enumerate(HEADS)} | {Action.IMPRESSION.value: EXPOSURE, Action.DWELL.value: DWELT}
+_HEAD = np.array([_PLACES.get(name, NONE) for name in COUNTED], np.uint8)
 _VALUED_OF = np.array([_VALUED.get(name, NONE) for name in COUNTED], np.uint8)
 _UNDATED_OF = np.array([_UNDATED.get(name, NONE) for name in COUNTED], np.uint8)
 
@@ -98,8 +97,10 @@ class StreamEvents:
         return Updates(self.at_us, measure, valued, self.seconds, self.undated)
 
     def heads(self) -> np.ndarray:
-        """uint8 (n,): place in HEADS, EXPOSURE for what was shown, NONE for what histories leave out."""
-        return _HEAD[self.action]
+        """uint8 (n,): place in HEADS, EXPOSURE for what was shown, DWELT for dwell, NONE for what histories leave out."""
+        heads = _HEAD[self.action]
+        heads[(heads == DWELT) & (self.undated == 1)] = NONE  # as in the aggregates: it has no moment
+        return heads
 
 
 def _marks(chosen: np.ndarray) -> np.ndarray | None:

@@ -1,6 +1,7 @@
 """Users' newest exposures as the stream engine keeps them: ordered as the batch engine orders them, whatever came first.
 
 An action sets its bit on every exposure it answers (same post, request and kind, not before it), and waits where there is none.
+Dwell is added up: an exposure with several dwell events was watched for their sum, capped, as the aggregates count it too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 
 from feature_repo.aggregates.kernel import SAVED, SHOWN, KernelMissing, address, checked, kernel, take_touched, view
 from feature_repo.aggregates.stream_events import StreamEvents
+from feature_repo.dwell import MOST_TENTHS, tenths_of
 from feature_repo.feature_rows import HISTORY_LENGTH
 from feature_repo.history import STORED_COLUMNS, UNDATED_AT
 
@@ -28,7 +30,8 @@ EXPOSURE = np.dtype(
         ("product", np.int16),
         ("actions", np.uint8),
         ("dated", np.uint8),
-        ("padding", np.uint8, (4,)),
+        ("dwell", np.uint16),  # tenths of a second
+        ("padding", np.uint8, (2,)),
     ]
 )
 _ANSWER_BYTES = 32
@@ -47,6 +50,8 @@ HISTORY = np.dtype(
 )
 if kernel.history_bytes() != HISTORY.itemsize:
     raise KernelMissing("the compiled kernel keeps histories of another length; build it again with `make install`")
+if kernel.history_most_dwell() != MOST_TENTHS:
+    raise KernelMissing("the compiled kernel caps dwell elsewhere; build it again with `make install`")
 
 
 class StreamHistories:
@@ -78,7 +83,7 @@ class StreamHistories:
         dated = (1 - events.undated).astype(np.uint8)
         columns = (
             *(events.heads(), ids["user_id"], ids["post_id"], ids["author_id"], topic, product, events.position, dated),
-            *(events.at_us, events.request_hash, events.event_hash),
+            *(events.at_us, events.request_hash, events.event_hash, tenths_of(events.seconds)),
         )
         checked(kernel.histories_apply(self._all, len(events), *(address(column) for column in columns)), self.name)
 

@@ -40,8 +40,16 @@ _REWRITE_FROM = 64 << 20  # bytes of superseded rows that are worth writing a pa
 _MOST_SECTIONS = 256  # of one part; beyond it, small saves have left too many files
 
 
+# Grows with every change of what saved rows mean, also where their length stays: 2 since exposures carry their dwell.
+STATE_LAYOUT = 2
+
+
 class StateDamaged(RuntimeError):
     """A file that the last save wrote is not there as it was written."""
+
+
+class StateOutdated(StateDamaged):
+    """Another version saved the state: its rows cannot be read as this one's."""
 
 
 class Part(Protocol):
@@ -79,6 +87,7 @@ class StreamState:
         # A crash of the machine may lose the newest saves, never split one: offsets and state go back together.
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.executescript(_TABLES)
+        self._require_layout()
         self._threads = threads
         self._load()
 
@@ -98,6 +107,19 @@ class StreamState:
                 self.waiting = rows
             else:
                 self._parts[part].restore(rows)
+
+    def _require_layout(self) -> None:
+        """Note the layout in a state that holds no rows yet. Raises StateOutdated where rows of another one are saved."""
+        saved = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if saved == STATE_LAYOUT:
+            return
+        if self._connection.execute("SELECT count(*) FROM sections").fetchone()[0]:
+            self._connection.close()
+            raise StateOutdated(
+                f"{self._folder / STATE_FILE} was saved in layout {saved}, this version reads layout {STATE_LAYOUT}; "
+                f"remove the folder {self._folder} and run `mixer run features`"
+            )
+        self._connection.execute(f"PRAGMA user_version={STATE_LAYOUT}")
 
     def _section(self, sequence: int, part: str, start: int, size: int) -> np.ndarray:
         file, layout = self._file(sequence), _LAYOUT.get(part, CELL)

@@ -98,7 +98,7 @@ def values_of(
     """The value of each temperature's policy over the judged decisions, in the order of `choices.policy`."""
     judged = choices.judged
     exposure = decisions.exposure[judged]
-    reward = decisions.known.log.labels()[exposure, column].astype(np.float64)
+    reward = decisions.known.log.labels(exposure)[:, column].astype(np.float64)
     found = []
     for number, (policy, expected) in enumerate(zip(choices.policy, choices.expected, strict=True)):
         announce(f"intervals: policy {number + 1} of {len(choices.policy)}")

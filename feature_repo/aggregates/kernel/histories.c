@@ -5,20 +5,26 @@
 #include "table.h"
 
 enum { LENGTH = 50, WAITING = 50 };
+enum { MOST_DWELL = 3000 };                        /* tenths of a second that one exposure can say */
+enum { SHOWN = 254, DWELT = 253, LEFT_OUT = 255 }; /* codes beside the bits of the actions */
 
 typedef struct {
     int64_t at, post, author;
     uint64_t request, event; /* hashes of the request's and the exposure's id; `event` decides between equals */
     int32_t position, topic;
     int16_t product;
-    uint8_t actions, dated, padding[4];
+    uint8_t actions, dated;
+    uint16_t dwell; /* tenths of a second: the sum of what was dwelt, capped */
+    uint8_t padding[2];
 } Exposure;
 _Static_assert(sizeof(Exposure) == 56, "an exposure is 56 bytes");
 
 typedef struct {
     int64_t at, post;
     uint64_t request;
-    uint8_t action, dated, padding[6];
+    uint8_t action, dated;
+    uint16_t dwell; /* tenths of a second, where action is DWELT */
+    uint8_t padding[4];
 } Answer;
 _Static_assert(sizeof(Answer) == 32, "an answer is 32 bytes");
 
@@ -39,6 +45,7 @@ typedef struct {
 } Histories;
 
 uint64_t history_bytes(void) { return sizeof(History); }
+uint64_t history_most_dwell(void) { return MOST_DWELL; }
 
 Histories *histories_new(uint64_t most) {
     Histories *all = calloc(1, sizeof(Histories));
@@ -101,10 +108,16 @@ static inline int comes_before(const Exposure *x, const Exposure *y) {
     return x->event < y->event;
 }
 
+static inline void answer_with(Exposure *exposure, const Answer *answer) {
+    if (answer->action != DWELT) exposure->actions |= (uint8_t)(1u << answer->action);
+    else if (answer->dwell < MOST_DWELL - exposure->dwell) exposure->dwell += answer->dwell;
+    else exposure->dwell = MOST_DWELL;
+}
+
 static void show(History *history, Exposure exposure) {
     uint16_t left = 0;
     for (uint16_t i = 0; i < history->waiting; i++) {
-        if (answers(&exposure, &history->answer[i])) exposure.actions |= (uint8_t)(1u << history->answer[i].action);
+        if (answers(&exposure, &history->answer[i])) answer_with(&exposure, &history->answer[i]);
         else history->answer[left++] = history->answer[i];
     }
     history->waiting = left;
@@ -126,7 +139,7 @@ static void act(History *history, Answer answer) {
     int answered = 0;
     for (uint16_t i = 0; i < history->exposures; i++) {
         if (!answers(&history->exposure[i], &answer)) continue;
-        history->exposure[i].actions |= (uint8_t)(1u << answer.action);
+        answer_with(&history->exposure[i], &answer);
         answered = 1;
     }
     if (answered) return;
@@ -138,22 +151,24 @@ static void act(History *history, Answer answer) {
 }
 
 /*
- * Fold n events: head[i] is the bit of a ranked action, 254 for an exposure, 255 for what histories leave out. Exposures go
- * first, so that an action of the same batch finds the exposure it answers. Returns 0, NO_MEMORY or TABLE_FULL.
+ * Fold n events: head[i] is the bit of a ranked action, SHOWN for an exposure, DWELT for dwell[i] tenths of a second spent on
+ * one, LEFT_OUT for what histories leave out. Exposures go first, so that an action of the same batch finds the exposure it
+ * answers. Returns 0, NO_MEMORY or TABLE_FULL.
  */
 int64_t histories_apply(Histories *all, uint64_t n, const uint8_t *head, const int64_t *user, const int64_t *post,
                         const int64_t *author, const int32_t *topic, const int16_t *product, const int32_t *position,
-                        const uint8_t *dated, const int64_t *at, const uint64_t *request, const uint64_t *event) {
+                        const uint8_t *dated, const int64_t *at, const uint64_t *request, const uint64_t *event,
+                        const uint16_t *dwell) {
     for (int exposures = 1; exposures >= 0; exposures--) {
         for (uint64_t i = 0; i < n; i++) {
-            if (head[i] == 255 || (head[i] == 254) != exposures) continue;
+            if (head[i] == LEFT_OUT || (head[i] == SHOWN) != exposures) continue;
             int64_t row = find_or_add(all, user[i]);
             if (row < 0) return row;
             History *history = &all->history[row];
             if (exposures)
                 show(history, (Exposure){at[i], post[i], author[i], request[2 * i], event[2 * i], position[i], topic[i], product[i],
-                                         0, dated[i], {0}});
-            else act(history, (Answer){at[i], post[i], request[2 * i], head[i], dated[i], {0}});
+                                         0, dated[i], 0, {0}});
+            else act(history, (Answer){at[i], post[i], request[2 * i], head[i], dated[i], dwell[i], {0}});
             if (at[i] > history->newest) history->newest = at[i];
             list_row(&all->shown, &history->shown, (uint64_t)row);
             list_row(&all->saved, &history->saved, (uint64_t)row);

@@ -80,7 +80,7 @@ def test_a_new_event_of_the_user_is_seen_at_once(live, timeline, monkeypatch):
     first = timeline(now_us)
     _, misses = lookups(live)
     stored = live.online.stored(first.query.user_id)
-    met = [int(first.page.post_id[0]), int(first.page.author_id[0]), -1, 1, 0, now_us]
+    met = [int(first.page.post_id[0]), int(first.page.author_id[0]), -1, 1, 0, 0, now_us]
     changed = replace(stored, exposures=[*(stored.exposures or []), *met], updated_at=now_us)
     monkeypatch.setattr(type(live.online), "stored", lambda *_: changed)
     second = timeline(now_us + 1_000_000)

@@ -19,9 +19,8 @@ def pieces_of(rows: FeatureRows, size: int):
 
 def columns_of(rows: FeatureRows) -> dict[str, np.ndarray | None]:
     """Every array of the rows, by a name."""
-    plain = {
-        name: getattr(rows, name) for name in ("user_id", "post_id", "author_id", "topic", "product", "labels", "occurred_at")
-    }
+    names = ("user_id", "post_id", "author_id", "topic", "product", "labels", "occurred_at", "dwell_s")
+    plain = {name: getattr(rows, name) for name in names}
     history = {f"history.{name}": getattr(rows.history, name) for name in rows.history.__dataclass_fields__}
     return plain | history | {f"block.{name}": block for name, block in rows.blocks.items()}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -13,7 +15,7 @@ from feature_repo.aggregates.measures import MEASURE_INDEX
 from feature_repo.aggregates.ranking_projection import dense_cells
 from feature_repo.aggregates.stream_apply import AHEAD_US, LATE_US, Applied, Applier, Records, Topics
 from feature_repo.aggregates.stream_parts import drop_uncommitted_parts
-from feature_repo.aggregates.stream_state import StreamState
+from feature_repo.aggregates.stream_state import STATE_FILE, STATE_LAYOUT, StateDamaged, StateOutdated, StreamState
 from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.lake import Lake
 from tests.small_events import START, small_events, small_posts
@@ -90,6 +92,27 @@ def test_what_was_saved_is_what_the_next_start_finds_and_nothing_more(state, lak
         assert again == Applied(events.height - half, half, 0)
     finally:
         found.close()
+
+
+def test_a_state_of_another_layout_is_refused_unless_it_holds_nothing(state, lake, tmp_path):
+    """Rows of before there was dwell have the same length; read as today's they would say that nobody watched anything."""
+    applier = Applier(state, lake)
+    applier.apply(records(small_events(20)), TOPICS)
+    applier.save()
+    state.close()
+    set_layout(tmp_path / "stream", 0)  # what a state says that knew of no layouts
+    with pytest.raises(StateOutdated, match=f"layout 0, this version reads layout {STATE_LAYOUT}; remove the folder .*stream"):
+        StreamState(tmp_path / "stream")
+    assert issubclass(StateOutdated, StateDamaged)  # which the worker tells its user
+    StreamState(tmp_path / "new").close()
+    set_layout(tmp_path / "new", 0)
+    StreamState(tmp_path / "new").close()
+
+
+def set_layout(folder: Path, layout: int) -> None:
+    connection = sqlite3.connect(folder / STATE_FILE)
+    connection.execute(f"PRAGMA user_version={layout}")
+    connection.close()
 
 
 def test_an_event_that_comes_again_changes_nothing_but_the_offset(state, lake):

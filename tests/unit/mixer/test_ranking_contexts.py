@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from feature_repo.history import STORED_COLUMNS
 from feature_repo.request_rows import candidate_rows
 from services.mixer.corpus import Corpus
 from services.mixer.query import Query
@@ -79,7 +80,7 @@ def test_only_candidates_that_were_not_scored_are_and_the_scores_are_those_witho
         {"now_us": NOW_US + round(TTL_S * 1e6)},
         {"now_us": NOW_US - 1},
         {"surface": "tab_1"},
-        {"stored": replace(STORED, exposures=STORED.exposures[:-6])},
+        {"stored": replace(STORED, exposures=STORED.exposures[: -len(STORED_COLUMNS)])},
         {"stored": replace(STORED, updated_at=STORED.updated_at + 1)},
         {"stored": replace(STORED, state=[*STORED.state[:-1], STORED.state[-1] + 1])},
         {"stored": replace(STORED, user_id=6)},
