@@ -114,13 +114,13 @@ def split(log: ExposureLog, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def exposure_days(log: ExposureLog, logged: pl.DataFrame) -> np.ndarray:
     """The logged day of every exposure as a proleptic ordinal, int32 (m,); 0 for those that the file has no row of.
 
-    `logged`: user_id, post_id, at_us, day. Raises ValueError where one user, post and millisecond have two days.
+    `logged`: user_id, post_id, at_us, day. A user's repeated exposures of a post in one millisecond are alike in all but, at
+    times, their day: they take their days in turn.
     """
-    days = logged.unique()
-    if days.select(_KEY).is_duplicated().any():
-        raise ValueError("an exposure of one user, post and millisecond stands in the log with two dates: it has no one day")
-    asked = pl.DataFrame({name: getattr(log, name) for name in _KEY})
-    found = asked.join(days, on=_KEY, how="left", maintain_order="left")["day"]
+    number = pl.int_range(pl.len()).over(_KEY).alias("number")
+    days = logged.sort("day", maintain_order=True).with_columns(number)
+    asked = pl.DataFrame({name: getattr(log, name) for name in _KEY}).with_columns(number)
+    found = asked.join(days, on=[*_KEY, "number"], how="left", maintain_order="left")["day"]
     return found.fill_null(0).to_numpy().astype(np.int32)
 
 
