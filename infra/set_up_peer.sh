@@ -17,4 +17,4 @@ done
 if ! { [ ${#links[@]} -gt 0 ] && "${install[@]}" "${links[@]}"; }; then
     "${install[@]}" --torch-backend cpu
 fi
-touch "$folder/.installed"
+echo "$@" >"$folder/.installed" # last: where it names the packages, the environment is whole

@@ -69,12 +69,12 @@ def _fitted(rows: QualityRows, peer: Peer, folder: Path, kept: KeptPredictions, 
     start = time.perf_counter()
     try:
         models = peer.fit(rows.train, seed, threads, folder / "fits" / peer.key / f"{seed}-{rows.fingerprint}")
+        fit_s = time.perf_counter() - start
+        for name, predict in models.items():
+            announce(f"{name}, seed {seed}: predicting")
+            kept.save(peer, name, seed, Predicted(predict(rows.live), predict(rows.frozen), fit_s))
     except NotRun as reason:
         return str(reason)
-    fit_s = time.perf_counter() - start
-    for name, predict in models.items():
-        announce(f"{name}, seed {seed}: predicting")
-        kept.save(peer, name, seed, Predicted(predict(rows.live), predict(rows.frozen), fit_s))
     del models
     gc.collect()  # one fitted model in memory at a time
     return None

@@ -1,7 +1,8 @@
 """Peer: SASRec of RecTools, the next liked post from the sequence of liked ones (Kang and McAuley 2018).
 
-RecTools does not agree with this project's lock file (it needs an older attrs and numpy), so it lives in an environment of its
-own and is asked through files. The network is frozen at the split; a row is scored with the sequence that the user had by then.
+RecTools does not agree with this project's lock file (it needs older releases of attrs, numpy and pyarrow), so it lives in an
+environment of its own and is asked through files. The network is frozen at the split; a row is scored with the sequence that
+the user had by then.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from flows.bench.quality.validation import older_and_newest
 from flows.progress import announce
 
 NAME = "SASRec (RecTools)"
-EPOCHS = 8
-PACKAGES = ("rectools[torch]==0.19.0", "torch==2.13.0", "pyarrow")
+EPOCHS = 4
+PACKAGES = ("rectools[torch]==0.19.0", "torch==2.13.0", "pyarrow==21.0.0")
 PROGRAM = Path(__file__).with_name("sasrec_program.py")
 _SET_UP = ROOT / "infra" / "set_up_peer.sh"
 _TRUST_S = 3_600  # whoever needs longer hangs
@@ -35,7 +36,7 @@ def fit(train: FeatureRows, seed: int, threads: int, folder: Path, epochs: int =
 
     Raises NotRun where the environment cannot be made.
     """
-    python = _environment(folder.parents[1] / "environments" / "rectools")
+    python = _environment(folder.parents[2] / "environments" / "rectools")
     older, newest = older_and_newest(train)
     asked = train.take(newest)
     announce(f"{NAME}: learning from the older training days, for the map of its scores")
@@ -76,15 +77,13 @@ class _Fitted:
         command = [self._python, "-I", PROGRAM, *arguments, "--folder", self._folder, "--threads", str(self._threads)]
         answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=_TRUST_S)
         if answer.returncode:
-            raise RuntimeError(
-                f"{NAME}: `{arguments[0]}` failed: {_last_line(answer.stderr)}; see {PROGRAM.name} in {self._folder}"
-            )
+            raise NotRun(f"`{arguments[0]}` failed: {_last_line(answer.stderr)}; see {PROGRAM.name} in {self._folder}")
 
 
 def _environment(folder: Path) -> Path:
-    """The python of the environment, made on first use (some 300 MB with torch from a local wheel)."""
-    python = folder / "bin" / "python"
-    if (folder / ".installed").exists():
+    """The python of the environment, made on first use (1 GB and a minute or two, most of it torch)."""
+    python, marker = folder / "bin" / "python", folder / ".installed"
+    if marker.exists() and marker.read_text().split() == list(PACKAGES):
         return python
     uv = Path(sys.executable).with_name("uv")
     found = str(uv) if uv.exists() else shutil.which("uv")
