@@ -20,6 +20,7 @@ from services.ranking.inputs import TableBits, row_tensors
 from services.ranking.normalise import Normaliser
 
 NAME = "DIN"
+# One epoch: on the newest training days a second one lost .005 of click AUC, as it does for our ranker without a teacher.
 SCHEDULE = Schedule(epochs=1, batch=128, rate=1e-3, table_rate=4e-3)
 HEAD_WEIGHTS = (1.0, 1.0, 2.0, 2.0)
 LEAST_STEPS, LEAST_BATCH = 400, 16  # few rows take smaller batches rather than too few steps
