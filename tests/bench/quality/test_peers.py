@@ -49,6 +49,21 @@ def test_a_peer_predicts_every_row_and_a_seed_gives_the_same_again(key, rows, tm
 
 
 @pytest.mark.slow
+def test_sasrec_scores_by_the_sequence_of_likes_and_gives_the_same_again(rows, tmp_path, monkeypatch):
+    made = Settings().paths.reports / "quality" / "environments"
+    if not (made / "rectools" / ".installed").exists():
+        pytest.skip(f"RecTools' environment is not in {made}; `mixer bench quality` makes it")
+    (tmp_path / "environments").symlink_to(made)
+    found, again = (
+        sasrec.fit(rows.train, 3, 1, tmp_path / "fits" / name / "3", epochs=1)[sasrec.NAME](rows.live)
+        for name in ("one", "two")
+    )
+    assert found.shape == (len(rows.live), len(MEASURED))
+    np.testing.assert_array_equal(found, again)
+    assert len(np.unique(found[:, 0])) > 50
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["lightgbm", "din"])
 def test_another_seed_gives_other_predictions(key, rows, tmp_path, monkeypatch):
     monkeypatch.setattr(boosted, "TRIALS", 1)
