@@ -47,7 +47,8 @@ def bench_quality(
         **answer(rows, outcome, peers, draws=draws, seed=settings.seed),
         "seeds": numbers,
         "threads": settings.threads,
-        "search": f"LightGBM: {boosted.TRIALS} trials of random search with early stopping on the newest two training days.",
+        "search": f"LightGBM: {boosted.TRIALS} trials of random search with early stopping on the newest two training days, "
+        "whose time is in the first seed's fit.",
         "seconds": round(time.perf_counter() - start, 1),
     }
     report["data"]["user_share"] = user_share
@@ -59,17 +60,31 @@ def bench_quality(
 
 
 def answer(rows: QualityRows, outcome: Outcome, peers: Sequence[Peer], *, draws: int, seed: int) -> dict[str, Any]:
-    """data, models, differences, not_run, ndcg_of_chance and warnings."""
+    """data, models, differences, not_run, notes, ndcg_of_chance and warnings."""
     reads = {name: peer.reads for peer in peers for name in peer.names}
     models = model_figures(outcome.predicted, rows)
+    alone = _alone(outcome)
     return {
         "data": _data(rows),
         "models": {name: {"reads": reads[name], **figures} for name, figures in models.items()},
         "not_run": outcome.not_run,
-        "differences": differences(outcome.predicted, rows, (ours.HEAVY, ours.CHAMPION), draws=draws, seed=seed),
+        "differences": differences(
+            {name: runs for name, runs in outcome.predicted.items() if not (alone and name == ours.CHAMPION)},
+            rows,
+            (ours.HEAVY, ours.CHAMPION),
+            draws=draws,
+            seed=seed,
+        ),
+        "notes": [f"The {ours.CHAMPION} is the {ours.HEAVY} alone: no bundle holds an ensemble."] if alone else [],
         "ndcg_of_chance": ndcg_of_chance(rows, seed),
         "warnings": [*leak_warnings(models), *rows.warnings],
     }
+
+
+def _alone(outcome: Outcome) -> bool:
+    """Whether the champion's probabilities are the heavy ranker's in every seed."""
+    runs = [outcome.predicted.get(name, []) for name in (ours.HEAVY, ours.CHAMPION)]
+    return all(runs) and all(np.array_equal(one.live, two.live) for one, two in zip(*runs, strict=True))
 
 
 def _data(rows: QualityRows) -> Mapping[str, Any]:

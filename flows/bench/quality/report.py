@@ -20,7 +20,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     parts += ["\n".join(_table(report, "frozen AUC / NDCG@10 / ECE (chance)", _frozen_and_calibration, cost=False))]
     parts += [f"{name} not run: {reason}." for name, reason in report["not_run"].items()]
     parts += ["\n".join(_differences(name, others)) for name, others in report["differences"].items()]
-    parts += [_reading(report)]
+    parts += [*report["notes"], _reading(report)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -90,6 +90,14 @@ def test_a_model_compared_with_itself_is_even(rows):
     assert [one[-1] for one in verdicts(found)] == ["even"] * len(MEASURED)
 
 
+def test_a_champion_without_an_ensemble_is_said_to_be_the_heavy_ranker(rows, report):
+    assert report["notes"] == []
+    same = [predicted(rows, 0.5, 1)]
+    outcome = Outcome({"heavy ranker": same, "champion": same, "LightGBM": [predicted(rows, 0.4, 2)]})
+    made = answer(rows, outcome, roster(Settings()), draws=2, seed=1)
+    assert list(made["differences"]) == ["heavy ranker"] and "no bundle holds an ensemble" in made["notes"][0]
+
+
 def test_a_figure_too_good_to_be_true_raises_the_alarm(rows, report):
     click = report["models"]["heavy ranker"]["heads"]["click"]["auc"]["mean"]
     assert (click > SUSPECTED_LEAK) == any("heavy ranker" in one for one in report["warnings"])
