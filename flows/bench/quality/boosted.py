@@ -7,6 +7,7 @@ best for both, and every action has the number of rounds at which it stopped gai
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def fit(train: FeatureRows, seed: int, threads: int, folder: Path) -> dict[str, 
 
 def search(train: FeatureRows, folder: Path, threads: int, trials: int = TRIALS) -> Tuned:
     """The best of `trials` trials by log loss on the newest training days; a broken search carries on after its last trial."""
-    file = folder / f"trials-{rows_fingerprint(train)}.json"
+    file = folder / f"trials-{rows_fingerprint(train)}-{_search_space()}.json"
     done = json.loads(file.read_text()) if file.exists() else []
     if len(done) < trials:
         data = _SearchData.of(train, threads)
@@ -107,6 +108,12 @@ def drawn(number: int) -> dict[str, Any]:
         "cat_smooth": round(log_uniform(1.0, 100.0), 2),
         "path_smooth": round(log_uniform(0.1, 30.0), 2) if random.random() < 0.5 else 0.0,
     }
+
+
+def _search_space() -> str:
+    """8 hex digits that change when what is searched does: trials of another search are not taken for this one's."""
+    decided = json.dumps([_FIXED, MOST_ROUNDS, PATIENCE, TUNED, [drawn(number) for number in range(TRIALS)]])
+    return hashlib.sha256(decided.encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
