@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Tests mostly wait for real servers: two files at a time.
 TEST_PROCESSES ?= 2
 
-.PHONY: help install demo test lint up down clean
+.PHONY: help install demo test lint up down clean bench-quality
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -25,6 +25,9 @@ test: install ## Lint and run the whole test suite
 lint: install ## Check style and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+
+bench-quality: install ## Our rankers beside all peers on KuaiRand's 4-5 May (under an hour; a broken run carries on)
+	@$(BIN)/mixer bench quality
 
 up: install ## Start the platform as local processes
 	@$(BIN)/mixer up

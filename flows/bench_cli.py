@@ -13,7 +13,7 @@ from rich.console import Console
 
 bench = typer.Typer(
     help="Measure on this machine: stream, features of a request, heavy ranker, retrieval, training rows, materialisation, "
-    "batch engine.",
+    "batch engine, quality beside peers.",
     no_args_is_help=True,
 )
 
@@ -145,9 +145,54 @@ def batch(
     _run("batch", work, as_json)
 
 
+@bench.command()
+def quality(
+    seeds: Annotated[int, typer.Option(min=1, help="Fits of every model that draws at random.")] = 3,
+    only: Annotated[list[str] | None, typer.Option(help="Fit only this peer (see the roster); repeat for several.")] = None,
+    again: Annotated[bool, typer.Option(help="Fit also what is kept from a run before.")] = False,
+    user_share: Annotated[float, typer.Option(help="Share of the users, for a quick look.")] = 1.0,
+    draws: Annotated[int, typer.Option(min=2, help="Resamplings of the users, for the intervals.")] = 500,
+    folder: Annotated[Path | None, typer.Option("--out", help="Where predictions and tables are kept.")] = None,
+    write_readme: Annotated[bool, typer.Option(help="Put the tables into the README too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Our rankers beside LightGBM, MaskNet, DIN, SASRec and others on KuaiRand's 4-5 May 2022. A broken run carries on."""
+    from flows.bench.quality.peer import ROOT
+    from flows.bench.quality.report import markdown, write_into_readme
+    from infra.settings import get_settings
+
+    settings = get_settings()
+    kept = (folder or settings.paths.reports / "quality").absolute()
+    options = {"seeds": seeds, "draws": draws, "only": tuple(only or ()), "again": again, "user_share": user_share}
+
+    def work(_folder: Path) -> dict:
+        from flows.bench.quality.quality import bench_quality
+
+        return bench_quality(settings, kept, **options)
+
+    report = _measured("quality", work)
+    for warning in report["warnings"]:
+        err.print(f"[bold red]{warning}[/]", highlight=False)
+    if write_readme:
+        write_into_readme(markdown(report), ROOT / "README.md")
+    typer.echo(json.dumps(report, indent=2) if as_json else markdown(report))
+
+
 def _run(name: str, work: Callable[[Path], dict], as_json: bool) -> None:
-    """Run a bench in a folder of its own, with its progress on stderr, and print its report on stdout."""
-    from flows.bench.report import measured, tables
+    """Run a bench and print its report on stdout."""
+    from flows.bench.report import tables
+
+    report = _measured(name, work)
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+        return
+    for table in tables(report):
+        out.print(table, highlight=False)
+
+
+def _measured(name: str, work: Callable[[Path], dict]) -> dict:
+    """The report of a bench that runs in a folder of its own, with its progress on stderr."""
+    from flows.bench.report import measured
     from flows.progress import listening
     from infra.interrupts import termination_unwinds
     from infra.settings import get_settings, quiet_libraries
@@ -161,9 +206,4 @@ def _run(name: str, work: Callable[[Path], dict], as_json: bool) -> None:
         err.status(name) as status,
         listening(status.update),
     ):
-        report = measured(name, lambda: work(Path(folder)))
-    if as_json:
-        typer.echo(json.dumps(report, indent=2))
-        return
-    for table in tables(report):
-        out.print(table, highlight=False)
+        return measured(name, lambda: work(Path(folder)))

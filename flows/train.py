@@ -39,19 +39,12 @@ def _tell_fit(model: str, share: float, loss: float) -> None:
 @task(name="fit", **PURE_STEP)
 def fit(train: FeatureRows, name: str) -> Any:
     """The bundle, in a folder named for its data, so that a killed fit finds its checkpoints again."""
+    from flows.training.chosen_options import training_options
     from flows.training.fit import train_bundle
 
     settings = get_settings()
     folder = settings.paths.bundles / name
-    options = {
-        "seed": settings.seed,
-        "threads": settings.threads,
-        "preset": settings.ranker_preset,
-        "teacher_share": settings.ranker_teacher_share,
-        "kept_negatives": settings.ranker_kept_negatives,
-        "calibration": settings.ranker_calibration,
-        "ensemble": settings.ranker_ensemble,
-    }
+    options = training_options(settings)
     if settings.train_processes > 1:
         from flows.training.distributed import train_in_processes
 

@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     ranker_ensemble: bool = Field(
         True,
         description="Stack boosted trees and popularity on the heavy ranker, for the actions that gain by it on rows kept out.",
+    )
     train_processes: int = Field(
         1, ge=1, description="Processes of this machine that train the networks together; they share `threads`."
     )

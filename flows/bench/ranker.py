@@ -24,7 +24,7 @@ from services.ranking.collaborative import POST_VECTOR, USER_VECTOR, VECTOR_MATC
 from services.ranking.collaborative import WIDTH as VECTOR_WIDTH
 from services.ranking.compiled import MATCH_BLOCKS, POST_BLOCKS, REQUEST_BLOCKS, CompiledRanker
 from services.ranking.heavy import HeavyConfig, HeavyRanker
-from services.ranking.inputs import ACTION_MASKS, AGE_BUCKETS, HistoryTensors, RowTensors, TableBits
+from services.ranking.inputs import ACTION_MASKS, AGE_BUCKETS, DWELL_ROWS, HistoryTensors, RowTensors, TableBits
 
 HISTORY = 128
 VECTOR = len(VIEWS) * VECTOR_WIDTH
@@ -156,6 +156,7 @@ def _rows(count: int) -> RowTensors:
         product=_integers(15, 1, HISTORY),
         age=_integers(AGE_BUCKETS, 1, HISTORY),
         gap=_integers(AGE_BUCKETS, 1, HISTORY),
+        dwell=_integers(DWELL_ROWS, 1, HISTORY),
     )
     ids = (_integers(1 << size, count) for size in (bits.post, bits.author, bits.topic))
     return RowTensors(*ids, product=torch.ones(count, dtype=torch.int32), blocks=blocks, history=history)

@@ -60,13 +60,13 @@ def _points(
         values, _ = ndcg_by_group(frozen[:, index], y, user_day)
         found[head] = {
             **head_metrics(own, y),
-            "ece_floor": _ece_floor(own, seed),
+            "ece_floor": ece_floor(own, seed),
             NDCG: float(values.mean()) if len(values) else None,
         }
     return found
 
 
-def _ece_floor(p: np.ndarray, seed: int) -> float | None:
+def ece_floor(p: np.ndarray, seed: int) -> float | None:
     """Mean calibration error of labels drawn from `p` itself."""
     random = np.random.default_rng(seed)
     errors = [expected_calibration_error(p, (random.random(len(p)) < p).astype(np.float64)) for _ in range(FLOOR_DRAWS)]

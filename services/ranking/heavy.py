@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from feature_repo.feature_rows import HEADS, HISTORY_LENGTH, MODEL_BLOCKS
-from services.ranking.inputs import ACTION_MASKS, AGE_ROWS, PRODUCT_ROWS, HistoryTensors, RowTensors, TableBits
+from services.ranking.inputs import ACTION_MASKS, AGE_ROWS, DWELL_ROWS, PRODUCT_ROWS, HistoryTensors, RowTensors, TableBits
 
 ABSENT = -1e30  # added to the logit of a token that is not there
 
@@ -163,6 +163,7 @@ class HeavyRanker(nn.Module):
         self.topic = _table(1 << config.bits.topic, d)
         self.product = _table(PRODUCT_ROWS, d)
         self.gap = _table(AGE_ROWS, d)
+        self.dwell = _table(DWELL_ROWS, d)
         self.actions = nn.Linear(len(HEADS), d, bias=False)
         masks = torch.arange(ACTION_MASKS).unsqueeze(1) >> torch.arange(len(HEADS))
         self.register_buffer("action_bits", (masks & 1).float(), persistent=False)
@@ -180,10 +181,10 @@ class HeavyRanker(nn.Module):
         return self.post(post) + self.author(author) + self.topic(topic)
 
     def exposures(self, history: HistoryTensors) -> Tensor:
-        """Tokens (B, T, D) of exposures: what was shown where, what was done, and how long after the one before."""
+        """Tokens (B, T, D) of exposures: what was shown where, what was done, for how long, and how long after the one before."""
         tokens = self.item(history.post, history.author, history.topic)
         tokens = tokens + F.embedding(history.actions.int(), self.actions(self.action_bits))
-        return tokens + self.product(history.product) + self.gap(history.gap)
+        return tokens + self.product(history.product) + self.gap(history.gap) + self.dwell(history.dwell)
 
     def encode_context(self, user_BW: Tensor, history: HistoryTensors) -> EncodedContext:
         """Run the context through the layers once. `user_BW` is the normalised user block, a row per history."""

@@ -18,6 +18,9 @@ AGE_UNKNOWN = AGE_BUCKETS
 AGE_PADDING = AGE_BUCKETS + 1
 AGE_ROWS = AGE_BUCKETS + 2
 
+# Dwell buckets: nothing known, then half-powers of two of seconds up to the cap of 300.
+DWELL_ROWS = 19
+
 PRODUCT_ROWS = 65  # 64 buckets, and row 0 for "none"
 ACTION_MASKS = 256  # every combination of the eight action bits
 
@@ -42,6 +45,7 @@ class HistoryTensors:
     product: torch.Tensor  # int32, PRODUCT_ROWS
     age: torch.Tensor  # int32, AGE_ROWS: since the exposure
     gap: torch.Tensor  # int32, AGE_ROWS: from the exposure before to this one
+    dwell: torch.Tensor  # int32, DWELL_ROWS: how long it was watched or read
 
     def __len__(self) -> int:
         return len(self.post)
@@ -98,6 +102,7 @@ def history_tensors(history: History, bits: TableBits) -> HistoryTensors:
         product=torch.from_numpy(product_rows(np.where(absent, -1, history.product))),
         age=torch.from_numpy(np.where(absent, AGE_PADDING, age_rows(history.age_s)).astype(np.int32)),
         gap=torch.from_numpy(np.where(absent, AGE_PADDING, gap_rows(history.age_s)).astype(np.int32)),
+        dwell=torch.from_numpy(np.where(absent, 0, dwell_rows(history.dwell_s))),
     )
 
 
@@ -105,6 +110,12 @@ def age_rows(age_s: np.ndarray) -> np.ndarray:
     """Buckets of ages in seconds, int32 of the same shape; NaN, where only the order is known, is AGE_UNKNOWN."""
     bucket = np.log2(1.0 + np.maximum(np.nan_to_num(age_s, nan=0.0), 0.0) / 60.0).astype(np.int32)
     return np.where(np.isnan(age_s), AGE_UNKNOWN, np.minimum(bucket, AGE_BUCKETS - 1)).astype(np.int32)
+
+
+def dwell_rows(dwell_s: np.ndarray) -> np.ndarray:
+    """Buckets of seconds watched, int32 of the same shape; 0 where nothing is known of it."""
+    bucket = 1 + (2.0 * np.log2(1.0 + dwell_s)).astype(np.int32)
+    return np.where(dwell_s > 0, np.minimum(bucket, DWELL_ROWS - 1), 0).astype(np.int32)
 
 
 def gap_rows(age_s: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ def test_help_names_every_bench_and_loads_nothing_heavy():
     script = f"import sys, flows.cli; print(*sorted({heavy} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == ""
     told = CliRunner().invoke(app, ["bench", "--help"]).stdout
-    assert all(name in told for name in ("stream", "features", "ranker", "index", "materialize", "batch"))
+    assert all(name in told for name in ("stream", "features", "ranker", "index", "materialize", "batch", "quality"))
 
 
 def test_a_report_has_the_machine_and_its_tables_the_peer_beside_ours():
@@ -102,3 +102,18 @@ def test_a_terminated_stream_bench_stops_its_broker_and_removes_its_files(tmp_pa
 def test_the_batch_bench_gives_seconds_for_a_million_events(home):
     report = run("batch", "--events", "2000", "--memory-gb", "1")
     assert {"s_per_million", "events_per_s", "families", "peak_memory_gb"} <= report.keys()
+
+
+@pytest.mark.slow
+def test_the_quality_bench_fits_what_is_asked_and_keeps_its_tables(home, tmp_path):
+    from feature_repo.datasets.search_path import find_kuairand
+    from infra.settings import Settings
+
+    if find_kuairand(Settings()) is None:
+        pytest.skip("KuaiRand is not on this machine")
+    report = run("quality", "--user-share", "0.02", "--seeds", "1", "--draws", "2", "--only", "popularity")
+    assert list(report["models"]) == ["popularity"] and "--only" in report["not_run"]["champion"]
+    kept = home / "reports" / "quality"
+    assert json.loads((kept / "quality.json").read_text())["models"] == report["models"]
+    assert "| popularity |" in (kept / "quality.md").read_text()
+    assert not list((home / "bench").iterdir())

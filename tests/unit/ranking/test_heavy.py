@@ -33,7 +33,7 @@ def _one_masked_sequence(model: HeavyRanker, rows) -> torch.Tensor:
     history = rows.history
     item = model.post(history.post) + model.author(history.author) + model.topic(history.topic)
     done = model.action_bits[history.actions.int()] @ model.actions.weight.T
-    exposures = item + done + model.product(history.product) + model.gap(history.gap)
+    exposures = item + done + model.product(history.product) + model.gap(history.gap) + model.dwell(history.dwell)
     user = model.user_token(rows.blocks["user"][:1]).unsqueeze(1)
     dense = torch.cat([rows.blocks[name] for name in BLOCKS], dim=1)
     weight = torch.cat([model.block_sum.projections[name].weight for name in BLOCKS], dim=1)
@@ -93,7 +93,7 @@ def test_a_user_without_history_is_ranked_by_the_rest(ranker):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("field", ["post_id", "actions", "product", "age_s"])
+@pytest.mark.parametrize("field", ["post_id", "actions", "product", "age_s", "dwell_s"])
 def test_every_part_of_the_history_reaches_the_scores(ranker, field):
     rows = synthetic_rows(5, seed=3, shared=True)
     rows.history.post_id[:] = np.arange(50)

@@ -1,0 +1,1 @@
+"""Our rankers beside their peers on the same KuaiRand exposures: `mixer bench quality`."""

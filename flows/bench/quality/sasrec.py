@@ -1,0 +1,101 @@
+"""Peer: SASRec of RecTools, the next liked post from the sequence of liked ones (Kang and McAuley 2018).
+
+RecTools does not agree with this project's lock file (it needs older releases of attrs, numpy and pyarrow), so it lives in an
+environment of its own and is asked through files. The network is frozen at the split; a row is scored with the sequence that
+the user had by then.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from feature_repo.feature_rows import FeatureRows
+from flows.bench.quality.measured_heads import Predict, measured_labels
+from flows.bench.quality.peer import ROOT, NotRun
+from flows.bench.quality.positives import liked, past_likes
+from flows.bench.quality.score_map import ScoreMap
+from flows.bench.quality.validation import older_and_newest
+from flows.progress import announce
+
+NAME = "SASRec (RecTools)"
+EPOCHS = 4
+PACKAGES = ("rectools[torch]==0.19.0", "torch==2.13.0", "pyarrow==21.0.0")
+PROGRAM = Path(__file__).with_name("sasrec_program.py")
+_SET_UP = ROOT / "infra" / "set_up_peer.sh"
+_TRUST_S = 3_600  # whoever needs longer hangs
+
+
+def fit(train: FeatureRows, seed: int, threads: int, folder: Path, epochs: int = EPOCHS) -> dict[str, Predict]:
+    """The map from scores to probabilities comes from the newest training days, scored by a network of the days before them.
+
+    Raises NotRun where the environment cannot be made.
+    """
+    python = _environment(folder.parents[2] / "environments" / "rectools")
+    older, newest = older_and_newest(train)
+    asked = train.take(newest)
+    announce(f"{NAME}: learning from the older training days, for the map of its scores")
+    earlier = _Fitted.fit(python, train.take(older), folder / "older", seed, threads, epochs)
+    to_probability = ScoreMap.fit(earlier.scores(asked), measured_labels(asked))
+    announce(f"{NAME}: learning from all training days")
+    fitted = _Fitted.fit(python, train, folder / "all", seed, threads, epochs)
+    return {NAME: lambda rows: to_probability.apply(fitted.scores(rows))}
+
+
+class _Fitted:
+    """A fitted network in a folder, asked by another process."""
+
+    def __init__(self, python: Path, folder: Path, threads: int) -> None:
+        self._python, self._folder, self._threads = python, folder, threads
+
+    @staticmethod
+    def fit(python: Path, rows: FeatureRows, folder: Path, seed: int, threads: int, epochs: int) -> _Fitted:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        pairs = liked(rows)
+        pl.DataFrame({"user_id": pairs.user_id, "post_id": pairs.post_id}).write_parquet(folder / "liked.parquet")
+        fitted = _Fitted(python, folder, threads)
+        fitted._ask("fit", "--seed", str(seed), "--epochs", str(epochs))
+        return fitted
+
+    def scores(self, rows: FeatureRows) -> np.ndarray:
+        """float32 (n,); NaN for a user who has liked nothing yet and for a post that nobody had liked."""
+        likes = past_likes(rows.history)
+        pl.DataFrame({"post_id": rows.post_id, "liked": [row[row >= 0] for row in likes]}).write_parquet(
+            self._folder / "asked.parquet"
+        )
+        self._ask("score")
+        return pl.read_parquet(self._folder / "scores.parquet")["score"].to_numpy().astype(np.float32)
+
+    def _ask(self, *arguments: str) -> None:
+        """Run the program to its end; isolated, so that no module of this project is taken for one of its own."""
+        command = [self._python, "-I", PROGRAM, *arguments, "--folder", self._folder, "--threads", str(self._threads)]
+        answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=_TRUST_S)
+        if answer.returncode:
+            raise NotRun(f"`{arguments[0]}` failed: {_last_line(answer.stderr)}; see {PROGRAM.name} in {self._folder}")
+
+
+def _environment(folder: Path) -> Path:
+    """The python of the environment, made on first use (1 GB and a minute or two, most of it torch)."""
+    python, marker = folder / "bin" / "python", folder / ".installed"
+    if marker.exists() and marker.read_text().split() == list(PACKAGES):
+        return python
+    uv = Path(sys.executable).with_name("uv")
+    found = str(uv) if uv.exists() else shutil.which("uv")
+    if found is None:
+        raise NotRun("RecTools needs an environment of its own, and `uv` is not installed")
+    announce(f"{NAME}: making its environment")
+    command = [str(_SET_UP), found, sys.executable, str(folder), *PACKAGES]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        raise NotRun(f"its environment cannot be installed: {_last_line(answer.stderr)}")
+    return python
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it said nothing"])[-1]

@@ -1,0 +1,20 @@
+"""How a bundle is trained by default: what the settings say, for the training flow and for whoever measures it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infra.settings import Settings
+
+
+def training_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments of `train_bundle`."""
+    return {
+        "seed": settings.seed,
+        "threads": settings.threads,
+        "preset": settings.ranker_preset,
+        "teacher_share": settings.ranker_teacher_share,
+        "kept_negatives": settings.ranker_kept_negatives,
+        "calibration": settings.ranker_calibration,
+        "ensemble": settings.ranker_ensemble,
+    }

@@ -1,0 +1,102 @@
+"""Every peer fits tiny rows and predicts shares of the measured actions, the same ones again for the same seed."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from flows.bench.quality import boosted, sasrec
+from flows.bench.quality.measured_heads import MEASURED, measured_labels
+from flows.bench.quality.peer import NotRun
+from flows.bench.quality.roster import roster
+from flows.training.evaluate import auc
+from infra.settings import Settings
+from tests.bench.quality.quality_rows_of import small_rows
+
+PEERS = {peer.key: peer for peer in roster(Settings())}
+LEARNERS = ("logistic", "lightgbm", "masknet", "din", "ours")  # those that read the features the synthetic labels follow
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return small_rows()
+
+
+def predictions(peer, rows, folder, seed=3):
+    models = peer.fit(rows.train, seed, 1, folder / peer.key / str(seed))
+    assert tuple(models) == peer.names
+    return {name: predict(rows.live) for name, predict in models.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [key for key in PEERS if key != "sasrec"])
+def test_a_peer_predicts_every_row_and_a_seed_gives_the_same_again(key, rows, tmp_path, monkeypatch):
+    if key == "als" and importlib.util.find_spec("implicit") is None:
+        pytest.skip("the package `implicit` is not installed")
+    monkeypatch.setattr(boosted, "TRIALS", 2)
+    found = predictions(PEERS[key], rows, tmp_path / "one")
+    again = predictions(PEERS[key], rows, tmp_path / "two")
+    for name, p in found.items():
+        assert p.shape == (len(rows.live), len(MEASURED)) and p.dtype == np.float32
+        assert ((p >= 0) & (p <= 1)).all()
+        np.testing.assert_array_equal(p, again[name])
+        rate = measured_labels(rows.train).mean(axis=0)
+        assert np.abs(p.mean(axis=0) - rate).max() < 0.12
+        if key in LEARNERS:
+            assert auc(p[:, 0].astype(float), measured_labels(rows.live)[:, 0].astype(float)) > 0.6
+
+
+@pytest.mark.slow
+def test_sasrec_scores_by_the_sequence_of_likes_and_gives_the_same_again(rows, tmp_path, monkeypatch):
+    made = Settings().paths.reports / "quality" / "environments"
+    if not (made / "rectools" / ".installed").exists():
+        pytest.skip(f"RecTools' environment is not in {made}; `mixer bench quality` makes it")
+    (tmp_path / "environments").symlink_to(made)
+    found, again = (
+        sasrec.fit(rows.train, 3, 1, tmp_path / "fits" / name / "3", epochs=1)[sasrec.NAME](rows.live)
+        for name in ("one", "two")
+    )
+    assert found.shape == (len(rows.live), len(MEASURED))
+    np.testing.assert_array_equal(found, again)
+    assert len(np.unique(found[:, 0])) > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["lightgbm", "din"])
+def test_another_seed_gives_other_predictions(key, rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(boosted, "TRIALS", 1)
+    one, other = (predictions(PEERS[key], rows, tmp_path, seed) for seed in (3, 4))
+    assert all((one[name] != other[name]).any() for name in one)
+
+
+def test_a_row_is_predicted_the_same_whatever_else_is_asked(rows, tmp_path):
+    predict = PEERS["logistic"].fit(rows.train, 3, 1, tmp_path)["logistic regression"]
+    np.testing.assert_allclose(predict(rows.live.take(np.arange(5))), predict(rows.live)[:5], rtol=1e-5)
+
+
+def test_a_search_carries_on_after_its_last_trial_and_begins_with_the_hand_set_one(rows, tmp_path):
+    first = boosted.search(rows.train, tmp_path, 1, trials=1)
+    assert first.parameters["like"] == boosted.HAND_SET
+    (file,) = tmp_path.glob("trials-*.json")
+    kept = file.read_text()
+    boosted.search(rows.train, tmp_path, 1, trials=2)
+    assert file.read_text() != kept
+    again = boosted.search(rows.train, tmp_path, 1, trials=2)
+    assert again == boosted.search(rows.train, tmp_path / "anew", 1, trials=2)
+    assert set(again.rounds) == set(MEASURED)
+
+
+def test_trials_are_drawn_the_same_every_time_and_differ():
+    assert boosted.drawn(5) == boosted.drawn(5) != boosted.drawn(6)
+    assert boosted.TRIALS >= 30
+
+
+def test_a_peer_whose_environment_cannot_be_made_says_why(rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(sasrec, "PACKAGES", ("no-such-package-of-ours==0",))
+    monkeypatch.setattr(sasrec, "_SET_UP", tmp_path / "set_up.sh")
+    (tmp_path / "set_up.sh").write_text("#!/bin/sh\necho no network >&2\nexit 1\n")
+    (tmp_path / "set_up.sh").chmod(0o755)
+    with pytest.raises(NotRun, match="no network|uv"):
+        sasrec.fit(rows.train, 3, 1, tmp_path / "fits" / "sasrec" / "3")
