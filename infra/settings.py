@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         True,
         description="Stack boosted trees and popularity on the heavy ranker, for the actions that gain by it on rows kept out.",
     )
+    ranker_patience: int = Field(
+        0,
+        ge=0,
+        description="Quarter epochs without a gain on rows kept out that end the training; 0 = none does.",
+    )
     train_processes: int = Field(
         1, ge=1, description="Processes of this machine that train the networks together; they share `threads`."
     )

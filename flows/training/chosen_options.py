@@ -17,4 +17,7 @@ def training_options(settings: Settings) -> dict[str, Any]:
         "kept_negatives": settings.ranker_kept_negatives,
         "calibration": settings.ranker_calibration,
         "ensemble": settings.ranker_ensemble,
+        "patience": settings.ranker_patience,
+        "device": settings.train_device,
+        "precision": settings.train_precision,
     }

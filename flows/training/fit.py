@@ -16,13 +16,14 @@ import numpy as np
 import torch
 
 from feature_repo.feature_rows import HEADS, FeatureRows
-from flows.training.epochs import OnProgress
+from flows.training.epochs import OnProgress, Trained
 from flows.training.evaluate import evaluate
 from flows.training.fit_collaborative import fit_collaborative
 from flows.training.fit_ensemble import fit_ensemble
-from flows.training.fit_heavy import fit_heavy, schedule_for
+from flows.training.fit_heavy import KeptOut, fit_heavy, schedule_for
 from flows.training.fit_light import fit_light
 from flows.training.fit_two_tower import fit_two_tower
+from flows.training.hardware import Hardware
 from flows.training.negative_sampling import check_share, sample_negatives
 from flows.training.teacher import soft_targets
 from services.ranking.bundle import ModelBundle
@@ -78,13 +79,16 @@ class Recipe:
     kept_negatives: float = 1.0
     calibration: str = "auto"
     ensemble: bool = False
+    patience: int = 0  # measurements on rows kept out without a gain that end the heavy ranker's training; 0 = none does
+    device: str = "cpu"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         check_share(self.kept_negatives)
         check_method(self.calibration)
 
     def details(self) -> dict:
-        return {name: value for name, value in asdict(self).items() if name != "threads"}
+        return {name: value for name, value in asdict(self).items() if name not in ("threads", "device")}
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,11 @@ class LearnedRows:
         return self.rows.take(self.fitted.chosen)
 
     @property
+    def kept_out(self) -> EncodedRows:
+        """The same rows as `calibrating`, encoded when they are asked for."""
+        return EncodedRows(self.rows, self.fitted.normaliser, chosen=np.flatnonzero(self.held_out))
+
+    @property
     def calibrating(self) -> FeatureRows:
         """What no weight is trained on."""
         return self.rows.take(np.flatnonzero(self.held_out))
@@ -133,12 +142,13 @@ def train_bundle(
     seconds: dict[str, float] = {}
     with _timed(seconds, "prepare"):
         learned = LearnedRows.of(train, how.seed)
-    shared = {"seed": how.seed, "checkpoints": checkpoints, "on_progress": on_progress}
+    hardware = Hardware.chosen(how.device, how.precision)
+    shared = {"seed": how.seed, "checkpoints": checkpoints, "hardware": hardware, "on_progress": on_progress}
     with _timed(seconds, "two_tower"):
         fitted = learned.fitted
         labels = learned.rows.labels[fitted.chosen]
         two_tower, tower_losses = fit_two_tower(fitted, labels, fingerprint=learned.fingerprint, **shared)
-    heavy, heavy_losses = _fit_heavy(learned, how, seconds, shared)
+    heavy, trained = _fit_heavy(learned, how, seconds, shared)
     bundle = _bundle(learned, how, heavy, two_tower)
     with _timed(seconds, "calibrate"):
         bundle.calibration = calibrate(bundle, learned.calibrating, how.calibration)
@@ -162,18 +172,16 @@ def train_bundle(
         rows=len(train),
         seed=how.seed,
         seconds={name: round(value, 2) for name, value in seconds.items()},
-        losses={"two_tower": tower_losses, "heavy": heavy_losses},
-        rows_per_s=round(len(fitted) * len(heavy_losses) / max(seconds["heavy"], 1e-9)),
+        losses={"two_tower": tower_losses, "heavy": trained.losses},
+        rows_per_s=round(trained.rows_per_second),
         peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         ensemble=bundle.details.get("ensemble", {}),
         metrics=metrics,
     )
 
 
-def _fit_heavy(
-    learned: LearnedRows, how: Recipe, seconds: dict[str, float], shared: dict[str, Any]
-) -> tuple[Ranker, list[float]]:
-    """The heavy ranker and its loss by epoch, from targets that are partly a teacher's."""
+def _fit_heavy(learned: LearnedRows, how: Recipe, seconds: dict[str, float], shared: dict[str, Any]) -> tuple[Ranker, Trained]:
+    """The heavy ranker and what its training came to, from targets that are partly a teacher's."""
     with _timed(seconds, "teacher"):
         targets = targets_of(learned, how)
     with _timed(seconds, "heavy"):
@@ -187,6 +195,7 @@ def _fit_heavy(
             config=ranker_config(how.preset, learned.fitted.normaliser.widths),
             schedule=schedule_for(count, how.preset),
             fingerprint=f"{learned.fingerprint}/{how.teacher_share}/{how.kept_negatives}",
+            kept_out=KeptOut(learned.kept_out, learned.calibrating.labels, how.patience) if how.patience else None,
             **shared,
         )
 

@@ -16,22 +16,26 @@ from services.ranking.id_hashing import hash_ids
 STACKED = ("click", "video_view", "like", "profile_click")  # the rarer actions have too few positives to judge a stack by
 VALIDATION_DAYS = 2  # the newest ones: a stack that is no better there is not used
 FOLDS = 4  # of users
-# Equal say of both models is what a stack of two is believed to be before any row is seen.
-BELIEVED = np.array([0.5, 0.5, 0.0, 0.0])
-BELIEVED_DEVIATION = 0.05
-SURE = 1.0  # a stack's gain over its standard error
+# What a stack is believed to be before any row is seen, and how far from it it may be: two models that err differently beat
+# either alone, and the heavy ranker, taught by trees, holds some of what they know.
+BELIEVED = np.array([0.7, 0.3, 0.0, 0.0])
+ALONE = np.array([1.0, 0.0, 0.0, 0.0])
+ENDS = [0, -1]  # the heavy ranker and the constant
+# By input; popularity and constant move little, so that a stack stays as well calibrated as its parts.
+BELIEVED_DEVIATION = np.array([0.05, 0.05, 0.01, 0.01])
 _ITERATIONS = 50
 _DAY_US = 86_400_000_000
 
 
 def fit_ensemble(
     bundle: ModelBundle, fitted: FeatureRows, held_out: FeatureRows, *, seed: int, threads: int
-) -> tuple[Ensemble | None, dict[str, dict[str, Any]]]:
-    """The stack on `bundle`'s calibrated heavy ranker, None where no head gains by it, and what was found by head.
+) -> tuple[Ensemble | None, dict[str, Any]]:
+    """The stack on `bundle`'s calibrated heavy ranker, None where it is no better, and what was found.
 
     Trees learn from the rows that the heavy ranker learned from, `fitted`; weights and decision come from `held_out`, which no
-    model saw. The decision is made on cross-fitted losses: a user's rows are judged with weights fitted on other users. Found
-    by head: used, weights, log_loss and log_loss_heavy on all rows held out, and both on their newest VALIDATION_DAYS.
+    model saw. A stack is weighed by head, and decided on for all heads together, since the rows kept out are too few to tell
+    by head: it is used where the heads' cross-fitted log losses, each as a share of the head's entropy, are lower in sum, on
+    all rows held out and on the newest VALIDATION_DAYS of them. Found: used, and by head weights and both losses on either.
     """
     trees = fit_trees(fitted, seed=seed, threads=threads, heads=STACKED)
     heavy = bundle.heavy_predict(held_out)
@@ -39,48 +43,56 @@ def fit_ensemble(
     weights = np.tile(np.array(HEAVY_ALONE, np.float32), (len(HEADS), 1))
     fold = hash_ids(held_out.user_id, 16) % FOLDS
     newest = _newest(held_out)
-    found = {}
+    heads: dict[str, dict[str, Any]] = {}
     for head in STACKED:
         index = HEADS.index(head)
         x, y = inputs[:, index], held_out.labels[:, index].astype(np.float64)
         if head not in trees.models or y.min() == y.max():
             continue
-        found[head] = judge(x, y, fold, newest)
-        stack = stack_weights(x, y)
-        found[head]["weights"] = dict(zip(INPUTS, (round(float(weight), 4) for weight in stack), strict=True))
-        if found[head]["used"]:
-            weights[index] = stack
-    ensemble = Ensemble(trees, weights)
-    return (ensemble if ensemble.stacked else None), found
+        weights[index] = stack_weights(x, y)
+        named = {name: round(float(weight), 4) for name, weight in zip(INPUTS, weights[index], strict=True)}
+        heads[head] = {**judge(x, y, fold, newest), "weights": named}
+    gains = [sum(found[gain] for found in heads.values()) for gain in ("gain", "validation_gain")]
+    used = bool(heads) and min(gains) > 0
+    return (Ensemble(trees, weights) if used else None), {"used": used, "heads": heads}
 
 
 def judge(x: np.ndarray, y: np.ndarray, fold: np.ndarray, newest: np.ndarray) -> dict[str, Any]:
-    """Whether a stack on inputs `x` (n, len(INPUTS)) beats their first column, by rows whose `fold` it was not fitted on."""
-    stacked = np.empty(len(y))
+    """How a stack on inputs `x` (n, len(INPUTS)) compares with their first column, by rows whose `fold` it was not fitted on.
+
+    The first column alone is fitted on the same folds: its calibration has seen all rows, which the stack must not pay for.
+    Gains are shares of the head's entropy.
+    """
+    stacked, alone = np.empty(len(y)), np.empty(len(y))
     for held in np.unique(fold):
         inside, outside = fold != held, fold == held
         stacked[outside] = _losses(x[outside] @ stack_weights(x[inside], y[inside]), y[outside])
-    alone = _losses(x[:, 0], y)
-    gain = alone - stacked
-    used = gain.mean() > SURE * gain.std() / len(gain) ** 0.5 and gain[newest].sum() > 0
+        own = x[:, ENDS]
+        weights = stack_weights(own[inside], y[inside], ALONE[ENDS], BELIEVED_DEVIATION[ENDS])
+        alone[outside] = _losses(own[outside] @ weights, y[outside])
+    rate = y.mean()
+    entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate)
     return {
-        "used": bool(used),
         "rows": len(y),
         "log_loss": float(stacked.mean()),
         "log_loss_heavy": float(alone.mean()),
+        "gain": float((alone - stacked).mean() / entropy),
         "validation_rows": int(newest.sum()),
         "validation_log_loss": float(stacked[newest].mean()),
         "validation_log_loss_heavy": float(alone[newest].mean()),
+        "validation_gain": float((alone - stacked)[newest].mean() / entropy),
     }
 
 
-def stack_weights(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Logistic regression on logits (n, k), held to BELIEVED by a normal prior; float64 (k,)."""
-    precision = np.eye(x.shape[1]) / BELIEVED_DEVIATION**2
-    weights = BELIEVED.copy()
+def stack_weights(
+    x: np.ndarray, y: np.ndarray, believed: np.ndarray = BELIEVED, deviation: np.ndarray = BELIEVED_DEVIATION
+) -> np.ndarray:
+    """Logistic regression on logits (n, k), held to `believed` by a normal prior; float64 (k,)."""
+    precision = np.diag(1.0 / deviation**2)
+    weights = believed.copy()
     for _ in range(_ITERATIONS):
         p = sigmoid(x @ weights)
-        gradient = x.T @ (p - y) + precision @ (weights - BELIEVED)
+        gradient = x.T @ (p - y) + precision @ (weights - believed)
         hessian = (x * (p * (1 - p))[:, None]).T @ x + precision
         step = np.clip(np.linalg.solve(hessian, gradient), -1.0, 1.0)
         weights = weights - step

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from feature_repo.feature_rows import HEADS
-from flows.training.epochs import OnProgress, Schedule, Training
+from flows.training.early_stopping import Validation
+from flows.training.epochs import OnProgress, Schedule, Trained, Training
+from flows.training.hardware import Hardware
 from flows.training.negative_sampling import SampledNegatives
 from flows.training.user_sequences import SequenceBatch, UserSequences, sequence_logits
 from services.ranking.encoded_rows import EncodedRows
@@ -60,13 +64,17 @@ def fit_heavy(
     config: RankerConfig | None = None,
     schedule: Schedule | None = None,
     negatives: SampledNegatives | None = None,
+    kept_out: KeptOut | None = None,
+    hardware: Hardware | None = None,
     on_progress: OnProgress | None = None,
-) -> tuple[Ranker, list[float]]:
-    """Train on rows with a history each and `labels` (n, len(HEADS)) in [0, 1]; returns the ranker and the loss by epoch.
+) -> tuple[Ranker, Trained]:
+    """Train on rows with a history each and `labels` (n, len(HEADS)) in [0, 1]; returns the ranker and what training came to.
 
     The schedule's batch is in rows. With `negatives`, those rows are trained on, each for the heads that use it, and the
-    output's bias is set right for all rows afterwards: the ranker's probabilities are those of all rows.
+    output's bias is set right for all rows afterwards: the ranker's probabilities are those of all rows. With `kept_out`,
+    training ends when it gains nothing more on those rows, and the ranker has the weights that did best there.
     """
+    hardware = hardware or Hardware()
     if negatives is not None:
         rows, labels = rows.select(torch.from_numpy(negatives.rows)), labels[negatives.rows]
     torch.manual_seed(seed)
@@ -75,31 +83,55 @@ def fit_heavy(
     used = np.ones(labels.shape, bool) if negatives is None else negatives.used
     _start_at_base_rates(model, labels, used)
     schedule = schedule or schedule_for(len(rows))
-    by_row = _RowLoss(labels, used)
-    named = {"seed": seed, "fingerprint": f"{fingerprint}/{config}"}
+    by_row = _RowLoss(labels, used, hardware)
+    named = {"seed": seed, "fingerprint": f"{fingerprint}/{config}", "hardware": hardware}
+    if kept_out is not None:
+        named["validation"] = kept_out.validation(model, hardware, negatives)
     if isinstance(model, HeavyRanker):
         training = _by_sequences(model, rows, by_row, schedule, named)
     else:
-        training = Training("heavy", model, lambda batch: by_row(model(rows.rows(batch)), batch), len(rows), schedule, **named)
-    losses = training.run(checkpoints, on_progress)
+        training = Training("heavy", model, _by_rows(model, rows, by_row, hardware), len(rows), schedule, **named)
+    trained = training.train(checkpoints, on_progress)
     if negatives is not None:
         with torch.no_grad():
             model.output.bias.add_(negatives.logit_shift)
-    return model, losses
+    return model, trained
 
 
 class _RowLoss:
     """Mean over rows of the heads' weighted cross entropy; a head that does not use a row learns nothing from it."""
 
-    def __init__(self, labels: np.ndarray, used: np.ndarray) -> None:
-        self.target = torch.from_numpy(labels.astype(np.float32))
-        self.counted = torch.from_numpy(used.astype(np.float32))
+    def __init__(self, labels: np.ndarray, used: np.ndarray, hardware: Hardware) -> None:
+        self.target = hardware.place(torch.from_numpy(labels.astype(np.float32)))
+        self.counted = hardware.place(torch.from_numpy(used.astype(np.float32)))
         weight = torch.tensor([HEAD_WEIGHTS[head] for head in HEADS])
-        self.weight = weight / weight.sum()
+        self.weight = hardware.place(weight / weight.sum())
 
     def __call__(self, logits: Tensor, row: Tensor) -> Tensor:
         losses = F.binary_cross_entropy_with_logits(logits, self.target[row], reduction="none")
         return ((losses * self.counted[row]).mean(0) * self.weight).sum()
+
+
+@dataclass(frozen=True)
+class KeptOut:
+    """Rows that no weight learns from, by which a training is ended."""
+
+    rows: EncodedRows
+    labels: np.ndarray  # (n, len(HEADS))
+    patience: int  # measurements in a row without a gain, four an epoch
+
+    def validation(self, model: Ranker, hardware: Hardware, negatives: SampledNegatives | None) -> Validation:
+        shift = 0.0 if negatives is None else negatives.logit_shift
+        by_row = _RowLoss(self.labels, np.ones(self.labels.shape, bool), hardware)
+        loss = _by_rows(model, self.rows, lambda logits, row: by_row(logits + shift, row), hardware)
+        return Validation(loss, len(self.rows), self.patience)
+
+
+def _by_rows(
+    model: Ranker, rows: EncodedRows, by_row: Callable[[Tensor, Tensor], Tensor], hardware: Hardware
+) -> Callable[[Tensor], Tensor]:
+    """The loss of a batch of row indices, each row with the history of its own."""
+    return lambda batch: by_row(model(hardware.place(rows.rows(batch.cpu()))), batch)
 
 
 class NextExposure(nn.Module):
@@ -135,21 +167,24 @@ class _WithNext(nn.Module):
 
 
 def _by_sequences(
-    model: HeavyRanker, rows: EncodedRows, by_row: _RowLoss, schedule: Schedule, named: dict[str, object]
+    model: HeavyRanker, rows: EncodedRows, by_row: _RowLoss, schedule: Schedule, named: dict[str, Any]
 ) -> Training:
     """A training whose items are groups of sequences of like length, so that little of a batch is padding."""
     sequences = UserSequences.of(rows.source, rows.chosen, rows.bits)
     groups = _groups(sequences, max(1, schedule.batch // GROUPS_OF_BATCH))
     weights = torch.tensor([float((sequences.row_start[g + 1] - sequences.row_start[g]).sum()) for g in groups])
     both = _WithNext(model)
+    hardware: Hardware = named["hardware"]
 
     def group_loss(group: np.ndarray) -> Tensor:
         batch = sequences.batch(group)
-        logits, states = sequence_logits(model, batch, rows.rows(batch.row))
+        asked = hardware.place(rows.rows(batch.row))
+        batch = hardware.place(batch)
+        logits, states = sequence_logits(model, batch, asked)
         return by_row(logits, batch.row) + NEXT_WEIGHT * both.next.loss(model, batch, states)
 
     def loss(items: Tensor) -> Tensor:
-        share = weights[items] / weights[items].sum()
+        share = hardware.place(weights[items.cpu()] / weights[items.cpu()].sum())
         losses: list[Tensor] = [group_loss(groups[item]) for item in items.tolist()]
         return (torch.stack(losses) * share).sum()
 

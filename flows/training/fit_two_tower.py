@@ -15,6 +15,7 @@ from flows.training.epochs import OnProgress, Schedule, Training
 from flows.training.fit_light import engaged
 from flows.training.hardware import Hardware
 from flows.training.sampled_softmax import PostDraws, sampled_softmax
+from services.ranking.encoded_rows import EncodedRows
 from services.ranking.inputs import RowTensors, TableBits
 from services.ranking.two_tower import POST_BLOCKS, TwoTower, TwoTowerConfig
 
@@ -26,7 +27,7 @@ ID_DROPOUT = 0.2  # of posts in a batch
 
 
 def fit_two_tower(
-    rows: RowTensors,
+    rows: RowTensors | EncodedRows,
     labels: np.ndarray,
     *,
     seed: int,
@@ -44,17 +45,21 @@ def fit_two_tower(
     widths = {name: block.shape[1] for name, block in rows.blocks.items()}
     model = TwoTower(TwoTowerConfig(widths, TableBits()))
     schedule = replace(SCHEDULE, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
-    loss = retrieval_loss(model, hardware.place(rows), hardware.place(torch.from_numpy(engaged(labels))))
+    loss = retrieval_loss(model, rows, torch.from_numpy(engaged(labels)), hardware)
     training = Training("two_tower", model, loss, len(rows), schedule, seed, fingerprint, hardware=hardware)
     return model, training.run(checkpoints, on_progress)
 
 
-def retrieval_loss(model: TwoTower, rows: RowTensors, target: Tensor) -> Callable[[Tensor], Tensor]:
+def retrieval_loss(
+    model: TwoTower, rows: RowTensors | EncodedRows, target: Tensor, hardware: Hardware | None = None
+) -> Callable[[Tensor], Tensor]:
     """Loss of a batch of indices of `rows`, of which `target` float32 (n,) is 1 where a post was engaged with."""
-    draws = PostDraws.over(rows.post, target)
+    hardware = hardware or Hardware()
+    target = hardware.place(target)
+    draws = PostDraws.over(hardware.place(rows.post), target)
 
     def loss(batch: Tensor) -> Tensor:
-        part = rows.rows(batch)
+        part = hardware.place(rows.rows(batch.cpu()))
         users = model.users(part.blocks["user"], part.history)
         posts = model.posts(part.blocks, part.post, part.author, part.topic, _known(part.post))
         outcome = F.binary_cross_entropy_with_logits((users * posts).sum(1), target[batch])
@@ -62,7 +67,7 @@ def retrieval_loss(model: TwoTower, rows: RowTensors, target: Tensor) -> Callabl
         if len(liked) < 2:
             return outcome
         drawn = draws.rows(UNIFORM)
-        columns = torch.cat([posts[liked], _post_vectors(model, rows, drawn)])
+        columns = torch.cat([posts[liked], _post_vectors(model, rows, drawn, hardware)])
         at = torch.cat([batch[liked], drawn])
         fetched = sampled_softmax(
             users[liked] @ columns.T,
@@ -80,7 +85,9 @@ def _known(post: Tensor) -> Tensor:
     return torch.rand(len(post), device=post.device) >= ID_DROPOUT
 
 
-def _post_vectors(model: TwoTower, rows: RowTensors, index: Tensor) -> Tensor:
+def _post_vectors(model: TwoTower, rows: RowTensors | EncodedRows, index: Tensor, hardware: Hardware) -> Tensor:
     """Post vectors (len(index), D + 1) as the rows at `index` have the posts; histories are not touched."""
-    blocks = {name: rows.blocks[name][index] for name in POST_BLOCKS}
-    return model.posts(blocks, rows.post[index], rows.author[index], rows.topic[index], _known(rows.post[index]))
+    index = index.cpu()
+    blocks = {name: hardware.place(rows.blocks[name][index]) for name in POST_BLOCKS}
+    post, author, topic = (hardware.place(getattr(rows, name)[index]) for name in ("post", "author", "topic"))
+    return model.posts(blocks, post, author, topic, _known(post))

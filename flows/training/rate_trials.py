@@ -127,7 +127,7 @@ def fit_trial(rows: TrialRows, rate: float, folder: Path, on_progress: OnProgres
     Raises FloatingPointError where the loss left the numbers, as too high a rate has it.
     """
     start = time.perf_counter()
-    model, losses = fit_heavy(
+    model, trained = fit_heavy(
         rows.learned,
         rows.targets,
         negatives=rows.negatives,
@@ -142,7 +142,7 @@ def fit_trial(rows: TrialRows, rate: float, folder: Path, on_progress: OnProgres
     bundle.calibration = calibrate(bundle, rows.calibrating, rows.calibration)
     metrics = evaluate(bundle.heavy_predict(rows.judging), rows.judging.labels, rows.judging)
     shutil.rmtree(folder, ignore_errors=True)
-    return Trial(rate, losses, metrics, round(time.perf_counter() - start, 2))
+    return Trial(rate, trained.losses, metrics, round(time.perf_counter() - start, 2))
 
 
 def _bundle(model: Ranker, rows: TrialRows) -> ModelBundle:

@@ -18,7 +18,7 @@ FOLDS = 5  # of the choice among methods
 # trained on log loss are nearly calibrated; a rare action's handful of positives is no evidence to the contrary.
 PRIOR_DEVIATION = 0.1
 # A method is preferred to a simpler one only where the rows kept out speak for it: mean gain over its standard error.
-SURE = 1.0
+SURE = 2.0
 _ITERATIONS = 50
 _LEAST_PER_KNOT = 50
 _MOST = 30.0  # of a logit: beyond, a probability in float32 is 0 or 1

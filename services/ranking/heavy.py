@@ -181,7 +181,7 @@ class HeavyRanker(nn.Module):
         return self.post(post) + self.author(author) + self.topic(topic)
 
     def exposures(self, history: HistoryTensors) -> Tensor:
-        """Tokens (B, T, D) of exposures: what was shown where, what was done, for how long, and how long after the one before."""
+        """Tokens (B, T, D) of exposures: what was shown where, what was done, how long, and how long after the last."""
         tokens = self.item(history.post, history.author, history.topic)
         tokens = tokens + F.embedding(history.actions.int(), self.actions(self.action_bits))
         return tokens + self.product(history.product) + self.gap(history.gap) + self.dwell(history.dwell)

@@ -45,7 +45,7 @@ def test_two_processes_make_a_bundle_that_found_the_signal(report):
     bundle = ModelBundle.load(report.folder)
     assert bundle.version == report.version
     assert report.rows == ROWS
-    assert auc(bundle.heavy_predict(later)[:, 0], later.labels[:, 0]) > 0.65
+    assert auc(bundle.heavy_predict(later)[:, 0], later.labels[:, 0]) > 0.62
 
 
 @pytest.mark.slow

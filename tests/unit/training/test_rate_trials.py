@@ -10,7 +10,7 @@ import torch
 
 from flows.training.fit_heavy import SCHEDULE, fit_heavy
 from flows.training.rate_trials import TrialError, checked_rates, fit_trial, rated, trial_rows
-from services.ranking.inputs import RowTensors, row_tensors
+from services.ranking.encoded_rows import EncodedRows
 from tests.synthetic_rows import synthetic_rows
 
 OPTIONS = {"seed": 3, "threads": 1}
@@ -21,18 +21,17 @@ def rows():
     return trial_rows(synthetic_rows(1_500, seed=1), synthetic_rows(800, seed=2), **OPTIONS)
 
 
-def whole(rows) -> RowTensors:
-    """All rows that a trial learns from, encoded at once."""
-    encoded = rows.learned
-    return row_tensors(encoded.source.take(encoded.chosen), encoded.normaliser, encoded.bits)
+def in_memory(encoded: EncodedRows) -> EncodedRows:
+    """The same rows, taken out of those that a trial learns from."""
+    return EncodedRows(encoded.source.take(encoded.chosen), encoded.normaliser, encoded.bits)
 
 
 @pytest.mark.slow
-def test_a_ranker_of_rows_encoded_by_batch_is_that_of_rows_encoded_at_once(rows, tmp_path):
+def test_a_ranker_of_chosen_rows_is_that_of_the_same_rows_alone(rows, tmp_path):
     shared = {"seed": 5, "fingerprint": "f", "schedule": replace(SCHEDULE, batch=64)}
-    one, losses = fit_heavy(rows.learned, rows.targets, checkpoints=tmp_path / "one", **shared)
-    other, losses_at_once = fit_heavy(whole(rows), rows.targets, checkpoints=tmp_path / "other", **shared)
-    assert losses == losses_at_once
+    one, trained = fit_heavy(rows.learned, rows.targets, checkpoints=tmp_path / "one", **shared)
+    other, again = fit_heavy(in_memory(rows.learned), rows.targets, checkpoints=tmp_path / "other", **shared)
+    assert trained == again
     for name, weight in one.state_dict().items():
         assert torch.equal(weight, other.state_dict()[name]), name
 
