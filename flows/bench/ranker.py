@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from feature_repo.blocks import BLOCK_NAMES
-from feature_repo.feature_rows import HEADS, MODEL_BLOCKS
+from feature_repo.feature_rows import MODEL_BLOCKS
 from flows.bench.ranker_ways import Work, largest_error, other_ways
 from flows.progress import announce
 from services.ranking.collaborative import POST_VECTOR, USER_VECTOR, VECTOR_MATCH, VIEWS
 from services.ranking.collaborative import WIDTH as VECTOR_WIDTH
 from services.ranking.compiled import MATCH_BLOCKS, POST_BLOCKS, REQUEST_BLOCKS, CompiledRanker
 from services.ranking.heavy import HeavyConfig, HeavyRanker
-from services.ranking.inputs import ACTION_MASKS, AGE_BUCKETS, DWELL_ROWS, HistoryTensors, RowTensors, TableBits
+from services.ranking.inputs import ACTION_MASKS, AGE_BUCKETS, DWELL_ROWS, OUTPUTS, HistoryTensors, RowTensors, TableBits
 
 HISTORY = 128
 VECTOR = len(VIEWS) * VECTOR_WIDTH
@@ -138,7 +138,7 @@ def multiplications(config: HeavyConfig, history: int = HISTORY) -> int:
     d, tokens = config.d, history + 1
     layer = 4 * d * d + 2 * d * config.ffn + 2 * d * (tokens + 1)
     matched = sum(config.widths[name] for name in MATCH_BLOCKS)
-    ends = matched * config.hidden + config.hidden * d + (d + config.hidden) * config.ffn + config.ffn * len(HEADS)
+    ends = matched * config.hidden + config.hidden * d + (d + config.hidden) * config.ffn + config.ffn * OUTPUTS
     return config.layers * layer + ends
 
 

@@ -191,6 +191,7 @@ def _fit_heavy(learned: LearnedRows, how: Recipe, seconds: dict[str, float], sha
         return fit_heavy(
             learned.fitted,
             targets,
+            dwell_s=None if learned.rows.dwell_s is None else learned.rows.dwell_s[learned.fitted.chosen],
             negatives=negatives,
             config=ranker_config(how.preset, learned.fitted.normaliser.widths),
             schedule=schedule_for(count, how.preset),

@@ -17,10 +17,10 @@ from flows.training.early_stopping import Validation
 from flows.training.epochs import OnProgress, Schedule, Trained, Training
 from flows.training.hardware import Hardware
 from flows.training.negative_sampling import SampledNegatives
-from flows.training.user_sequences import SequenceBatch, UserSequences, sequence_logits
+from flows.training.user_sequences import SequenceBatch, UserSequences, sequence_outputs
 from services.ranking.encoded_rows import EncodedRows
 from services.ranking.heavy import HeavyRanker
-from services.ranking.inputs import AGE_UNKNOWN
+from services.ranking.inputs import AGE_UNKNOWN, DWELL
 from services.ranking.presets import DEFAULT, Ranker, RankerConfig, build, ranker_config
 
 # Two epochs: in the third, tables of ids overfit (Zhang et al. 2022, "one-epoch phenomenon").
@@ -42,6 +42,8 @@ HEAD_WEIGHTS = {
     "not_interested": 1.0,
 }
 
+DWELL_WEIGHT = 0.05  # beside the actions' weights, whose sum is 1
+
 # Beside the rows' own heads: what was done to an exposure that is known by its order alone, from the exposures before it.
 # These are five times as many as the rows, and teach the tables what goes with what (a gain of .001 AUC on KuaiRand).
 NEXT_WEIGHT = 0.3
@@ -58,6 +60,7 @@ def fit_heavy(
     rows: EncodedRows,
     labels: np.ndarray,
     *,
+    dwell_s: np.ndarray | None = None,
     seed: int,
     fingerprint: str,
     checkpoints: Path,
@@ -70,6 +73,8 @@ def fit_heavy(
 ) -> tuple[Ranker, Trained]:
     """Train on rows with a history each and `labels` (n, len(HEADS)) in [0, 1]; returns the ranker and what training came to.
 
+    `dwell_s`, float32 (n,): seconds that each row's post was watched or read; without it the dwell head learns nothing.
+
     The schedule's batch is in rows. With `negatives`, those rows are trained on, each for the heads that use it, and the
     output's bias is set right for all rows afterwards: the ranker's probabilities are those of all rows. With `kept_out`,
     training ends when it gains nothing more on those rows, and the ranker has the weights that did best there.
@@ -77,13 +82,14 @@ def fit_heavy(
     hardware = hardware or Hardware()
     if negatives is not None:
         rows, labels = rows.select(torch.from_numpy(negatives.rows)), labels[negatives.rows]
+        dwell_s = None if dwell_s is None else dwell_s[negatives.rows]
     torch.manual_seed(seed)
     config = config or ranker_config(DEFAULT, {name: block.shape[1] for name, block in rows.blocks.items()})
     model = build(config)
     used = np.ones(labels.shape, bool) if negatives is None else negatives.used
-    _start_at_base_rates(model, labels, used)
+    _start_at_base_rates(model, labels, used, dwell_s)
     schedule = schedule or schedule_for(len(rows))
-    by_row = _RowLoss(labels, used, hardware)
+    by_row = _RowLoss(labels, used, dwell_s, hardware)
     named = {"seed": seed, "fingerprint": f"{fingerprint}/{config}", "hardware": hardware}
     if kept_out is not None:
         named["validation"] = kept_out.validation(model, hardware, negatives)
@@ -94,22 +100,31 @@ def fit_heavy(
     trained = training.train(checkpoints, on_progress)
     if negatives is not None:
         with torch.no_grad():
-            model.output.bias.add_(negatives.logit_shift)
+            model.output.bias[:DWELL].add_(negatives.logit_shift)
     return model, trained
 
 
 class _RowLoss:
-    """Mean over rows of the heads' weighted cross entropy; a head that does not use a row learns nothing from it."""
+    """Mean over rows of the heads' weighted cross entropy; a head that does not use a row learns nothing from it.
 
-    def __init__(self, labels: np.ndarray, used: np.ndarray, hardware: Hardware) -> None:
+    Dwell joins with Huber's loss of its log1p, on all rows.
+    """
+
+    def __init__(self, labels: np.ndarray, used: np.ndarray, dwell_s: np.ndarray | None, hardware: Hardware) -> None:
+        self.log_dwell = None
+        if dwell_s is not None:
+            self.log_dwell = hardware.place(torch.from_numpy(np.log1p(dwell_s, dtype=np.float32)))
         self.target = hardware.place(torch.from_numpy(labels.astype(np.float32)))
         self.counted = hardware.place(torch.from_numpy(used.astype(np.float32)))
         weight = torch.tensor([HEAD_WEIGHTS[head] for head in HEADS])
         self.weight = hardware.place(weight / weight.sum())
 
-    def __call__(self, logits: Tensor, row: Tensor) -> Tensor:
-        losses = F.binary_cross_entropy_with_logits(logits, self.target[row], reduction="none")
-        return ((losses * self.counted[row]).mean(0) * self.weight).sum()
+    def __call__(self, outputs: Tensor, row: Tensor) -> Tensor:
+        losses = F.binary_cross_entropy_with_logits(outputs[:, :DWELL], self.target[row], reduction="none")
+        loss = ((losses * self.counted[row]).mean(0) * self.weight).sum()
+        if self.log_dwell is None:
+            return loss
+        return loss + DWELL_WEIGHT * F.huber_loss(outputs[:, DWELL], self.log_dwell[row])
 
 
 @dataclass(frozen=True)
@@ -122,8 +137,8 @@ class KeptOut:
 
     def validation(self, model: Ranker, hardware: Hardware, negatives: SampledNegatives | None) -> Validation:
         shift = 0.0 if negatives is None else negatives.logit_shift
-        by_row = _RowLoss(self.labels, np.ones(self.labels.shape, bool), hardware)
-        loss = _by_rows(model, self.rows, lambda logits, row: by_row(logits + shift, row), hardware)
+        by_row = _RowLoss(self.labels, np.ones(self.labels.shape, bool), None, hardware)
+        loss = _by_rows(model, self.rows, lambda outputs, row: by_row(outputs + shift, row), hardware)
         return Validation(loss, len(self.rows), self.patience)
 
 
@@ -180,8 +195,8 @@ def _by_sequences(
         batch = sequences.batch(group)
         asked = hardware.place(rows.rows(batch.row))
         batch = hardware.place(batch)
-        logits, states = sequence_logits(model, batch, asked)
-        return by_row(logits, batch.row) + NEXT_WEIGHT * both.next.loss(model, batch, states)
+        outputs, states = sequence_outputs(model, batch, asked)
+        return by_row(outputs, batch.row) + NEXT_WEIGHT * both.next.loss(model, batch, states)
 
     def loss(items: Tensor) -> Tensor:
         share = hardware.place(weights[items.cpu()] / weights[items.cpu()].sum())
@@ -199,8 +214,9 @@ def _groups(sequences: UserSequences, rows_of_group: int) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(group)) + 1)
 
 
-def _start_at_base_rates(model: Ranker, labels: np.ndarray, used: np.ndarray) -> None:
-    """Set the output bias to each action's log-odds: no step is spent on learning that most actions are rare."""
+def _start_at_base_rates(model: Ranker, labels: np.ndarray, used: np.ndarray, dwell_s: np.ndarray | None) -> None:
+    """Set the output bias to each action's log-odds and the mean log dwell: no step is spent on learning those."""
     rate = np.clip((labels * used).sum(axis=0) / np.maximum(used.sum(axis=0), 1), 1e-5, 1 - 1e-5)
     with torch.no_grad():
-        model.output.bias.copy_(torch.from_numpy(np.log(rate / (1 - rate)).astype(np.float32)))
+        model.output.bias[:DWELL] = torch.from_numpy(np.log(rate / (1 - rate)).astype(np.float32))
+        model.output.bias[DWELL] = 0.0 if dwell_s is None else float(np.log1p(dwell_s).mean())

@@ -41,6 +41,7 @@ class TrialRows:
 
     learned: EncodedRows
     targets: np.ndarray  # float32 (len(learned), len(HEADS))
+    dwell_s: np.ndarray | None  # float32 (len(learned),)
     negatives: SampledNegatives | None
     vectors: CollaborativeVectors | None
     calibrating: FeatureRows  # rows of the same days, kept out of learning
@@ -93,6 +94,7 @@ def trial_rows(
     return TrialRows(
         learned=learned.fitted,
         targets=targets_of(learned, how),
+        dwell_s=None if learned.rows.dwell_s is None else learned.rows.dwell_s[learned.fitted.chosen],
         negatives=negatives,
         vectors=learned.vectors,
         calibrating=learned.calibrating,
@@ -130,6 +132,7 @@ def fit_trial(rows: TrialRows, rate: float, folder: Path, on_progress: OnProgres
     model, trained = fit_heavy(
         rows.learned,
         rows.targets,
+        dwell_s=rows.dwell_s,
         negatives=rows.negatives,
         config=ranker_config(rows.preset, rows.learned.normaliser.widths),
         schedule=rated(rows.schedule, rate),

@@ -98,8 +98,8 @@ class SequenceBatch:
     seen: Tensor
 
 
-def sequence_logits(model: HeavyRanker, batch: SequenceBatch, rows: RowTensors) -> tuple[Tensor, Tensor]:
-    """Logits (r, len(HEADS)) of `rows`, which are those of `batch.row`, and the exposures' states (b, T, D).
+def sequence_outputs(model: HeavyRanker, batch: SequenceBatch, rows: RowTensors) -> tuple[Tensor, Tensor]:
+    """Outputs (r, OUTPUTS) of `rows`, which are those of `batch.row`, and the exposures' states (b, T, D).
 
     What `model(rows)` computes from a history for each row, for rows whose sequences begin with their own history; further
     rows' exposures have read exposures from before their window too.
@@ -115,7 +115,7 @@ def sequence_logits(model: HeavyRanker, batch: SequenceBatch, rows: RowTensors) 
         bias = bias.masked_fill(~batch.seen.unsqueeze(1), ABSENT)
         x_BQD = layer.candidates(x_BQD, own, bias, beside=user)
         x_BTD, user_BQD = layer.context(x_BTD, own, mask), layer.alone(user_BQD, user)
-    return model.logits(x_BQD[batch.there], blocks_NH), x_BTD
+    return model.outputs(x_BQD[batch.there], blocks_NH), x_BTD
 
 
 def _placed(x_ND: Tensor, there: Tensor) -> Tensor:

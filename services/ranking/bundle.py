@@ -24,7 +24,7 @@ from services.ranking.compiled import Request as RequestContext
 from services.ranking.ensemble import Ensemble
 from services.ranking.heavy import EncodedContext, HeavyRanker
 from services.ranking.id_hashing import hash_ids
-from services.ranking.inputs import RowTensors, history_tensors, row_tensors, tensor
+from services.ranking.inputs import DWELL, OUTPUTS, RowTensors, history_tensors, row_tensors, tensor
 from services.ranking.light import LightRanker
 from services.ranking.normalise import Normaliser
 from services.ranking.prepared_posts import LookedUp, PostModels, PreparedPosts
@@ -146,9 +146,17 @@ class ModelBundle:
         self, rows: FeatureRows, looked_up: LookedUp | None = None, context: RequestContext | None = None
     ) -> np.ndarray:
         """Uncalibrated logits, float32 (n, len(HEADS)). See `predict` for the rest."""
+        return self._outputs(rows, looked_up, context)[:, :DWELL]
+
+    def predicted_dwell_s(self, rows: FeatureRows) -> np.ndarray:
+        """Seconds that each row's post will typically be watched or read, float32 (n,)."""
+        return np.expm1(np.maximum(self._outputs(rows, None, None)[:, DWELL], 0.0))
+
+    def _outputs(self, rows: FeatureRows, looked_up: LookedUp | None, context: RequestContext | None) -> np.ndarray:
+        """The heavy ranker's, float32 (n, OUTPUTS)."""
         rows = self.extended(rows)
         if len(rows) == 0:
-            return np.zeros((0, len(HEADS)), np.float32)
+            return np.zeros((0, OUTPUTS), np.float32)
         if len(rows.history) == 1 and self._compiled is not None:
             if looked_up is not None and looked_up.posts.heavy is not None:
                 return self._looked_up_logits(self._compiled, rows, looked_up, context or self.encode(rows))

@@ -1,4 +1,4 @@
-"""The heavy ranker: a transformer with candidate isolation and one head per action.
+"""The heavy ranker: a transformer with candidate isolation, one head per action and one for dwell.
 
 Context tokens (one for the user, one per exposure in the history) are read by candidates; a candidate reads the context and
 itself, never another candidate: so its score does not depend on what else is ranked, and the context's keys and values are
@@ -21,7 +21,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from feature_repo.feature_rows import HEADS, HISTORY_LENGTH, MODEL_BLOCKS
-from services.ranking.inputs import ACTION_MASKS, AGE_ROWS, DWELL_ROWS, PRODUCT_ROWS, HistoryTensors, RowTensors, TableBits
+from services.ranking.inputs import (
+    ACTION_MASKS,
+    AGE_ROWS,
+    DWELL_ROWS,
+    OUTPUTS,
+    PRODUCT_ROWS,
+    HistoryTensors,
+    RowTensors,
+    TableBits,
+)
 
 ABSENT = -1e30  # added to the logit of a token that is not there
 
@@ -152,7 +161,7 @@ class EncodedContext:
 
 
 class HeavyRanker(nn.Module):
-    """Logits per action for candidates, given a user's context."""
+    """What candidates will meet with (OUTPUTS), given a user's context."""
 
     def __init__(self, config: HeavyConfig) -> None:
         super().__init__()
@@ -173,7 +182,7 @@ class HeavyRanker(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.norm_out = nn.LayerNorm(d + config.hidden)
         self.tower = nn.Linear(d + config.hidden, config.ffn)
-        self.output = nn.Linear(config.ffn, len(HEADS))
+        self.output = nn.Linear(config.ffn, OUTPUTS)
         self.dropout = nn.Dropout(config.dropout)
 
     def item(self, post: Tensor, author: Tensor, topic: Tensor) -> Tensor:
@@ -209,21 +218,21 @@ class HeavyRanker(nn.Module):
         x_ND = self.from_blocks(self.dropout(blocks_NH)) + self.item(rows.post, rows.author, rows.topic)
         return x_ND + self.product(rows.product), blocks_NH
 
-    def logits(self, x_ND: Tensor, blocks_NH: Tensor) -> Tensor:
-        """(N, len(HEADS)) of candidates after the last layer."""
+    def outputs(self, x_ND: Tensor, blocks_NH: Tensor) -> Tensor:
+        """(N, OUTPUTS) of candidates after the last layer."""
         joined = self.norm_out(torch.cat([x_ND, blocks_NH.expand(len(x_ND), -1)], dim=1))
         return self.output(self.dropout(bend(self.tower(joined))))
 
     def score(self, rows: RowTensors, context: EncodedContext) -> Tensor:
-        """Logits (N, len(HEADS)) of candidates under a context of their own (B = N) or a shared one (B = 1)."""
+        """Outputs (N, OUTPUTS) of candidates under a context of their own (B = N) or a shared one (B = 1)."""
         x_ND, blocks_NH = self.candidate(rows)
         x_BQD = x_ND.unsqueeze(0) if len(context.keys[0]) == 1 else x_ND.unsqueeze(1)
         for layer, key, value, bias in zip(self.layers, context.keys, context.values, context.biases, strict=True):
             x_BQD = layer.candidates(x_BQD, (key, value), bias)
-        return self.logits(x_BQD.reshape(x_ND.shape), blocks_NH)
+        return self.outputs(x_BQD.reshape(x_ND.shape), blocks_NH)
 
     def forward(self, rows: RowTensors) -> Tensor:
-        """Logits (N, len(HEADS)); the context is encoded once when the rows share one history."""
+        """Outputs (N, OUTPUTS); the context is encoded once when the rows share one history."""
         user_BW = rows.blocks["user"][: len(rows.history)]
         return self.score(rows, self.encode_context(user_BW, rows.history))
 

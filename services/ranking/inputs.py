@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from feature_repo.feature_rows import HISTORY_LENGTH, FeatureRows, History
+from feature_repo.feature_rows import HEADS, HISTORY_LENGTH, FeatureRows, History
 from services.ranking.id_hashing import hash_ids
 from services.ranking.normalise import Normaliser
 
@@ -20,6 +20,10 @@ AGE_ROWS = AGE_BUCKETS + 2
 
 # Dwell buckets: nothing known, then half-powers of two of seconds up to the cap of 300.
 DWELL_ROWS = 19
+
+# What a heavy ranker answers: a logit by action, and last the log1p of the seconds that the post will be watched or read.
+OUTPUTS = len(HEADS) + 1
+DWELL = len(HEADS)
 
 PRODUCT_ROWS = 65  # 64 buckets, and row 0 for "none"
 ACTION_MASKS = 256  # every combination of the eight action bits

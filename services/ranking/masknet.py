@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from feature_repo.feature_rows import HEADS, MODEL_BLOCKS
-from services.ranking.inputs import PRODUCT_ROWS, RowTensors, TableBits
+from feature_repo.feature_rows import MODEL_BLOCKS
+from services.ranking.inputs import OUTPUTS, PRODUCT_ROWS, RowTensors, TableBits
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Towers(nn.Module):
 
     def __init__(self, width: int, tower: int) -> None:
         super().__init__()
-        self.up = nn.Linear(width, len(HEADS) * tower)
-        self.weight = nn.Parameter(torch.randn(len(HEADS), tower) * tower**-0.5)
-        self.bias = nn.Parameter(torch.zeros(len(HEADS)))
+        self.up = nn.Linear(width, OUTPUTS * tower)
+        self.weight = nn.Parameter(torch.randn(OUTPUTS, tower) * tower**-0.5)
+        self.bias = nn.Parameter(torch.zeros(OUTPUTS))
 
     def forward(self, x_ND: Tensor) -> Tensor:
-        by_head = F.relu(self.up(x_ND)).view(len(x_ND), len(HEADS), -1)
+        by_head = F.relu(self.up(x_ND)).view(len(x_ND), OUTPUTS, -1)
         return (by_head * self.weight).sum(-1) + self.bias
 
 
@@ -91,7 +91,7 @@ class MaskNet(nn.Module):
         self.output = Towers(config.hidden, config.tower)
 
     def forward(self, rows: RowTensors) -> Tensor:
-        """Logits (N, len(HEADS))."""
+        """Outputs (N, OUTPUTS)."""
         embedded = [self.norm_embedding(table(getattr(rows, name))) for name, table in self.tables.items()]
         x_NF = torch.cat([*(rows.blocks[name] for name in self.names), *embedded], dim=1)
         answers = torch.cat([block(x_NF) for block in self.blocks], dim=1)

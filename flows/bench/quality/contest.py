@@ -41,13 +41,15 @@ def contest(
     if strangers:
         raise ValueError(f"there is no peer {', '.join(sorted(strangers))}; choose of {', '.join(peer.key for peer in peers)}")
     kept = KeptPredictions(folder / "predictions", rows.fingerprint)
+    extended = rows.with_vectors(seeds[0])
     outcome = Outcome()
     for peer in peers:
         wanted = not only or peer.key in only
         for seed in seeds if peer.seeded else seeds[:1]:
             if again and wanted:
                 kept.forget(peer, seed)
-            reason = _fitted(rows, peer, folder, kept, seed, threads) if wanted else None
+            given = rows if peer.extends else extended
+            reason = _fitted(given, peer, folder, kept, seed, threads) if wanted else None
             if reason is not None:
                 outcome.not_run |= dict.fromkeys(peer.names, reason)
                 break

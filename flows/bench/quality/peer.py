@@ -31,6 +31,7 @@ class Peer:
     sources: tuple[str, ...]
     seeded: bool = True  # False: every seed gives the same, so one is enough
     reads: str = ""  # for the table: what it knows of a row
+    extends: bool = False  # True: it adds the collaborative vectors to its rows itself, as our trainings do
     options: dict[str, Any] = field(default_factory=dict)  # of the settings, where they decide what it gives
 
     @property

@@ -8,7 +8,12 @@ from flows.training.chosen_options import training_options
 from infra.settings import Settings
 
 _HERE = "flows/bench/quality"
-_SHARED = (f"{_HERE}/measured_heads.py", f"{_HERE}/validation.py")
+_SHARED = (
+    f"{_HERE}/measured_heads.py",
+    f"{_HERE}/validation.py",
+    "services/ranking/collaborative.py",
+    "flows/training/fit_collaborative.py",
+)
 _SCORED = (*_SHARED, f"{_HERE}/positives.py", f"{_HERE}/score_map.py")
 _BASELINES = (*_SHARED, "flows/training/baselines.py", "flows/training/fit_light.py", "services/ranking/normalise.py")
 _OURS = (*_SHARED, f"{_HERE}/ours.py", "flows/training", "services/ranking")
@@ -32,7 +37,7 @@ def roster(settings: Settings) -> tuple[Peer, ...]:
         Peer("als", ("implicit ALS",), als.fit, (*_SCORED, f"{_HERE}/als.py"), reads="who liked what"),
         Peer("logistic", ("logistic regression",), logistic.fit, (*_BASELINES, f"{_HERE}/logistic.py"), False, FEATURES),
         Peer("lightgbm", (boosted.NAME,), boosted.fit, _TREES, reads=FEATURES),
-        Peer("masknet", (ours.MASKNET,), ours.fit_masknet, _OURS, reads=f"{FEATURES}, ids"),
+        Peer("masknet", (ours.MASKNET,), ours.fit_masknet, _OURS, reads=f"{FEATURES}, ids", extends=True),
         Peer("din", (din.NAME,), din.fit, _DIN, reads=f"{FEATURES}, ids, history"),
         Peer(
             "sasrec",
@@ -41,5 +46,5 @@ def roster(settings: Settings) -> tuple[Peer, ...]:
             (*_SCORED, f"{_HERE}/sasrec.py", f"{_HERE}/sasrec_program.py"),
             reads="sequence of likes",
         ),
-        Peer("ours", (ours.HEAVY, ours.CHAMPION), ours.fit, _OURS, True, f"{FEATURES}, ids, history", options),
+        Peer("ours", (ours.HEAVY, ours.CHAMPION), ours.fit, _OURS, True, f"{FEATURES}, ids, history", True, options),
     )

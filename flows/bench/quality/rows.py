@@ -8,7 +8,7 @@ first one it is asked about, rows before the split by `date` but not by `time_ms
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from feature_repo.feature_rows import FeatureRows
 from feature_repo.training_rows import PointsInTime
 from flows.progress import announce
 from flows.training.fit import rows_fingerprint
+from flows.training.fit_collaborative import fit_collaborative
 from infra.settings import Settings
 from services.ranking.id_hashing import hash_ids
 
@@ -66,6 +67,14 @@ class QualityRows:
         """16 hex digits that change when any of the rows do."""
         parts = "/".join(rows_fingerprint(rows) for rows in (self.train, self.live, self.frozen))
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
+
+    def with_vectors(self, seed: int) -> QualityRows:
+        """The same rows with the collaborative vectors that our own training would fit on them: peers read what ours reads."""
+        vectors = fit_collaborative(self.train, seed)
+        if vectors is None:
+            return self
+        train, live, frozen = (vectors.extend(rows) for rows in (self.train, self.live, self.frozen))
+        return replace(self, train=train, live=live, frozen=frozen)
 
 
 def quality_rows(settings: Settings, user_share: float = 1.0) -> QualityRows:

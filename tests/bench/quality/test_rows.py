@@ -22,7 +22,20 @@ def log_of(*exposures: tuple[int, int, int]) -> ExposureLog:
     n = len(user)
     none = np.zeros(n, np.int64)
     return ExposureLog(
-        user, post, none, none, none, at, np.ones(n, bool), none.astype(np.uint8), np.zeros((0, 8), np.int64), none - 1
+        user_id=user,
+        post_id=post,
+        author_id=none,
+        topic=none,
+        product=none,
+        at_us=at,
+        dated=np.ones(n, bool),
+        actions=none.astype(np.uint8),
+        action_at=np.zeros((0, 8), np.int64),
+        late_row=none - 1,
+        dwell=none.astype(np.uint16),
+        dwell_at=np.zeros(0, np.int64),
+        dwell_so_far=np.zeros(0, np.uint16),
+        late_dwell=none - 1,
     )
 
 

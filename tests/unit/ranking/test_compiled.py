@@ -79,11 +79,11 @@ def test_rows_that_do_not_fit_are_refused():
         compiled.logits(request, posts, matches, np.arange(1, 6))
     with pytest.raises(ValueError, match="3 candidates for 5 posts"):
         compiled.logits(request, posts, matches[:3])
-    assert compiled.logits(request, posts, matches[:0], np.arange(0)).shape == (0, 8)
+    assert compiled.logits(request, posts, matches[:0], np.arange(0)).shape == (0, 9)
 
 
 def test_sizes_that_the_kernel_does_not_take_are_named():
     with pytest.raises(NotCompilable, match="'d / attention_heads': 8.0"):
         CompiledRanker(HeavyRanker(HeavyConfig(WIDTHS, d=32, attention_heads=4)))
-    with pytest.raises(NotCompilable, match="9 and 8"):
+    with pytest.raises(NotCompilable, match="9 and 9"):
         CompiledRanker(HeavyRanker(HeavyConfig(WIDTHS, layers=9)))

@@ -116,8 +116,8 @@ def test_block_sum_equals_one_dense_layer_also_for_a_block_shared_by_all_rows():
     torch.testing.assert_close(layer(blocks), dense, atol=1e-5, rtol=1e-5)
 
 
-def test_one_logit_per_action_in_the_order_of_heads(ranker):
-    assert ranker(_tensors(synthetic_rows(7))).shape == (7, len(HEADS))
+def test_one_logit_per_action_and_last_the_dwell(ranker):
+    assert ranker(_tensors(synthetic_rows(7))).shape == (7, len(HEADS) + 1)
 
 
 def test_config_round_trips_through_json():

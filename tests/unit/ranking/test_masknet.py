@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from feature_repo.feature_rows import BLOCKS, HEADS
+from feature_repo.feature_rows import BLOCKS
 from flows.training.evaluate import auc
 from flows.training.fit import train_bundle
 from services.ranking.bundle import ModelBundle
 from services.ranking.heavy import HeavyConfig
-from services.ranking.inputs import TableBits, row_tensors
+from services.ranking.inputs import OUTPUTS, TableBits, row_tensors
 from services.ranking.masknet import MaskBlock, MaskNet, MaskNetConfig
 from services.ranking.normalise import Normaliser
 from services.ranking.presets import PRESETS, UnknownPreset, as_json, build, from_json, ranker_config
@@ -35,7 +35,7 @@ def test_a_candidate_scores_the_same_alone_and_among_others():
     torch.manual_seed(1)
     model, rows = MaskNet(MaskNetConfig(WIDTHS)).eval(), synthetic_rows(50)
     together = model(_tensors(rows))
-    assert together.shape == (50, len(HEADS))
+    assert together.shape == (50, OUTPUTS)
     torch.testing.assert_close(model(_tensors(rows.take(np.array([7])))), together[7:8], atol=1e-5, rtol=1e-5)
 
 

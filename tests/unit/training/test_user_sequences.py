@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from feature_repo.feature_rows import HISTORY_LENGTH, FeatureRows, History
-from flows.training.user_sequences import ROWS_OF_SEQUENCE, UserSequences, sequence_logits
+from flows.training.user_sequences import ROWS_OF_SEQUENCE, UserSequences, sequence_outputs
 from services.ranking.encoded_rows import EncodedRows
 from services.ranking.heavy import HeavyConfig, HeavyRanker
 from services.ranking.inputs import TableBits
@@ -60,7 +60,7 @@ def _packed(model: HeavyRanker, rows: FeatureRows) -> tuple[np.ndarray, np.ndarr
     sequences = UserSequences.of(rows, np.arange(len(rows)), TableBits())
     batch = sequences.batch(np.arange(len(sequences)))
     with torch.no_grad():
-        logits, _ = sequence_logits(model, batch, encoded.rows(batch.row))
+        logits, _ = sequence_outputs(model, batch, encoded.rows(batch.row))
         by_row = model(encoded.rows(batch.row))
     assert sorted(batch.row.tolist()) == list(range(len(rows)))
     return logits.numpy(), by_row.numpy()
