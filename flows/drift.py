@@ -48,7 +48,7 @@ def build_frames(days: list[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _frame(drift_frame, bundle, rows: FeatureRows, scored: np.ndarray | None) -> pl.DataFrame:
     judged = np.ones(len(rows), bool) if scored is None else scored
     probabilities = np.full((len(rows), len(HEADS)), np.nan, np.float32)
-    probabilities[judged] = bundle.heavy_predict(rows.take(np.flatnonzero(judged)))
+    probabilities[judged] = bundle.predict(rows.take(np.flatnonzero(judged)))
     return drift_frame(rows, probabilities, scored=judged)
 
 

@@ -41,7 +41,7 @@ def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]
     settings = get_settings()
     models = {"champion": champion_folder, "challenger": folder}
     metrics = {
-        name: evaluate(ModelBundle.load(place, threads=settings.threads).heavy_predict(rows), rows.labels, rows)
+        name: evaluate(ModelBundle.load(place, threads=settings.threads).predict(rows), rows.labels, rows)
         for name, place in models.items()
     }
     for head in GATE_HEADS:

@@ -55,11 +55,15 @@ def fit(train: FeatureRows, name: str) -> Any:
 
 @task(name="evaluate beside baselines", **PURE_STEP)
 def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows) -> dict[str, Any]:
-    """Every model on the same test rows: metrics by head, the heavy ranker's lead over LightGBM, retrieval, light ranker."""
+    """Every model on the same test rows: metrics by head, the heavy ranker's lead over LightGBM, retrieval, light ranker.
+
+    The baselines read the bundle's collaborative vectors too.
+    """
     from flows.training import baselines
     from flows.training.compare import auc_difference, compare
-    from flows.training.evaluate import auc, evaluate
+    from flows.training.evaluate import auc, dwell_metrics, evaluate
     from flows.training.fit_light import engaged
+    from flows.training.index_recall import index_recall
     from flows.training.retrieval import recall
     from flows.training.survival import survival
     from services.ranking.bundle import ModelBundle
@@ -68,10 +72,13 @@ def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows) -> dict[s
     lake, _ = open_lakes(settings)
     announce("heavy ranker on the test days")
     bundle = ModelBundle.load(bundle_folder, threads=settings.threads)
+    test = bundle.extended(test)
     predictions = {"popularity": baselines.popularity(train, test)}
     announce("LightGBM on the same features")
-    predictions["LightGBM"] = baselines.lightgbm(train, test, seed=settings.seed, threads=settings.threads)
+    predictions["LightGBM"] = baselines.lightgbm(bundle.extended(train), test, seed=settings.seed, threads=settings.threads)
     predictions["heavy ranker"] = bundle.heavy_predict(test)
+    if bundle.ensemble is not None:
+        predictions["ensemble"] = bundle.predict(test)
     table = compare({name: evaluate(p, test.labels, test, day_offset=lake.day_offset) for name, p in predictions.items()})
     leads = [
         auc_difference(
@@ -86,6 +93,8 @@ def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows) -> dict[s
         "light_ranker_auc": auc(bundle.light_score(test), engaged(test.labels)),
         "light_survival": survival(bundle, train, test, seed=settings.seed),
         "retrieval": recall(bundle, train, test, seed=settings.seed),
+        "index_recall": index_recall(bundle, train, test, seed=settings.seed),
+        "dwell": dwell_metrics(bundle.predicted_dwell_s(test), test.dwell_s, train.dwell_s),
         "test_rows": len(test),
     }
 
@@ -112,6 +121,12 @@ def beyond_heads(measured: dict[str, Any]) -> dict[str, Any]:
     if "retrieval" in measured:
         tables["two-tower"] = {"engagement": measured["retrieval"]["two_tower"]}
         tables["most popular"] = {"engagement": measured["retrieval"]["popularity"]}
+    if "index_recall" in measured:
+        found = measured["index_recall"]
+        kept = {name: value for name, value in found.items() if name.startswith(("recall", "speed"))}
+        tables["approximate index"] = {"engagement": kept}
+    if measured.get("dwell"):
+        tables["heavy ranker's dwell"] = {"dwell": measured["dwell"]}
     return tables
 
 

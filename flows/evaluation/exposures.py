@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,11 @@ from flows.lakes import open_lakes
 from flows.progress import announce
 from flows.training import baselines
 from flows.training.baselines import Predict
-from flows.training.evaluate import user_days
+from flows.training.evaluate import dwell_metrics, user_days
 from infra.settings import Settings
 
 STATES = ("live", "frozen")
+HEAVY_ALONE = "heavy ranker alone"  # beside a model that stacks others on it
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ def evaluate_exposures(
 
     Events of the lake and of the held-out days count where they are strictly before the file's first exposure; from there on
     history grows with the file alone. NDCG@10 is always of rows frozen at the start of the user-day (see README); the other
-    figures are of rows in `state`. Intervals resample users `draws` times.
+    figures are of rows in `state`. Intervals resample users `draws` times. The baselines read the model's vectors too.
 
     Keys: exposures, state, rows, users, user_days, first, last, posts_not_in_tables, model, models and differences (see
-    `figures`), lists (see `list_figures`), warnings. Raises MalformedFile, BundleError, NothingIngested, and ValueError for a
-    model that the registry does not have.
+    `figures`), dwell (see `dwell_metrics`), lists (see `list_figures`), warnings. Raises MalformedFile, BundleError,
+    NothingIngested, and ValueError for a model that the registry does not have.
     """
     if state not in STATES:
         raise ValueError(f"state is {state!r}; it is one of {', '.join(STATES)}")
@@ -74,10 +75,9 @@ def evaluate_exposures(
             f"the model learned from exposures up to {moment(learned_until)}, the file begins at {moment(first_us)}: "
             "it is judged on what it has seen"
         )
-    predictors: dict[str, Predict] = {name: bundle.heavy_predict}
-    if with_baselines:
-        train = known.rows(known.dated(0, min(learned_until, first_us - 1)))
-        predictors |= _baselines(settings, train)
+    asked = replace(asked, live=bundle.extended(asked.live), frozen=bundle.extended(asked.frozen))
+    train = known.rows(known.dated(0, min(learned_until, first_us - 1)))
+    predictors = _models(settings, bundle, name, train if with_baselines else None)
     chosen = {name: _predictions(name, predict, asked, state) for name, predict in predictors.items()}
     frozen = {name: _predictions(name, predict, asked, "frozen") for name, predict in predictors.items()}
     rows = asked.frozen if state == "frozen" else asked.live
@@ -93,6 +93,7 @@ def evaluate_exposures(
         "posts_not_in_tables": len(set(rows.post_id.tolist()) - listed),
         "model": {"name": name, "version": bundle.version, "trained_until": moment(learned_until)},
         **figures(chosen, frozen, rows, asked.user_day, main=name, draws=draws, seed=settings.seed),
+        "dwell": dwell_metrics(bundle.predicted_dwell_s(rows), rows.dwell_s, train.dwell_s),
         "lists": list_figures(frozen, rows, asked.user_day, _exposures_before(known, first_us)),
         "warnings": warnings,
     }
@@ -115,6 +116,14 @@ def _asked(known: PointsInTime, first_us: int, day_offset: timedelta) -> Asked:
     np.minimum.at(begins, group, live.occurred_at)
     announce("state frozen at the start of every user-day")
     return Asked(live, known.rows(chosen, begins[group]), group)
+
+
+def _models(settings: Settings, bundle: ModelBundle, name: str, train: FeatureRows | None) -> dict[str, Predict]:
+    """What is asked: the model, its heavy ranker where others are stacked on it, and the baselines fitted on `train`."""
+    models: dict[str, Predict] = {name: bundle.predict}
+    if bundle.ensemble is not None:
+        models[HEAVY_ALONE] = bundle.heavy_predict
+    return models if train is None else models | _baselines(settings, bundle.extended(train))
 
 
 def _baselines(settings: Settings, train: FeatureRows) -> dict[str, Predict]:

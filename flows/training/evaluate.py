@@ -85,6 +85,25 @@ def expected_calibration_error(p: np.ndarray, y: np.ndarray, bins: int = ECE_BIN
     return gap / len(y)
 
 
+def dwell_metrics(predicted_s: np.ndarray, dwell_s: np.ndarray | None, train_s: np.ndarray | None) -> dict[str, float]:
+    """How far predicted seconds are from those watched: log_mae, log_mae_of_median (one guess for all), rank_correlation.
+
+    float32 (n,) of the rows judged, and of the training rows, whose median is the guess. Errors are of log1p of seconds, in
+    nats; the correlation is Spearman's. Empty where no dwell was logged.
+    """
+    if dwell_s is None or train_s is None or not len(dwell_s) or not np.any(dwell_s):
+        return {}
+    watched = np.log1p(dwell_s)
+    guess = float(np.median(np.log1p(train_s)))
+    one, other = (rank - rank.mean() for rank in (_average_ranks(predicted_s), _average_ranks(dwell_s)))
+    spread = float(np.sqrt((one**2).sum() * (other**2).sum()))
+    return {
+        "log_mae": float(np.abs(np.log1p(predicted_s) - watched).mean()),
+        "log_mae_of_median": float(np.abs(guess - watched).mean()),
+        "rank_correlation": float((one * other).sum() / spread) if spread > 0 else 0.0,
+    }
+
+
 def user_days(rows: FeatureRows, day_offset: timedelta = timedelta(0)) -> np.ndarray:
     """Group number of each row by (user, local day), int64 (n,)."""
     day = np.zeros(len(rows), np.int64)

@@ -152,6 +152,9 @@ def experiment_id(client: MlflowClient, settings: Settings) -> str:
 
 def _parameters(report: TrainReport, fingerprint: str) -> dict[str, str]:
     named = {"bundle_version": report.version, "seed": report.seed, "rows": report.rows, "data_fingerprint": fingerprint}
+    if report.ensemble:
+        stacked = report.ensemble["used"]
+        named["ensemble"] = "stacked" if stacked else "heavy ranker alone: the stack was no better on rows kept out"
     return {name: str(value) for name, value in named.items()}
 
 
@@ -159,6 +162,9 @@ def _metrics(report: TrainReport, tables: Mapping) -> dict[str, float]:
     """Flat metric names such as heavy.click.auc; an undefined metric is not logged."""
     flat = {f"seconds.{phase}": value for phase, value in report.seconds.items()}
     flat["peak_memory_mb"] = report.peak_memory_mb
+    flat["heavy_rows_per_s"] = float(report.rows_per_s)
+    for head, found in report.ensemble.get("heads", {}).items():
+        flat |= {f"ensemble.{head}.{name}": found[name] for name in ("gain", "validation_gain", "log_loss", "log_loss_heavy")}
     for model, losses in report.losses.items():
         flat |= {f"{model}.loss.epoch_{epoch}": loss for epoch, loss in enumerate(losses)}
     for model, heads in tables.items():

@@ -38,7 +38,7 @@ def survival(bundle: ModelBundle, train: FeatureRows, rows: FeatureRows, *, seed
     best = min(BEST, len(slates[0]))
     kept: dict[str, list[list[float]]] = {name: [] for name in orders}
     for slate in slates:
-        wanted = np.argsort(-weighted_score(bundle.heavy_predict(slate)), kind="stable")[:best]
+        wanted = np.argsort(-weighted_score(bundle.predict(slate)), kind="stable")[:best]
         for name, score in orders.items():
             order = np.argsort(-score(slate), kind="stable")
             kept[name].append([float(np.isin(wanted, order[:cut]).mean()) for cut in cuts])

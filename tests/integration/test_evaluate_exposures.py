@@ -96,7 +96,9 @@ def test_a_file_that_was_never_seen_is_scored_and_shuffling_it_changes_nothing(s
 
 def test_scrambled_later_labels_move_no_earlier_row(settings, later, tmp_path):
     boundary = later["occurred_at"].quantile(0.5)
-    scrambled = later.filter((pl.col("occurred_at") < boundary) | ~pl.col("action").is_in(["click", "video_view", "like"]))
+    scrambled = later.filter(
+        (pl.col("occurred_at") < boundary) | ~pl.col("action").is_in(["click", "video_view", "like", "dwell"])
+    )
     before, after = (known_rows(settings, written(one, tmp_path / f"{n}.parquet")) for n, one in enumerate((later, scrambled)))
     for kind in ("live", "frozen"):
         one, two = getattr(before, kind), getattr(after, kind)
@@ -106,6 +108,7 @@ def test_scrambled_later_labels_move_no_earlier_row(settings, later, tmp_path):
         for name in BLOCKS:
             np.testing.assert_array_equal(one.blocks[name][early], two.blocks[name][early])
         np.testing.assert_array_equal(one.history.actions[early], two.history.actions[early])
+        np.testing.assert_array_equal(one.history.dwell_s[early], two.history.dwell_s[early])
 
 
 def test_frozen_rows_of_a_user_day_share_one_state(settings, later, tmp_path):
