@@ -25,6 +25,7 @@ from flows.training import baselines
 from flows.training.baselines import Predict
 from flows.training.evaluate import dwell_metrics, user_days
 from infra.settings import Settings
+from services.ranking.bundle import ModelBundle
 
 STATES = ("live", "frozen")
 HEAVY_ALONE = "heavy ranker alone"  # beside a model that stacks others on it
