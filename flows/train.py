@@ -126,7 +126,7 @@ def beyond_heads(measured: dict[str, Any]) -> dict[str, Any]:
         kept = {name: value for name, value in found.items() if name.startswith(("recall", "speed"))}
         tables["approximate index"] = {"engagement": kept}
     if measured.get("dwell"):
-        tables["heavy ranker's dwell"] = {"dwell": measured["dwell"]}
+        tables["dwell head"] = {"dwell": measured["dwell"]}
     return tables
 
 

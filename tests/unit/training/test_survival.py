@@ -55,8 +55,8 @@ def test_survivors_are_counted_as_by_hand(rows):
         p[:, 0] = slate.post_id / 1e6
         return p
 
-    same = SimpleNamespace(heavy_predict=heavy_predict, light_score=lambda slate: slate.post_id)
-    other = SimpleNamespace(heavy_predict=heavy_predict, light_score=lambda slate: -slate.post_id)
+    same = SimpleNamespace(predict=heavy_predict, light_score=lambda slate: slate.post_id)
+    other = SimpleNamespace(predict=heavy_predict, light_score=lambda slate: -slate.post_id)
     report = survival(same, rows, rows, seed=1)
     cuts = [str(cut) for cut in CUTS if cut < len(np.unique(rows.post_id))]
     assert report["best"] == BEST and report["candidates"] == len(np.unique(rows.post_id))
