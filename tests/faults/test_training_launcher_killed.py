@@ -54,5 +54,5 @@ def test_orphans_stop_and_the_next_launch_carries_on(tmp_path):
     again = {"processes": 2, "options": OPTIONS, "on_progress": lambda *told: seen.append(told)}
     train_in_processes(Settings(home=tmp_path), synthetic_rows(2_000, seed=1), tmp_path / "b", **again)
     assert {name for name, _, _ in seen} <= {"heavy"}  # the two towers were finished, and are not done again
-    assert all(share > 100 / 120 for _, share, _ in seen)  # its checkpoint was of step 100
+    assert all(share > 0.5 for _, share, _ in seen)  # its checkpoint was of step 100, of fewer than 200
     assert [file.name for file in tmp_path.iterdir()] == ["b"]

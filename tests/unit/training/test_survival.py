@@ -50,13 +50,13 @@ def test_the_light_ranker_keeps_what_a_score_that_it_can_express_puts_first(rows
 
 
 def test_survivors_are_counted_as_by_hand(rows):
-    def heavy_predict(slate):
+    def predict(slate):
         p = np.zeros((len(slate), 8))
         p[:, 0] = slate.post_id / 1e6
         return p
 
-    same = SimpleNamespace(predict=heavy_predict, light_score=lambda slate: slate.post_id)
-    other = SimpleNamespace(predict=heavy_predict, light_score=lambda slate: -slate.post_id)
+    same = SimpleNamespace(predict=predict, light_score=lambda slate: slate.post_id)
+    other = SimpleNamespace(predict=predict, light_score=lambda slate: -slate.post_id)
     report = survival(same, rows, rows, seed=1)
     cuts = [str(cut) for cut in CUTS if cut < len(np.unique(rows.post_id))]
     assert report["best"] == BEST and report["candidates"] == len(np.unique(rows.post_id))
