@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -33,8 +31,6 @@ def predictions(peer, rows, folder, seed=3):
 @pytest.mark.slow
 @pytest.mark.parametrize("key", [key for key in PEERS if key != "sasrec"])
 def test_a_peer_predicts_every_row_and_a_seed_gives_the_same_again(key, rows, tmp_path, monkeypatch):
-    if key == "als" and importlib.util.find_spec("implicit") is None:
-        pytest.skip("the package `implicit` is not installed")
     monkeypatch.setattr(boosted, "TRIALS", 2)
     found = predictions(PEERS[key], rows, tmp_path / "one")
     again = predictions(PEERS[key], rows, tmp_path / "two")
