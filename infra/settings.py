@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     ranker_preset: Literal["isolation_transformer", "masknet"] = Field(
         "isolation_transformer", description="Design of the heavy ranker that a training makes."
     )
+    ranker_members: int = Field(
+        2, ge=1, description="Networks whose mean is the heavy ranker; each costs its training and its share of every request."
+    )
     ranker_teacher_share: float = Field(
         0.5,
         ge=0,

@@ -16,8 +16,9 @@ from feature_repo.snapshot import Snapshot
 from services.ranking.bundle import ModelBundle
 from services.ranking.calibration import Calibration
 from services.ranking.ensemble import INPUTS, Ensemble
-from services.ranking.heavy import HeavyConfig, HeavyRanker
+from services.ranking.heavy import HeavyConfig
 from services.ranking.light import LightRanker
+from services.ranking.members import built
 from services.ranking.normalise import Normaliser
 from services.ranking.trees import Trees, tree_features
 from services.ranking.two_tower import TwoTower, TwoTowerConfig
@@ -81,7 +82,7 @@ def stored_user(user_id: int = 5, seed: int = 2, exposures: int = 20, snapshot: 
     return StoredUser(user_id, state.tolist(), int(at_us[-1]), [1.0] * len(USER_PROFILE), packed.tolist())
 
 
-def drawn_bundle(snapshot: Snapshot, seed: int = 3, *, ensemble: bool = False) -> ModelBundle:
+def drawn_bundle(snapshot: Snapshot, seed: int = 3, *, ensemble: bool = False, members: int = 1) -> ModelBundle:
     """A bundle of seeded draws, large enough that every path shows; `ensemble` stacks small trees on two heads."""
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
@@ -89,7 +90,7 @@ def drawn_bundle(snapshot: Snapshot, seed: int = 3, *, ensemble: bool = False) -
     normaliser = Normaliser.fit({name: rows.blocks[name] for name in BLOCKS})
     light = LightRanker.zeros(normaliser.widths)
     drawn = {name: random.normal(0, 0.1, len(weights)).astype(np.float32) for name, weights in light.blocks.items()}
-    heavy = HeavyRanker(HeavyConfig(normaliser.widths))
+    heavy = built(HeavyConfig(normaliser.widths), members)
     with torch.no_grad():
         for parameter in heavy.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

@@ -13,6 +13,7 @@ def training_options(settings: Settings) -> dict[str, Any]:
         "seed": settings.seed,
         "threads": settings.threads,
         "preset": settings.ranker_preset,
+        "members": settings.ranker_members,
         "teacher_share": settings.ranker_teacher_share,
         "kept_negatives": settings.ranker_kept_negatives,
         "calibration": settings.ranker_calibration,

@@ -32,12 +32,14 @@ from services.ranking.collaborative import CollaborativeVectors
 from services.ranking.encoded_rows import EncodedRows
 from services.ranking.id_hashing import hash_ids
 from services.ranking.light import LightRanker
+from services.ranking.members import Heavy, as_one
 from services.ranking.normalise import Normaliser
 from services.ranking.presets import DEFAULT, Ranker, ranker_config
 from services.ranking.two_tower import TwoTower
 from services.ranking.weights import weighted_score
 
 CALIBRATION_SHARE = 0.05  # of the training rows
+SEEDS_APART = 1_000_003  # of the heavy ranker's members, so that a member's draws are not another bundle's
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,14 @@ class Recipe:
 
     `teacher_share` of the heavy ranker's targets is what boosted trees expect (see flows/training/teacher.py), the rest the
     labels. It learns from `kept_negatives` of each head's negatives and is set right for all of them; `calibration` is the
-    method, auto takes the best of each head. With `ensemble`, trees and popularity are stacked on the heads that gain by it.
+    method, auto takes the best of each head. The heavy ranker is of `members` networks, trained from different draws, whose
+    mean is the answer. With `ensemble`, trees and popularity are stacked on it where that gains.
     """
 
     seed: int
     threads: int
     preset: str = DEFAULT
+    members: int = 1
     teacher_share: float = 0.0
     kept_negatives: float = 1.0
     calibration: str = "auto"
@@ -84,6 +88,8 @@ class Recipe:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
+        if self.members < 1:
+            raise ValueError(f"the heavy ranker is to be of {self.members} members; 1 is the least")
         check_share(self.kept_negatives)
         check_method(self.calibration)
 
@@ -148,7 +154,7 @@ def train_bundle(
         fitted = learned.fitted
         labels = learned.rows.labels[fitted.chosen]
         two_tower, tower_losses = fit_two_tower(fitted, labels, fingerprint=learned.fingerprint, **shared)
-    heavy, trained = _fit_heavy(learned, how, seconds, shared)
+    heavy, trainings = _fit_members(learned, how, seconds, shared)
     bundle = _bundle(learned, how, heavy, two_tower)
     with _timed(seconds, "calibrate"):
         bundle.calibration = calibrate(bundle, learned.calibrating, how.calibration)
@@ -172,33 +178,39 @@ def train_bundle(
         rows=len(train),
         seed=how.seed,
         seconds={name: round(value, 2) for name, value in seconds.items()},
-        losses={"two_tower": tower_losses, "heavy": trained.losses},
-        rows_per_s=round(trained.rows_per_second),
+        losses={"two_tower": tower_losses, **{name: trained.losses for name, trained in trainings.items()}},
+        rows_per_s=round(np.mean([trained.rows_per_second for trained in trainings.values()])),
         peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         ensemble=bundle.details.get("ensemble", {}),
         metrics=metrics,
     )
 
 
-def _fit_heavy(learned: LearnedRows, how: Recipe, seconds: dict[str, float], shared: dict[str, Any]) -> tuple[Ranker, Trained]:
-    """The heavy ranker and what its training came to, from targets that are partly a teacher's."""
+def _fit_members(
+    learned: LearnedRows, how: Recipe, seconds: dict[str, float], shared: dict[str, Any]
+) -> tuple[Heavy, dict[str, Trained]]:
+    """The heavy ranker, and by member what its training came to; targets are partly a teacher's."""
     with _timed(seconds, "teacher"):
         targets = targets_of(learned, how)
+    labels = learned.rows.labels[learned.fitted.chosen]
+    negatives = None if how.kept_negatives == 1 else sample_negatives(labels, how.kept_negatives, how.seed)
+    named = {
+        "dwell_s": None if learned.rows.dwell_s is None else learned.rows.dwell_s[learned.fitted.chosen],
+        "negatives": negatives,
+        "config": ranker_config(how.preset, learned.fitted.normaliser.widths),
+        "schedule": schedule_for(len(learned.fitted) if negatives is None else len(negatives.rows), how.preset),
+        "fingerprint": f"{learned.fingerprint}/{how.teacher_share}/{how.kept_negatives}",
+        "kept_out": KeptOut(learned.kept_out, learned.calibrating.labels, how.patience) if how.patience else None,
+    }
+    members: list[Ranker] = []
+    trainings: dict[str, Trained] = {}
     with _timed(seconds, "heavy"):
-        labels = learned.rows.labels[learned.fitted.chosen]
-        negatives = None if how.kept_negatives == 1 else sample_negatives(labels, how.kept_negatives, how.seed)
-        count = len(learned.fitted) if negatives is None else len(negatives.rows)
-        return fit_heavy(
-            learned.fitted,
-            targets,
-            dwell_s=None if learned.rows.dwell_s is None else learned.rows.dwell_s[learned.fitted.chosen],
-            negatives=negatives,
-            config=ranker_config(how.preset, learned.fitted.normaliser.widths),
-            schedule=schedule_for(count, how.preset),
-            fingerprint=f"{learned.fingerprint}/{how.teacher_share}/{how.kept_negatives}",
-            kept_out=KeptOut(learned.kept_out, learned.calibrating.labels, how.patience) if how.patience else None,
-            **shared,
-        )
+        for number in range(how.members):
+            name = "heavy" if number == 0 else f"heavy_{number + 1}"
+            drawn = {**shared, "seed": how.seed + number * SEEDS_APART, "name": name}
+            member, trainings[name] = fit_heavy(learned.fitted, targets, **named, **drawn)
+            members.append(member)
+    return as_one(members), trainings
 
 
 def targets_of(learned: LearnedRows, how: Recipe) -> np.ndarray:
@@ -209,7 +221,7 @@ def targets_of(learned: LearnedRows, how: Recipe) -> np.ndarray:
     return soft_targets(learned.fitted_rows, **options)
 
 
-def _bundle(learned: LearnedRows, how: Recipe, heavy: Ranker, two_tower: TwoTower) -> ModelBundle:
+def _bundle(learned: LearnedRows, how: Recipe, heavy: Heavy, two_tower: TwoTower) -> ModelBundle:
     """The bundle before calibration, its light ranker not yet fitted."""
     details = {**how.details(), "rows": len(learned.rows), "fingerprint": learned.fingerprint}
     if learned.rows.occurred_at is not None:

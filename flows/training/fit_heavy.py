@@ -17,10 +17,11 @@ from flows.training.early_stopping import Validation
 from flows.training.epochs import OnProgress, Schedule, Trained, Training
 from flows.training.hardware import Hardware
 from flows.training.negative_sampling import SampledNegatives
-from flows.training.user_sequences import SequenceBatch, UserSequences, sequence_outputs
+from flows.training.next_exposure import NEXT_WEIGHT, NextExposure
+from flows.training.user_sequences import UserSequences, sequence_outputs
 from services.ranking.encoded_rows import EncodedRows
 from services.ranking.heavy import HeavyRanker
-from services.ranking.inputs import AGE_UNKNOWN, DWELL
+from services.ranking.inputs import DWELL
 from services.ranking.presets import DEFAULT, Ranker, RankerConfig, build, ranker_config
 
 # Two epochs: in the third, tables of ids overfit (Zhang et al. 2022, "one-epoch phenomenon").
@@ -44,11 +45,6 @@ HEAD_WEIGHTS = {
 
 DWELL_WEIGHT = 0.05  # beside the actions' weights, whose sum is 1
 
-# Beside the rows' own heads: what was done to an exposure that is known by its order alone, from the exposures before it.
-# These are five times as many as the rows, and teach the tables what goes with what (a gain of .001 AUC on KuaiRand).
-NEXT_WEIGHT = 0.3
-NEXT_HEADS = ("video_view", "like")
-
 
 def schedule_for(rows: int, preset: str = DEFAULT) -> Schedule:
     """The schedule for that many training rows."""
@@ -70,6 +66,7 @@ def fit_heavy(
     kept_out: KeptOut | None = None,
     hardware: Hardware | None = None,
     on_progress: OnProgress | None = None,
+    name: str = "heavy",
 ) -> tuple[Ranker, Trained]:
     """Train on rows with a history each and `labels` (n, len(HEADS)) in [0, 1]; returns the ranker and what training came to.
 
@@ -77,7 +74,8 @@ def fit_heavy(
 
     The schedule's batch is in rows. With `negatives`, those rows are trained on, each for the heads that use it, and the
     output's bias is set right for all rows afterwards: the ranker's probabilities are those of all rows. With `kept_out`,
-    training ends when it gains nothing more on those rows, and the ranker has the weights that did best there.
+    training ends when it gains nothing more on those rows, and the ranker has the weights that did best there. `name` is that
+    of its checkpoints and progress.
     """
     hardware = hardware or Hardware()
     if negatives is not None:
@@ -94,9 +92,9 @@ def fit_heavy(
     if kept_out is not None:
         named["validation"] = kept_out.validation(model, hardware, negatives)
     if isinstance(model, HeavyRanker):
-        training = _by_sequences(model, rows, by_row, schedule, named)
+        training = _by_sequences(name, model, rows, by_row, schedule, named)
     else:
-        training = Training("heavy", model, _by_rows(model, rows, by_row, hardware), len(rows), schedule, **named)
+        training = Training(name, model, _by_rows(model, rows, by_row, hardware), len(rows), schedule, **named)
     trained = training.train(checkpoints, on_progress)
     if negatives is not None:
         with torch.no_grad():
@@ -149,29 +147,6 @@ def _by_rows(
     return lambda batch: by_row(model(hardware.place(rows.rows(batch.cpu()))), batch)
 
 
-class NextExposure(nn.Module):
-    """Logits of NEXT_HEADS for a sequence's next exposure, from the state before it and its item; only trained beside."""
-
-    def __init__(self, d: int) -> None:
-        super().__init__()
-        self.up = nn.Linear(2 * d, d)
-        self.out = nn.Linear(d, len(NEXT_HEADS))
-
-    def forward(self, state: Tensor, item: Tensor) -> Tensor:
-        return self.out(F.gelu(self.up(torch.cat([state, item], dim=-1))))
-
-    def loss(self, model: HeavyRanker, batch: SequenceBatch, states_BTD: Tensor) -> Tensor:
-        """Mean cross entropy over the exposures that are known by their order alone and have one before them."""
-        tokens = batch.tokens
-        asked = tokens.age[:, 1:] == AGE_UNKNOWN
-        if not asked.any():
-            return states_BTD.new_zeros(())
-        item = model.item(*(getattr(tokens, name)[:, 1:][asked] for name in ("post", "author", "topic")))
-        bits = tokens.actions[:, 1:][asked].int()
-        target = torch.stack([(bits >> HEADS.index(head)) & 1 for head in NEXT_HEADS], dim=-1).float()
-        return F.binary_cross_entropy_with_logits(self(states_BTD[:, :-1][asked], item), target)
-
-
 class _WithNext(nn.Module):
     """The ranker and what learns beside it, so that one optimiser and one checkpoint hold both."""
 
@@ -182,7 +157,7 @@ class _WithNext(nn.Module):
 
 
 def _by_sequences(
-    model: HeavyRanker, rows: EncodedRows, by_row: _RowLoss, schedule: Schedule, named: dict[str, Any]
+    name: str, model: HeavyRanker, rows: EncodedRows, by_row: _RowLoss, schedule: Schedule, named: dict[str, Any]
 ) -> Training:
     """A training whose items are groups of sequences of like length, so that little of a batch is padding."""
     sequences = UserSequences.of(rows.source, rows.chosen, rows.bits)
@@ -203,7 +178,7 @@ def _by_sequences(
         losses: list[Tensor] = [group_loss(groups[item]) for item in items.tolist()]
         return (torch.stack(losses) * share).sum()
 
-    return Training("heavy", both, loss, len(groups), replace(schedule, batch=GROUPS_OF_BATCH), weights=weights, **named)
+    return Training(name, both, loss, len(groups), replace(schedule, batch=GROUPS_OF_BATCH), weights=weights, **named)
 
 
 def _groups(sequences: UserSequences, rows_of_group: int) -> list[np.ndarray]:

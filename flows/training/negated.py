@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from services.ranking.bundle import ModelBundle
+from services.ranking.members import members_of
 
 
 def negate_bundle(source: Path, target: Path) -> str:
@@ -16,7 +17,8 @@ def negate_bundle(source: Path, target: Path) -> str:
     bundle = ModelBundle.load(source)
     heavy = copy.deepcopy(bundle.heavy)
     with torch.no_grad():
-        heavy.output.weight.neg_()  # the biases stay: the order is upside down
+        for member in members_of(heavy):
+            member.output.weight.neg_()  # the biases stay: the order is upside down
     # Without the ensemble: its trees would go on being right.
     bad = replace(bundle, heavy=heavy, ensemble=None, details={**bundle.details, "negated_from": bundle.version})
     bad.save(target)

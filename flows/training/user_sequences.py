@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from feature_repo.feature_rows import HISTORY_LENGTH, FeatureRows, History
-from services.ranking.heavy import ABSENT, HeavyRanker
+from services.ranking.heavy import ABSENT, HeavyRanker, KeysValues
 from services.ranking.inputs import AGE_PADDING, HistoryTensors, RowTensors, TableBits, age_rows, history_tensors
 
 ROWS_OF_SEQUENCE = 24
@@ -98,8 +98,19 @@ class SequenceBatch:
     seen: Tensor
 
 
-def sequence_outputs(model: HeavyRanker, batch: SequenceBatch, rows: RowTensors) -> tuple[Tensor, Tensor]:
-    """Outputs (r, OUTPUTS) of `rows`, which are those of `batch.row`, and the exposures' states (b, T, D).
+@dataclass(frozen=True)
+class SequenceStates:
+    """What a pass over b sequences left of their exposures.
+
+    last: (b, T, D), their states after the last layer; read: what candidates read of them, keys and values by layer.
+    """
+
+    last: Tensor
+    read: list[KeysValues]
+
+
+def sequence_outputs(model: HeavyRanker, batch: SequenceBatch, rows: RowTensors) -> tuple[Tensor, SequenceStates]:
+    """Outputs (r, OUTPUTS) of `rows`, which are those of `batch.row`, and the exposures' states.
 
     What `model(rows)` computes from a history for each row, for rows whose sequences begin with their own history; further
     rows' exposures have read exposures from before their window too.
@@ -109,13 +120,15 @@ def sequence_outputs(model: HeavyRanker, batch: SequenceBatch, rows: RowTensors)
     x_BTD = model.exposures(batch.tokens)
     mask = _window(batch.tokens.padding)
     x_BQD, user_BQD = _placed(x_ND, batch.there), _placed(user_ND, batch.there)
+    read = []
     for layer in model.layers:
         own, user = layer.keys_values(x_BTD), layer.keys_values(user_BQD)
+        read.append(own)
         bias = F.embedding(batch.age, layer.age_bias).permute(0, 3, 1, 2)
         bias = bias.masked_fill(~batch.seen.unsqueeze(1), ABSENT)
         x_BQD = layer.candidates(x_BQD, own, bias, beside=user)
         x_BTD, user_BQD = layer.context(x_BTD, own, mask), layer.alone(user_BQD, user)
-    return model.outputs(x_BQD[batch.there], blocks_NH), x_BTD
+    return model.outputs(x_BQD[batch.there], blocks_NH), SequenceStates(x_BTD, read)
 
 
 def _placed(x_ND: Tensor, there: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from feature_repo.feature_rows import FeatureRows, UserFeatures
     from feature_repo.online import StoredUser
     from services.mixer.query import Query
-    from services.ranking.compiled import Request
+    from services.ranking.bundle import RequestContext
 
 
 class Ranker(Protocol):
@@ -31,9 +31,9 @@ class Ranker(Protocol):
     @property
     def predicts_alike(self) -> bool: ...
 
-    def encode(self, rows: FeatureRows) -> Request | None: ...
+    def encode(self, rows: FeatureRows) -> RequestContext | None: ...
 
-    def predict(self, rows: FeatureRows, looked_up: LookedUp | None, context: Request | None) -> np.ndarray: ...
+    def predict(self, rows: FeatureRows, looked_up: LookedUp | None, context: RequestContext | None) -> np.ndarray: ...
 
 
 OnLookup = Callable[[int, int], None]  # hits and misses of one request's candidates

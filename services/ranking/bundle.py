@@ -19,13 +19,14 @@ from infra.storage import replace_atomically
 from services.ranking import presets
 from services.ranking.calibration import Calibration, sigmoid
 from services.ranking.collaborative import CollaborativeVectors
-from services.ranking.compiled import MATCH_BLOCKS, REQUEST_BLOCKS, CompiledRanker, NotCompilable
-from services.ranking.compiled import Request as RequestContext
+from services.ranking.compiled import MATCH_BLOCKS, REQUEST_BLOCKS, NotCompilable
+from services.ranking.compiled import Request as RequestOfMember
 from services.ranking.ensemble import Ensemble
-from services.ranking.heavy import EncodedContext, HeavyRanker
+from services.ranking.heavy import HeavyRanker
 from services.ranking.id_hashing import hash_ids
-from services.ranking.inputs import DWELL, OUTPUTS, RowTensors, history_tensors, row_tensors, tensor
+from services.ranking.inputs import DWELL, OUTPUTS, history_tensors, row_tensors, tensor
 from services.ranking.light import LightRanker
+from services.ranking.members import CompiledMembers, Heavy, built, members_of
 from services.ranking.normalise import Normaliser
 from services.ranking.prepared_posts import LookedUp, PostModels, PreparedPosts
 from services.ranking.two_tower import POST_BLOCKS, TwoTower, TwoTowerConfig
@@ -37,6 +38,7 @@ FORMAT = 4  # 2: the heavy ranker bends by GELU in its tanh form; 3: knots in th
 DESCRIPTION = "bundle.json"
 _PARTS = ("heavy", "light", "two_tower", "normaliser", "calibration")
 _OPTIONAL = ("vectors", "ensemble")  # parts that not every bundle has
+RequestContext = tuple[RequestOfMember, ...]  # what all candidates of a request share, by member of the heavy ranker
 _ROWS_PER_PASS = 4_096  # bounds the memory of scoring many rows that each have a history of their own
 
 
@@ -48,7 +50,7 @@ class BundleError(ValueError):
 class ModelBundle:
     """Two-tower, light and heavy ranker that were trained together."""
 
-    heavy: presets.Ranker
+    heavy: Heavy
     light: LightRanker
     two_tower: TwoTower
     normaliser: Normaliser
@@ -89,6 +91,7 @@ class ModelBundle:
             "version": self.version,
             "heads": list(HEADS),
             "heavy": presets.as_json(self.heavy.config),
+            "members": len(members_of(self.heavy)),
             "two_tower": self.two_tower.config.as_json(),
             "names": {block: list(columns) for block, columns in self.names.items()},
             "details": self.details,
@@ -115,7 +118,7 @@ class ModelBundle:
         there = [part for part in _OPTIONAL if (folder / f"{part}.safetensors").exists()]
         arrays = {part: load_arrays(folder / f"{part}.safetensors") for part in (*_PARTS, *there)}
         bundle = ModelBundle(
-            heavy=_with_weights(presets.build(presets.from_json(content["heavy"])), arrays["heavy"]),
+            heavy=_with_weights(built(presets.from_json(content["heavy"]), content.get("members", 1)), arrays["heavy"]),
             light=LightRanker.from_arrays(arrays["light"]),
             two_tower=_with_weights(TwoTower(TwoTowerConfig.from_json(content["two_tower"])), arrays["two_tower"]),
             normaliser=Normaliser.from_arrays(arrays["normaliser"]),
@@ -160,7 +163,7 @@ class ModelBundle:
         if len(rows.history) == 1 and self._compiled is not None:
             if looked_up is not None and looked_up.posts.heavy is not None:
                 return self._looked_up_logits(self._compiled, rows, looked_up, context or self.encode(rows))
-            return self._request_logits(rows, self._compiled)
+            return self._compiled.score(row_tensors(rows, self.normaliser, self.heavy.config.bits))
         step = len(rows) if len(rows.history) == 1 else _ROWS_PER_PASS
         parts = []
         with torch.inference_mode():
@@ -169,14 +172,8 @@ class ModelBundle:
                 parts.append(self.heavy(row_tensors(part, self.normaliser, self.heavy.config.bits)).numpy())
         return np.concatenate(parts)
 
-    def _request_logits(self, rows: FeatureRows, compiled: CompiledRanker) -> np.ndarray:
-        """Logits of rows that share their history, whose context is encoded once."""
-        with torch.inference_mode():
-            tensors = row_tensors(rows, self.normaliser, self.heavy.config.bits)
-            return compiled.score(tensors, self._encoded(tensors))
-
     def _looked_up_logits(
-        self, compiled: CompiledRanker, rows: FeatureRows, looked_up: LookedUp, context: RequestContext
+        self, compiled: CompiledMembers, rows: FeatureRows, looked_up: LookedUp, context: RequestContext
     ) -> np.ndarray:
         """The same, with all that is known of the posts alone looked up: of `rows` only MATCH_BLOCKS are read."""
         known = self.normaliser.widths
@@ -191,22 +188,16 @@ class ModelBundle:
         """
         if self._compiled is None or len(rows.history) != 1 or len(rows) == 0:
             return None
-        with torch.inference_mode():
-            rows = self.extended(rows.take(np.zeros(1, np.int64)))
-            first = row_tensors(rows, self.normaliser, self.heavy.config.bits)
-            return self._compiled.request(self._encoded(first), first.blocks, first.product)
-
-    def _encoded(self, tensors: RowTensors) -> EncodedContext:
-        """The context that rows of one history share."""
-        return self.heavy.encode_context(tensors.blocks["user"][:1], tensors.history)
+        rows = self.extended(rows.take(np.zeros(1, np.int64)))
+        return self._compiled.request(row_tensors(rows, self.normaliser, self.heavy.config.bits))
 
     @cached_property
-    def _compiled(self) -> CompiledRanker | None:
+    def _compiled(self) -> CompiledMembers | None:
         """The heavy ranker on the compiled kernel; None where it is one that only torch takes."""
-        if not isinstance(self.heavy, HeavyRanker):
+        if not all(isinstance(member, HeavyRanker) for member in members_of(self.heavy)):
             return None
         try:
-            return CompiledRanker(self.heavy, threads=torch.get_num_threads())
+            return CompiledMembers(self.heavy, threads=torch.get_num_threads())
         except NotCompilable:
             return None
 

@@ -1,9 +1,9 @@
 """Collaborative vectors: what posts have in common because the same users met them, and what a history says in those terms.
 
-Two factorisations of users x posts, of what was shown and of what was watched, each cut off after WIDTH dimensions. A post has
-its vectors; a user's are summed over the history, so that a user of one minute's standing has some too, and they move with
-every exposure. A post that the factorisations never met has zeros. The vectors belong to a bundle: models trained on some
-are never asked with others.
+Two factorisations of users x posts, of what was shown and of what was watched, each cut off after WIDTH dimensions (of KuaiRand
+32 say no more). A post has its vectors; a user's are summed over the history, so that a user of one minute's standing has some
+too, and they move with every exposure. A post that the factorisations never met has zeros. The vectors belong to a bundle:
+models trained on some are never asked with others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from feature_repo.feature_rows import HEADS, FeatureRows, History
 
-WIDTH = 16  # of each factorisation
+WIDTH = 16  # of each factorisation, where one is fitted; a bundle's own say how wide they are
 VIEWS = ("shown", "watched")
 POST_VECTOR, USER_VECTOR, VECTOR_MATCH = "post_vector", "user_vector", "vector_match"
 
@@ -25,7 +25,7 @@ WATCHED = 1 << HEADS.index("video_view")
 
 @dataclass(frozen=True)
 class CollaborativeVectors:
-    """By view, float32 (p, WIDTH): `reads` are summed over a history, `posts` are the posts' own; of `post_id`, ascending."""
+    """By view, float32 (p, width): `reads` are summed over a history, `posts` are the posts' own; of `post_id`, ascending."""
 
     post_id: np.ndarray  # int64 (p,)
     reads: Mapping[str, np.ndarray]
@@ -34,22 +34,26 @@ class CollaborativeVectors:
     def __len__(self) -> int:
         return len(self.post_id)
 
+    @property
+    def width(self) -> int:
+        return self.posts[VIEWS[0]].shape[1]
+
     def post_block(self, post_id: np.ndarray) -> np.ndarray:
-        """float32 (n, len(VIEWS) * WIDTH) of posts (n,)."""
+        """float32 (n, len(VIEWS) * width) of posts (n,)."""
         row, found = self._rows(post_id)
         return np.concatenate([self.posts[view].take(row, axis=0) for view in VIEWS], axis=1) * found[:, None]
 
     def user_block(self, history: History) -> np.ndarray:
-        """float32 (n, len(VIEWS) * WIDTH) of n histories."""
+        """float32 (n, len(VIEWS) * width) of n histories."""
         parts = [self._read(history.rows(slice(at, at + _ROWS_AT_ONCE))) for at in range(0, len(history), _ROWS_AT_ONCE)]
-        return np.concatenate(parts) if parts else np.zeros((0, len(VIEWS) * WIDTH), np.float32)
+        return np.concatenate(parts) if parts else np.zeros((0, len(VIEWS) * self.width), np.float32)
 
     def _read(self, history: History) -> np.ndarray:
         row, found = self._rows(history.post_id)
         watched = (history.actions & WATCHED) > 0
         sums = []
         for view, weight in zip(VIEWS, (found, found * watched), strict=True):
-            gathered = self.reads[view].take(row, axis=0)  # (n, L, WIDTH)
+            gathered = self.reads[view].take(row, axis=0)  # (n, L, width)
             total = np.matmul(weight[:, None, :], gathered)[:, 0]
             sums.append(total / np.sqrt(weight.sum(axis=1, keepdims=True) + 1.0))
         return np.concatenate(sums, axis=1).astype(np.float32)
@@ -59,7 +63,7 @@ class CollaborativeVectors:
         if VECTOR_MATCH in rows.blocks:
             return rows
         users, posts = self.user_block(rows.history), self.post_block(rows.post_id)
-        by_view = (users * posts).reshape(len(posts), len(VIEWS), WIDTH)
+        by_view = (users * posts).reshape(len(posts), len(VIEWS), self.width)
         match = by_view.sum(axis=2, dtype=np.float32)
         shared = np.broadcast_to(users, (len(posts), users.shape[1])) if len(users) == 1 else users
         return replace(rows, blocks={**rows.blocks, USER_VECTOR: shared, POST_VECTOR: posts, VECTOR_MATCH: match})

@@ -37,6 +37,15 @@ class Projected:
     def __len__(self) -> int:
         return len(self.hidden)
 
+    def after_first(self) -> Projected:
+        return Projected(self.hidden[1:], self.items[1:])
+
+    def joined(self, *more: Projected) -> Projected:
+        """These rows and those of `more` behind them."""
+        if not more:
+            return self
+        return Projected(*(np.concatenate([getattr(one, name) for one in (self, *more)]) for name in ("hidden", "items")))
+
 
 @dataclass(frozen=True)
 class Request:

@@ -11,12 +11,13 @@ import torch
 
 from feature_repo.post_blocks import PostBlocks
 from services.ranking.collaborative import POST_VECTOR, CollaborativeVectors
-from services.ranking.compiled import CompiledRanker, Projected
+from services.ranking.compiled import Projected
 from services.ranking.id_hashing import hash_ids
 
 if TYPE_CHECKING:
     from feature_repo.snapshot import Snapshot
     from services.ranking.light import LightRanker
+    from services.ranking.members import CompiledMembers
     from services.ranking.normalise import Normaliser
 
 ROWS_AT_ONCE = 8_192  # bounds the memory of normalised blocks
@@ -26,12 +27,13 @@ ROWS_AT_ONCE = 8_192  # bounds the memory of normalised blocks
 class PreparedPosts:
     """Rows as in `PostBlocks`: row r + 1 is snapshot row r, row 0 a post that nobody has met.
 
-    `heavy` is None where the heavy ranker has no compiled form; `light`: float32 (n + 1,), the posts' part of its logit.
+    `heavy`, by member, is None where the heavy ranker has no compiled form; `light`: float32 (n + 1,), the posts' part of its
+    logit.
     """
 
     version: str  # of the snapshot whose states these are
     blocks: PostBlocks
-    heavy: Projected | None
+    heavy: tuple[Projected, ...] | None
     light: np.ndarray
 
     def __len__(self) -> int:
@@ -45,8 +47,7 @@ class PreparedPosts:
         """The posts of `more`, prepared for the same moment, after these; no row that was there moves."""
         heavy = None
         if self.heavy is not None and more.heavy is not None:
-            pairs = ((self.heavy.hidden, more.heavy.hidden), (self.heavy.items, more.heavy.items))
-            heavy = Projected(*(np.concatenate([here, later[1:]]) for here, later in pairs))
+            heavy = tuple(here.joined(later.after_first()) for here, later in zip(self.heavy, more.heavy, strict=True))
         light = np.concatenate([self.light, more.light[1:]])
         return PreparedPosts(self.version, self.blocks.with_posts(more.blocks), heavy, light)
 
@@ -68,7 +69,7 @@ class PostModels:
 
     normaliser: Normaliser
     light: LightRanker
-    compiled: CompiledRanker | None
+    compiled: CompiledMembers | None
     vectors: CollaborativeVectors | None = None
 
     def prepare(self, snapshot: Snapshot, moment_us: int) -> PreparedPosts:
@@ -80,12 +81,12 @@ class PostModels:
         parts = [self._part(blocks.of(rows[span]), *(one[span] for one in ids)) for span in spans]
         heavy = None
         if self.compiled is not None:
-            heavy = Projected(*(np.concatenate([getattr(part, name) for _, part in parts]) for name in ("hidden", "items")))
+            heavy = tuple(one[0].joined(*one[1:]) for one in zip(*(part for _, part in parts), strict=True))
         return PreparedPosts(snapshot.version, blocks, heavy, np.concatenate([light for light, _ in parts]))
 
     def _part(
         self, blocks: Mapping[str, np.ndarray], post: np.ndarray, author: np.ndarray, topic: np.ndarray
-    ) -> tuple[np.ndarray, Projected | None]:
+    ) -> tuple[np.ndarray, tuple[Projected, ...] | None]:
         known = self.normaliser.widths
         if self.vectors is not None:
             blocks = {**blocks, POST_VECTOR: self.vectors.post_block(post)}
@@ -93,7 +94,7 @@ class PostModels:
         light = self.light.post_logits(normalised, len(post))
         if self.compiled is None:
             return light, None
-        bits = self.compiled.model.config.bits
+        bits = self.compiled.config.bits
         rows = (hash_ids(post, bits.post), hash_ids(author, bits.author), hash_ids(topic, bits.topic))
         tensors = {name: torch.from_numpy(block) for name, block in normalised.items()}
         return light, self.compiled.project(tensors, *(torch.from_numpy(one) for one in rows))

@@ -16,9 +16,12 @@ MOMENT_US = AS_OF_US + 3_600_000_000
 ASKED_US = MOMENT_US + 42_000_000  # the request's own moment, within the tick
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["heavy alone", "ensemble"])
+KINDS = {"heavy alone": {}, "ensemble": {"ensemble": True}, "two members": {"members": 2}}
+
+
+@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS)
 def bundle(request):
-    return drawn_bundle(drawn_snapshot(), ensemble=request.param)
+    return drawn_bundle(drawn_snapshot(), **request.param)
 
 
 def _asked(bundle, at: np.ndarray):
@@ -58,8 +61,9 @@ def test_posts_that_are_added_are_prepared_as_if_they_had_been_there(bundle):
     whole = bundle.prepare(first.with_posts(later), MOMENT_US)
     joined = bundle.prepare(first, MOMENT_US).with_posts(bundle.prepare(later, MOMENT_US))
     assert len(joined) == len(whole) == 66
-    np.testing.assert_allclose(joined.heavy.hidden, whole.heavy.hidden, atol=1e-5)
-    np.testing.assert_array_equal(joined.heavy.items, whole.heavy.items)
+    for mine, expected in zip(joined.heavy, whole.heavy, strict=True):
+        np.testing.assert_allclose(mine.hidden, expected.hidden, atol=1e-5)
+        np.testing.assert_array_equal(mine.items, expected.items)
     np.testing.assert_allclose(joined.light, whole.light, atol=1e-5)
 
 
@@ -78,5 +82,5 @@ def test_many_posts_are_prepared_in_passes_to_the_same_values(bundle, monkeypatc
     whole = bundle.prepare(drawn_snapshot(), MOMENT_US)
     monkeypatch.setattr("services.ranking.prepared_posts.ROWS_AT_ONCE", 16)
     parts = bundle.prepare(drawn_snapshot(), MOMENT_US)
-    np.testing.assert_allclose(parts.heavy.hidden, whole.heavy.hidden, atol=1e-6)
+    np.testing.assert_allclose(parts.heavy[0].hidden, whole.heavy[0].hidden, atol=1e-6)
     np.testing.assert_allclose(parts.light, whole.light, atol=1e-6)

@@ -1,47 +1,17 @@
 """Packed training rows against rows ranked one by one, each with its own history."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from feature_repo.feature_rows import HISTORY_LENGTH, FeatureRows, History
+from feature_repo.feature_rows import HISTORY_LENGTH, FeatureRows
 from flows.training.user_sequences import ROWS_OF_SEQUENCE, UserSequences, sequence_outputs
 from services.ranking.encoded_rows import EncodedRows
 from services.ranking.heavy import HeavyConfig, HeavyRanker
 from services.ranking.inputs import TableBits
 from services.ranking.normalise import Normaliser
-from tests.synthetic_rows import WIDTHS, synthetic_rows
-
-_SECOND_US = 1_000_000
-
-
-def _timelines(users: int, rows_of_user: int, known_before: int, seed: int = 0) -> FeatureRows:
-    """Rows whose histories follow from one another: `known_before` undated exposures of each user, then the rows themselves."""
-    drawn = synthetic_rows(users * rows_of_user, seed=seed)
-    random = np.random.default_rng(seed)
-    user = np.repeat(np.arange(users), rows_of_user)
-    at_us = drawn.occurred_at.min() + np.tile(np.arange(rows_of_user), users) * 3_600 * _SECOND_US
-    history = History.empty(len(user))
-    for one in range(users):
-        own = np.flatnonzero(user == one)
-        posts = np.concatenate([random.integers(0, 300, known_before), drawn.post_id[own]])
-        when = np.concatenate([np.full(known_before, -1), at_us[own]])
-        for place, row in enumerate(own):
-            seen = slice(max(0, known_before + place - HISTORY_LENGTH), known_before + place)
-            count = seen.stop - seen.start
-            if count == 0:
-                continue
-            history.post_id[row, -count:] = posts[seen]
-            history.author_id[row, -count:] = posts[seen] // 3
-            history.topic[row, -count:] = posts[seen] % 11
-            history.actions[row, -count:] = posts[seen] % 7
-            history.product[row, -count:] = 1
-            ages = (at_us[row] - when[seen]) / _SECOND_US
-            history.age_s[row, -count:] = np.where(when[seen] < 0, np.nan, ages)
-    shuffled = random.permutation(len(user))
-    return replace(drawn, user_id=user, occurred_at=at_us, history=history).take(shuffled)
+from tests.synthetic_rows import WIDTHS
+from tests.timelines import timelines
 
 
 @pytest.fixture(scope="module")
@@ -68,25 +38,25 @@ def _packed(model: HeavyRanker, rows: FeatureRows) -> tuple[np.ndarray, np.ndarr
 
 @pytest.mark.parametrize("known_before", [0, 7])
 def test_rows_of_a_sequence_are_ranked_as_they_are_one_by_one(ranker, known_before):
-    packed, by_row = _packed(ranker, _timelines(6, 12, known_before))
+    packed, by_row = _packed(ranker, timelines(6, 12, known_before))
     np.testing.assert_allclose(packed, by_row, atol=2e-5)
 
 
 def test_a_long_timeline_is_cut_and_the_next_sequence_begins_with_its_own_history(ranker):
-    rows = _timelines(2, ROWS_OF_SEQUENCE + 5, 4)
+    rows = timelines(2, ROWS_OF_SEQUENCE + 5, 4)
     assert len(UserSequences.of(rows, np.arange(len(rows)), TableBits())) == 4
     packed, by_row = _packed(ranker, rows)
     np.testing.assert_allclose(packed, by_row, atol=2e-5)
 
 
 def test_a_full_history_moves_on_with_every_row(ranker):
-    packed, by_row = _packed(ranker, _timelines(3, 6, HISTORY_LENGTH + 3))
+    packed, by_row = _packed(ranker, timelines(3, 6, HISTORY_LENGTH + 3))
     # A later row's oldest exposures have read some that its own history has dropped: near, not equal.
     assert np.abs(packed - by_row).mean() < 0.05 * np.abs(by_row).mean()
 
 
 def test_rows_of_one_moment_do_not_see_one_another():
-    rows = _timelines(1, 3, 2)
+    rows = timelines(1, 3, 2)
     order = np.argsort(rows.occurred_at)
     same = rows.take(np.r_[order[:2], order[1]])
     sequences = UserSequences.of(same, np.arange(3), TableBits())
@@ -94,7 +64,7 @@ def test_rows_of_one_moment_do_not_see_one_another():
 
 
 def test_no_row_reads_an_exposure_of_another_user():
-    rows = _timelines(5, 4, 3)
+    rows = timelines(5, 4, 3)
     sequences = UserSequences.of(rows, np.arange(len(rows)), TableBits())
     batch = sequences.batch(np.arange(len(sequences)))
     assert not (batch.seen & batch.tokens.padding.unsqueeze(1)).any()

@@ -1,0 +1,85 @@
+"""What a sequence teaches beside its rows: each exposure is told from those before it, and from nothing else."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from feature_repo.feature_rows import HEADS
+from flows.training.next_exposure import NEXT_HEADS, NextExposure
+from flows.training.user_sequences import SequenceBatch, UserSequences, sequence_outputs
+from services.ranking.encoded_rows import EncodedRows
+from services.ranking.heavy import HeavyConfig, HeavyRanker
+from services.ranking.inputs import AGE_UNKNOWN, TableBits
+from services.ranking.normalise import Normaliser
+from tests.synthetic_rows import WIDTHS
+from tests.timelines import timelines
+
+USERS, BEFORE = 4, 9
+
+
+@pytest.fixture(scope="module")
+def asked():
+    rows = timelines(USERS, 3, BEFORE)
+    sequences = UserSequences.of(rows, np.arange(len(rows)), TableBits())
+    batch = sequences.batch(np.arange(len(sequences)))
+    return batch, EncodedRows(rows, Normaliser.fit(rows.blocks)).rows(batch.row)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    torch.manual_seed(3)
+    ranker, following = HeavyRanker(HeavyConfig(WIDTHS, d=32, attention_heads=2, ffn=32)).eval(), NextExposure(32)
+    with torch.no_grad():
+        for parameter in (*ranker.parameters(), *following.parameters()):
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return ranker, following
+
+
+def _answers(networks, batch: SequenceBatch, rows) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and outcomes, each (USERS, BEFORE - 1, heads): every undated exposure but a sequence's first is asked about."""
+    ranker, following = networks
+    with torch.no_grad():
+        _, states = sequence_outputs(ranker, batch, rows)
+        found = following.answers(ranker, batch, states)
+    return tuple(one.numpy().reshape(USERS, BEFORE - 1, len(NEXT_HEADS)) for one in found)
+
+
+def test_every_undated_exposure_but_the_first_is_asked_about(networks, asked):
+    batch, rows = asked
+    assert int((batch.tokens.age == AGE_UNKNOWN).sum()) == USERS * BEFORE
+    _, outcome = _answers(networks, batch, rows)
+    bits = batch.tokens.actions[:, 1:BEFORE].numpy()
+    for place, head in enumerate(NEXT_HEADS):
+        np.testing.assert_array_equal(outcome[:, :, place], (bits >> HEADS.index(head)) & 1)
+
+
+def test_an_answer_reads_what_was_done_before_and_neither_itself_nor_what_followed(networks, asked):
+    batch, rows = asked
+    changed_at = 4
+    actions = batch.tokens.actions.clone()
+    actions[:, changed_at] ^= 0b11
+    other = replace(batch, tokens=replace(batch.tokens, actions=actions))
+    before, after = (_answers(networks, one, rows)[0] for one in (batch, other))
+    np.testing.assert_array_equal(before[:, :changed_at], after[:, :changed_at])  # answer k is of exposure k + 1
+    assert (np.abs(before[:, changed_at:] - after[:, changed_at:]).max(axis=(0, 2)) > 1e-6).all()
+
+
+def test_an_answer_reads_which_post_it_is_asked_about(networks, asked):
+    batch, rows = asked
+    post = batch.tokens.post.clone()
+    post[:, BEFORE - 1] += 1
+    other = replace(batch, tokens=replace(batch.tokens, post=post))
+    before, after = (_answers(networks, one, rows)[0] for one in (batch, other))
+    np.testing.assert_array_equal(before[:, :-1], after[:, :-1])
+    assert np.abs(before[:, -1] - after[:, -1]).max() > 1e-6
+
+
+def test_sequences_without_undated_exposures_cost_nothing_and_teach_nothing(networks):
+    rows = timelines(2, 3, 0)
+    sequences = UserSequences.of(rows, np.arange(len(rows)), TableBits())
+    batch = sequences.batch(np.arange(len(sequences)))
+    ranker, following = networks
+    _, states = sequence_outputs(ranker, batch, EncodedRows(rows, Normaliser.fit(rows.blocks)).rows(batch.row))
+    assert float(following.loss(ranker, batch, states)) == 0.0
