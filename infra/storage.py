@@ -82,6 +82,11 @@ class Paths:
         return self.home / "bundles"
 
     @property
+    def environments(self) -> Path:
+        """Virtual environments of peers whose packages do not agree with the lock file."""
+        return self.home / "environments"
+
+    @property
     def runs(self) -> Path:
         return self.home / "runs"
 
