@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.full_disk import told_when_full
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -117,11 +119,15 @@ class Paths:
 
 @contextmanager
 def replace_atomically(target: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `target`; on success it takes the target's place in one rename."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary sibling of `target`; on success it takes the target's place in one rename.
+
+    Raises DiskFull, which names `target`, where there is no room for it.
+    """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with told_when_full(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
