@@ -86,10 +86,6 @@ class Training:
     validation: Validation | None = None
     hardware: Hardware = Hardware()
 
-    def run(self, checkpoints: Path, on_progress: OnProgress | None = None) -> list[float]:
-        """`train`, for callers that ask for no more than the mean loss of every epoch."""
-        return self.train(checkpoints, on_progress).losses
-
     def train(self, checkpoints: Path, on_progress: OnProgress | None = None) -> Trained:
         """Train to the end, from the newest checkpoint where there is one.
 

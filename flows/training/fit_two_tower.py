@@ -47,7 +47,7 @@ def fit_two_tower(
     schedule = replace(SCHEDULE, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
     loss = retrieval_loss(model, rows, torch.from_numpy(engaged(labels)), hardware)
     training = Training("two_tower", model, loss, len(rows), schedule, seed, fingerprint, hardware=hardware)
-    return model, training.run(checkpoints, on_progress)
+    return model, training.train(checkpoints, on_progress).losses
 
 
 def retrieval_loss(
