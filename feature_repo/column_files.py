@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from infra.full_disk import told_when_full
+
 
 class ColumnFile:
-    """A .npy file that grows: its header keeps room for the number of rows, which is known at the end."""
+    """A .npy file that grows: its header keeps room for the number of rows, which is known at the end.
+
+    Whatever writes raises DiskFull where there is no room.
+    """
 
     def __init__(self, file: Path, first: np.ndarray) -> None:
         """Begin `file` for arrays such as `first`, which is not written yet."""
         self._dtype, self._tail = first.dtype, first.shape[1:]
         self._rows, self._checksum = 0, 0
-        self._stream: BinaryIO = file.open("wb")
+        self._file = file
+        with told_when_full(file):
+            self._stream: BinaryIO = file.open("wb")
         self._write_header()
         self._begin = self._stream.tell()
 
@@ -25,23 +33,32 @@ class ColumnFile:
         """Write more rows. Raises ValueError where they are not of the first array's type and width."""
         if column.dtype != self._dtype or column.shape[1:] != self._tail:
             raise ValueError(
-                f"{self._stream.name}: a piece is {column.dtype} {column.shape[1:]}, the first was {self._dtype} {self._tail}"
+                f"{self._file}: a piece is {column.dtype} {column.shape[1:]}, the first was {self._dtype} {self._tail}"
             )
         content = np.ascontiguousarray(column).reshape(-1).view(np.uint8)
-        self._stream.write(content)
+        with told_when_full(self._file):
+            self._stream.write(content)
         self._checksum = zlib.crc32(content, self._checksum)
         self._rows += len(column)
 
     def finish(self) -> dict[str, Any]:
         """Write the header anew with what is known now; returns what the description says of the column."""
-        self._stream.seek(0)
-        self._write_header()
+        with told_when_full(self._file):
+            self._stream.seek(0)  # writes what is buffered
+            self._write_header()
+            self._stream.flush()
         if self._stream.tell() != self._begin:
-            raise RuntimeError(f"{self._stream.name}: {self._rows} rows do not fit into the header that was left for them")
+            raise RuntimeError(f"{self._file}: {self._rows} rows do not fit into the header that was left for them")
         return {"dtype": self._dtype.str, "shape": [self._rows, *self._tail], "crc32": self._checksum}
 
     def close(self) -> None:
-        self._stream.close()
+        with told_when_full(self._file):
+            self._stream.close()
+
+    def abandon(self) -> None:
+        """Close a file that nobody will read: what is still buffered may find no room."""
+        with suppress(OSError):
+            self._stream.close()
 
     def _write_header(self) -> None:
         shape = (self._rows, *self._tail)
@@ -60,12 +77,11 @@ class ColumnFiles:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        try:
+        with ExitStack() as closing:
+            for file in self._files.values():
+                closing.callback(file.close if error is None else file.abandon)
             if error is None:
                 self.finish()
-        finally:
-            for file in self._files.values():
-                file.close()
 
     def append(self, columns: Mapping[str, np.ndarray]) -> None:
         """Write more rows of every column. Raises ValueError where the columns are not those of the first piece."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from feature_repo.column_files import ColumnFiles, mapped
 from feature_repo.feature_rows import BLOCKS, HEADS, HISTORY_LENGTH, FeatureRows, History
+from infra.full_disk import told_when_full
 
 FORMAT = 2  # since histories hold dwell
 DESCRIPTION = "rows.json"
@@ -35,12 +36,13 @@ def write_rows(folder: Path, pieces: Iterable[FeatureRows]) -> int:
     """Write `pieces`, one after another, as the rows of `folder`; returns how many. Only one piece is held at a time.
 
     Every piece has a history for each of its rows, and the columns of the first. A folder that another process puts there
-    meanwhile stays. Raises ValueError on pieces that do not fit together, or on none.
+    meanwhile stays. Raises ValueError on pieces that do not fit together, or on none, and DiskFull where there is no room:
+    then nothing is left of what was written.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     half = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    half.mkdir()
+    with told_when_full(half):
+        half.mkdir(parents=True)
     try:
         rows = _write(half, pieces)
         try:
@@ -103,7 +105,8 @@ def _write(folder: Path, pieces: Iterable[FeatureRows]) -> int:
     if not described:
         raise ValueError("no rows to write: there was no piece")
     content = {"format": FORMAT, "heads": HEADS, "history": HISTORY_LENGTH, "rows": rows, "names": names}
-    (folder / DESCRIPTION).write_text(json.dumps({**content, "columns": described}, indent=1))
+    with told_when_full(folder / DESCRIPTION):
+        (folder / DESCRIPTION).write_text(json.dumps({**content, "columns": described}, indent=1))
     return rows
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from flows.bench_cli import bench
 from flows.evaluate_cli import evaluate
 from flows.features_cli import features as feature_catalogue
+from infra.full_disk import DiskFull
 from infra.interrupts import leave
 from infra.native_teardown import mute_native_teardown
 from infra.settings import Settings, apply_environment, get_settings
@@ -45,7 +46,7 @@ def main() -> None:
     mute_native_teardown()
     try:
         app()
-    except (RuntimeError, ValueError, FileNotFoundError) as error:
+    except (RuntimeError, ValueError, FileNotFoundError, DiskFull) as error:
         err.print(f"[bold red]error:[/] {error}", highlight=False)
         sys.exit(1)
 

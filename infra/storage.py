@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from infra.full_disk import told_when_full
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -82,6 +84,11 @@ class Paths:
         return self.home / "bundles"
 
     @property
+    def environments(self) -> Path:
+        """Virtual environments of peers whose packages do not agree with the lock file."""
+        return self.home / "environments"
+
+    @property
     def runs(self) -> Path:
         return self.home / "runs"
 
@@ -112,11 +119,15 @@ class Paths:
 
 @contextmanager
 def replace_atomically(target: Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `target`; on success it takes the target's place in one rename."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary sibling of `target`; on success it takes the target's place in one rename.
+
+    Raises DiskFull, which names `target`, where there is no room for it.
+    """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        yield temporary
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with told_when_full(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Toy trainings in processes of their own: one, or several that torchrun starts."""
+"""Trainings in processes of their own: one, or several that torchrun starts."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def train_apart(folder: Path, *specifications: ToySpecification, processes: int = 1) -> subprocess.CompletedProcess:
-    """Run the program to its end, or to its death."""
+    """Run the toy's program to its end, or to its death."""
     folder.mkdir(parents=True, exist_ok=True)
     arguments = (str(folder), json.dumps([asdict(specification) for specification in specifications]))
-    alone = [sys.executable, "-m", "tests.toy_training", *arguments]
-    command = alone if processes == 1 else torchrun_command(processes, "tests.toy_training", *arguments)
+    return run_apart("tests.toy_training", *arguments, processes=processes)
+
+
+def run_apart(program: str, *arguments: str, processes: int = 1) -> subprocess.CompletedProcess:
+    """Run a module as a program, in one process or in several that torchrun starts."""
+    alone = [sys.executable, "-m", program, *arguments]
+    command = alone if processes == 1 else torchrun_command(processes, program, *arguments)
     environment = {**os.environ, **torchrun_environment(), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT, env=environment)
 

@@ -27,7 +27,10 @@ class Checkpoints:
     fingerprint: str
 
     def save(self, tensors: dict[str, Tensor]) -> None:
-        """Put `tensors` in the place of what was kept before. Whoever is killed meanwhile finds the old file or the new one."""
+        """Put `tensors` in the place of what was kept before. Whoever is killed meanwhile finds the old file or the new one.
+
+        Raises DiskFull where there is no room: the old file stays, and training carries on from it.
+        """
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         with replace_atomically(self.folder / NEWEST) as temporary:
             save_file(whole, temporary, metadata={"fingerprint": self.fingerprint})

@@ -70,14 +70,16 @@ class Training:
 
     Started by torchrun, the processes share every batch out; losses are those of the whole batch. `weights`, float32 (rows,),
     says how much a row counts in the mean that `loss` returns (a sequence's exposures, say), one each where there are none:
-    so that processes with shares of different weight come to what one process would. With `validation` the training may end
+    so that processes with shares of different weight come to what one process would. Where rows of a batch are one another's
+    negatives, `whole_batch` gives `loss` the indices of the whole batch beside those of the process's share, whose weight its
+    value has then, and lets it draw alike in all processes. With `validation` the training may end
     early, and the model is left with its best weights instead of its last. Model and indices are on `hardware`'s device while
     it learns (`Hardware.place` puts what else a loss reads there), and the model back on the CPU afterwards.
     """
 
     name: str
     model: nn.Module
-    loss: Callable[[Tensor], Tensor]
+    loss: Callable[..., Tensor]
     rows: int
     schedule: Schedule
     seed: int
@@ -85,10 +87,7 @@ class Training:
     weights: Tensor | None = None
     validation: Validation | None = None
     hardware: Hardware = Hardware()
-
-    def run(self, checkpoints: Path, on_progress: OnProgress | None = None) -> list[float]:
-        """`train`, for callers that ask for no more than the mean loss of every epoch."""
-        return self.train(checkpoints, on_progress).losses
+    whole_batch: bool = False
 
     def train(self, checkpoints: Path, on_progress: OnProgress | None = None) -> Trained:
         """Train to the end, from the newest checkpoint where there is one.
@@ -192,8 +191,8 @@ class Training:
         for param_group in optimiser.param_groups:
             param_group["lr"] = param_group["base_rate"] * self.schedule.factor(step, steps)
         optimiser.zero_grad(set_to_none=True)
-        seed_random(self.seed, "step", step, group.rank)
-        loss = group.sum_gradients(self._backward(group.share(batch), self._weight(batch)), self.model)
+        seed_random(self.seed, "step", step, 0 if self.whole_batch else group.rank)
+        loss = group.sum_gradients(self._backward(group.share(batch), batch), self.model)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         value, norm = torch.stack([loss, norm.to(loss.device)]).tolist()
         if not math.isfinite(value):
@@ -206,13 +205,13 @@ class Training:
         optimiser.step()
         progress.curve.append(value)
 
-    def _backward(self, share: Tensor, whole: float) -> Tensor:
-        """Gradients of a share of a batch that weighs `whole`; returns the share's part of the batch's loss (scalar)."""
-        weight = self._weight(share)
+    def _backward(self, share: Tensor, batch: Tensor) -> Tensor:
+        """Gradients of a share of a batch; returns the share's part of the batch's loss (scalar)."""
+        weight, whole = self._weight(share), self._weight(batch)
         if weight == 0:  # more processes than rows, in the last batch of an epoch
             return torch.zeros((), device=self.hardware.device)
         with self.hardware.autocast():
-            loss = self.loss(self.hardware.place(share)).float()
+            loss = self.loss(*map(self.hardware.place, (share, batch) if self.whole_batch else (share,))).float()
         if weight != whole:
             loss = loss * (weight / whole)
         loss.backward()

@@ -38,7 +38,7 @@ def fit_two_tower(
 ) -> tuple[TwoTower, list[float]]:
     """Train on rows with a history each and `labels` (n, len(HEADS)); returns the towers and the loss by epoch.
 
-    Among processes that train together each takes its negatives from its own share of a batch, and uniform draws of its own.
+    Processes that train together learn what one would: each takes its negatives from the whole batch.
     """
     hardware = hardware or Hardware()
     torch.manual_seed(seed)
@@ -46,48 +46,60 @@ def fit_two_tower(
     model = TwoTower(TwoTowerConfig(widths, TableBits()))
     schedule = replace(SCHEDULE, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
     loss = retrieval_loss(model, rows, torch.from_numpy(engaged(labels)), hardware)
-    training = Training("two_tower", model, loss, len(rows), schedule, seed, fingerprint, hardware=hardware)
-    return model, training.run(checkpoints, on_progress)
+    named = {"hardware": hardware, "whole_batch": True}
+    training = Training("two_tower", model, loss, len(rows), schedule, seed, fingerprint, **named)
+    return model, training.train(checkpoints, on_progress).losses
 
 
 def retrieval_loss(
     model: TwoTower, rows: RowTensors | EncodedRows, target: Tensor, hardware: Hardware | None = None
-) -> Callable[[Tensor], Tensor]:
-    """Loss of a batch of indices of `rows`, of which `target` float32 (n,) is 1 where a post was engaged with."""
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Loss of a share of a batch, both indices of `rows`, of which `target` float32 (n,) is 1 where a post was engaged with.
+
+    Shares weigh what their rows do in the batch's loss; the mean over them by rows is the loss of the batch as its own share.
+    The vectors of the other shares' posts are computed here once more rather than sent: the posts' tower is the cheap one, and
+    the gradients of every process are whole without a message.
+    """
     hardware = hardware or Hardware()
     target = hardware.place(target)
     draws = PostDraws.over(hardware.place(rows.post), target)
 
-    def loss(batch: Tensor) -> Tensor:
-        part = hardware.place(rows.rows(batch.cpu()))
+    def loss(share: Tensor, batch: Tensor) -> Tensor:
+        own, known = torch.isin(batch, share), _known(batch)
+        part = hardware.place(rows.rows(share.cpu()))
         users = model.users(part.blocks["user"], part.history)
-        posts = model.posts(part.blocks, part.post, part.author, part.topic, _known(part.post))
-        outcome = F.binary_cross_entropy_with_logits((users * posts).sum(1), target[batch])
-        liked = target[batch].nonzero().squeeze(1)
-        if len(liked) < 2:
+        posts = model.posts(part.blocks, part.post, part.author, part.topic, known[own])
+        outcome = F.binary_cross_entropy_with_logits((users * posts).sum(1), target[share])
+        positives = int(target[batch].count_nonzero())
+        if positives < 2:
             return outcome
-        drawn = draws.rows(UNIFORM)
-        columns = torch.cat([posts[liked], _post_vectors(model, rows, drawn, hardware)])
-        at = torch.cat([batch[liked], drawn])
+        liked = target[share].nonzero().squeeze(1)
+        if len(liked) == 0:
+            return (1 - SOFTMAX_SHARE) * outcome
+        drawn, others = draws.rows(UNIFORM), (target[batch] > 0) & ~own
+        added = torch.cat([batch[others], drawn])
+        vectors = _post_vectors(model, rows, added, torch.cat([known[others], _known(drawn)]), hardware)
+        at = torch.cat([share[liked], added])
         fetched = sampled_softmax(
-            users[liked] @ columns.T,
+            users[liked] @ torch.cat([posts[liked], vectors]).T,
             draws.post_of_row[at],
-            draws.post_of_row[batch[liked]],
-            draws.log_expected(at, len(liked) - 1, UNIFORM),
+            draws.post_of_row[share[liked]],
+            draws.log_expected(at, positives - 1, UNIFORM),
         )
-        return SOFTMAX_SHARE * fetched + (1 - SOFTMAX_SHARE) * outcome
+        weight = (len(liked) / positives) / (len(share) / len(batch))  # of the share's positives, beside that of its rows
+        return SOFTMAX_SHARE * weight * fetched + (1 - SOFTMAX_SHARE) * outcome
 
     return loss
 
 
-def _known(post: Tensor) -> Tensor:
-    """bool (n,): false for the share of posts whose own id is hidden, so that content and author learn to do without."""
-    return torch.rand(len(post), device=post.device) >= ID_DROPOUT
+def _known(index: Tensor) -> Tensor:
+    """bool (n,): false for the part of the rows whose post's own id is hidden: content and author learn to do without."""
+    return torch.rand(len(index), device=index.device) >= ID_DROPOUT
 
 
-def _post_vectors(model: TwoTower, rows: RowTensors | EncodedRows, index: Tensor, hardware: Hardware) -> Tensor:
+def _post_vectors(model: TwoTower, rows: RowTensors | EncodedRows, index: Tensor, known: Tensor, hardware: Hardware) -> Tensor:
     """Post vectors (len(index), D + 1) as the rows at `index` have the posts; histories are not touched."""
     index = index.cpu()
     blocks = {name: hardware.place(rows.blocks[name][index]) for name in POST_BLOCKS}
     post, author, topic = (hardware.place(getattr(rows, name)[index]) for name in ("post", "author", "topic"))
-    return model.posts(blocks, post, author, topic, _known(post))
+    return model.posts(blocks, post, author, topic, known)

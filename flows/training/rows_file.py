@@ -11,10 +11,11 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from feature_repo.feature_rows import FeatureRows, History
+from infra.full_disk import told_when_full
 
 
 def save_rows(rows: FeatureRows, file: Path) -> None:
-    """Write `rows` into `file`, arrays as they are."""
+    """Write `rows` into `file`, arrays as they are. Raises DiskFull where there is no room."""
     arrays = {}
     for name, value in ((field.name, getattr(rows, field.name)) for field in fields(rows) if field.name != "names"):
         if isinstance(value, History):
@@ -24,7 +25,8 @@ def save_rows(rows: FeatureRows, file: Path) -> None:
         elif value is not None:
             arrays[name] = value
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    save_file(whole, file, metadata={"names": json.dumps(rows.names), "blocks": json.dumps(list(rows.blocks))})
+    with told_when_full(file):
+        save_file(whole, file, metadata={"names": json.dumps(rows.names), "blocks": json.dumps(list(rows.blocks))})
 
 
 def load_rows(file: Path) -> FeatureRows:

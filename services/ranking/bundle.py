@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -79,13 +80,10 @@ class ModelBundle:
         return digest.hexdigest()[:12]
 
     def save(self, folder: Path) -> Path:
-        """Write the bundle; the description comes last, so a folder with one is whole."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in (DESCRIPTION, *(f"{part}.safetensors" for part in _OPTIONAL)):  # of a bundle that lay here before
-            (folder / file).unlink(missing_ok=True)
-        for part, arrays in self._arrays().items():
-            with replace_atomically(folder / f"{part}.safetensors") as temporary:
-                save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+        """Write the bundle; the description comes last, so a folder with one is whole.
+
+        Raises DiskFull where there is no room: a bundle that lay here before stays.
+        """
         content = {
             "format": FORMAT,
             "version": self.version,
@@ -96,8 +94,15 @@ class ModelBundle:
             "names": {block: list(columns) for block, columns in self.names.items()},
             "details": self.details,
         }
-        with replace_atomically(folder / DESCRIPTION) as temporary:
-            temporary.write_text(json.dumps(content, indent=2, sort_keys=True))
+        with ExitStack() as written:
+            # All is written before anything takes its place, and what is entered first takes it last.
+            description = written.enter_context(replace_atomically(folder / DESCRIPTION))
+            description.write_text(json.dumps(content, indent=2, sort_keys=True))
+            for part, arrays in self._arrays().items():
+                temporary = written.enter_context(replace_atomically(folder / f"{part}.safetensors"))
+                save_arrays({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+            for file in (DESCRIPTION, *(f"{part}.safetensors" for part in _OPTIONAL)):  # of a bundle that lay here before
+                (folder / file).unlink(missing_ok=True)
         return folder
 
     @staticmethod

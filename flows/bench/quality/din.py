@@ -56,7 +56,7 @@ def _trained(fitted: FeatureRows, normaliser: Normaliser, seed: int, folder: Pat
         seed,
         rows_fingerprint(fitted),
     )
-    training.run(folder / "checkpoints", lambda _, share, loss: announce(f"{NAME}: {share:.0%}, loss {loss:.4f}"))
+    training.train(folder / "checkpoints", lambda _, share, loss: announce(f"{NAME}: {share:.0%}, loss {loss:.4f}"))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return model
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flows.bench.quality import als, boosted, din, logistic, ours, popularity, sasrec
 from flows.bench.quality.peer import Peer
 from flows.training.chosen_options import training_options
@@ -42,7 +44,7 @@ def roster(settings: Settings) -> tuple[Peer, ...]:
         Peer(
             "sasrec",
             (sasrec.NAME,),
-            sasrec.fit,
+            partial(sasrec.fit, environments=settings.paths.environments),
             (*_SCORED, f"{_HERE}/sasrec.py", f"{_HERE}/sasrec_program.py"),
             reads="sequence of likes",
         ),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,8 @@ import polars as pl
 
 from feature_repo.feature_rows import FeatureRows
 from flows.bench.quality.measured_heads import Predict, measured_labels
-from flows.bench.quality.peer import ROOT, NotRun
+from flows.bench.quality.peer import NotRun
+from flows.bench.quality.peer_environment import peer_environment
 from flows.bench.quality.positives import liked, past_likes
 from flows.bench.quality.score_map import ScoreMap
 from flows.bench.quality.validation import older_and_newest
@@ -27,16 +27,17 @@ NAME = "SASRec (RecTools)"
 EPOCHS = 4
 PACKAGES = ("rectools[torch]==0.19.0", "torch==2.13.0", "pyarrow==21.0.0")
 PROGRAM = Path(__file__).with_name("sasrec_program.py")
-_SET_UP = ROOT / "infra" / "set_up_peer.sh"
 _TRUST_S = 3_600  # whoever needs longer hangs
 
 
-def fit(train: FeatureRows, seed: int, threads: int, folder: Path, epochs: int = EPOCHS) -> dict[str, Predict]:
+def fit(
+    train: FeatureRows, seed: int, threads: int, folder: Path, *, environments: Path, epochs: int = EPOCHS
+) -> dict[str, Predict]:
     """The map from scores to probabilities comes from the newest training days, scored by a network of the days before them.
 
-    Raises NotRun where the environment cannot be made.
+    `environments` is the folder under which RecTools has its own (1 GB, most of it torch). Raises what `peer_environment` does.
     """
-    python = _environment(folder.parents[2] / "environments" / "rectools")
+    python = peer_environment(environments / "rectools", PACKAGES, NAME)
     older, newest = older_and_newest(train)
     asked = train.take(newest)
     announce(f"{NAME}: learning from the older training days, for the map of its scores")
@@ -78,23 +79,6 @@ class _Fitted:
         answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=_TRUST_S)
         if answer.returncode:
             raise NotRun(f"`{arguments[0]}` failed: {_last_line(answer.stderr)}; see {PROGRAM.name} in {self._folder}")
-
-
-def _environment(folder: Path) -> Path:
-    """The python of the environment, made on first use (1 GB and a minute or two, most of it torch)."""
-    python, marker = folder / "bin" / "python", folder / ".installed"
-    if marker.exists() and marker.read_text().split() == list(PACKAGES):
-        return python
-    uv = Path(sys.executable).with_name("uv")
-    found = str(uv) if uv.exists() else shutil.which("uv")
-    if found is None:
-        raise NotRun("RecTools needs an environment of its own, and `uv` is not installed")
-    announce(f"{NAME}: making its environment")
-    command = [str(_SET_UP), found, sys.executable, str(folder), *PACKAGES]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    if answer.returncode:
-        raise NotRun(f"its environment cannot be installed: {_last_line(answer.stderr)}")
-    return python
 
 
 def _last_line(text: str) -> str:

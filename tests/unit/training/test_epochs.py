@@ -33,7 +33,7 @@ def _kill_at_call(training: Training, call: int) -> Training:
 def test_same_seed_same_weights_and_another_seed_others(tmp_path):
     one, again, other = toy_training(), toy_training(), toy_training(seed=2)
     for index, training in enumerate((one, again, other)):
-        training.run(tmp_path / str(index))
+        training.train(tmp_path / str(index))
     assert torch.equal(weights(one), weights(again))
     assert (weights(one) - weights(other)).abs().max() > 1e-3
 
@@ -61,28 +61,28 @@ def test_how_often_checkpoints_are_written_changes_nothing_else(tmp_path):
 
 
 def test_a_checkpoint_of_other_rows_or_settings_is_not_used(tmp_path):
-    toy_training(fingerprint="old rows").run(tmp_path)
+    toy_training(fingerprint="old rows").train(tmp_path)
     fresh = toy_training()
-    fresh.run(tmp_path / "fresh")
+    fresh.train(tmp_path / "fresh")
     for_new_rows = toy_training()
-    for_new_rows.run(tmp_path)
+    for_new_rows.train(tmp_path)
     assert torch.equal(weights(for_new_rows), weights(fresh))
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
-    toy_training().run(tmp_path)
+    toy_training().train(tmp_path)
     file = tmp_path / "toy" / NEWEST
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(CheckpointError, match=f"{NEWEST} is damaged .* delete it to train from the start"):
-        toy_training().run(tmp_path)
+        toy_training().train(tmp_path)
 
 
 def test_a_checkpoint_of_another_network_is_refused_by_name(tmp_path):
-    toy_training().run(tmp_path)
+    toy_training().train(tmp_path)
     wider = toy_training()
     wider.model.out = nn.Linear(24, 2)
     with pytest.raises(CheckpointError, match="of another model"):
-        wider.run(tmp_path)
+        wider.train(tmp_path)
 
 
 def test_a_finished_training_is_not_done_again(tmp_path):
@@ -131,7 +131,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_by_name(tmp_path):
     with torch.no_grad():
         training.model.out.bias.fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="toy: loss is nan at step 0; look for odd values in the feature rows"):
-        training.run(tmp_path)
+        training.train(tmp_path)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_training_before_it_reaches_the_weights(tmp_path):
@@ -142,13 +142,13 @@ def test_a_gradient_that_is_not_finite_stops_the_training_before_it_reaches_the_
         return training.loss(batch) + (training.model.out.bias * 0).sqrt().sum()  # 0, of infinite slope
 
     with pytest.raises(FloatingPointError, match="toy: gradient has norm nan at step 0 though the loss is .* lower the rates"):
-        replace(training, loss=kinked).run(tmp_path)
+        replace(training, loss=kinked).train(tmp_path)
     assert torch.equal(weights(training), before)
 
 
 def test_no_rows_are_refused(tmp_path):
     with pytest.raises(ValueError, match="toy: there are no rows to learn from"):
-        replace(toy_training(), rows=0).run(tmp_path)
+        replace(toy_training(), rows=0).train(tmp_path)
 
 
 def test_schedule_warms_up_then_decays_to_its_floor():

@@ -17,22 +17,9 @@ from feature_repo.lake import Lake
 from flows.cli import app
 from flows.days import microseconds
 from flows.evaluation import exposures
-from infra.settings import Settings, get_settings
-from tests.small_home import make_home, untrained_bundle
+from infra.settings import get_settings
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    settings = Settings(home=tmp_path_factory.mktemp("judged"), online_store="sqlite")
-    make_home(settings)
-    return settings
-
-
-@pytest.fixture(scope="module")
-def bundle(settings):
-    return untrained_bundle(settings, settings.home / "bundle")
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from datetime import date
 
 import numpy as np
 import polars as pl
@@ -26,21 +24,8 @@ from flows.evaluation.off_policy import UnknownPropensity
 from flows.evaluation.policy import evaluate_policy
 from flows.evaluation.pool import NewestStates, Pool, PoolAsOf
 from infra.settings import Settings, get_settings
-from tests.small_home import SMALL, make_home, untrained_bundle
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def settings(tmp_path_factory):
-    settings = Settings(home=tmp_path_factory.mktemp("policies"), online_store="sqlite")
-    make_home(settings, replace(SMALL, start=date(2022, 4, 25)))  # the days that KuaiRand's columns may hold
-    return settings
-
-
-@pytest.fixture(scope="module")
-def bundle(settings):
-    return untrained_bundle(settings, settings.home / "bundle")
 
 
 @pytest.fixture(scope="module")
