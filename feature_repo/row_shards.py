@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from feature_repo.column_files import ColumnFiles, mapped
-from feature_repo.feature_rows import BLOCKS, HEADS, HISTORY_LENGTH, FeatureRows, History
+from feature_repo.feature_rows import BLOCKS, HEADS, HISTORY_LENGTH, MODEL_BLOCKS, FeatureRows, History
 from infra.full_disk import told_when_full
 
 FORMAT = 2  # since histories hold dwell
@@ -69,7 +69,7 @@ def open_rows(folder: Path, *, verify: bool = True) -> FeatureRows:
     try:
         return FeatureRows(
             **{name: arrays[name] for name in _IDS},
-            blocks={name: arrays[f"block.{name}"] for name in BLOCKS},
+            blocks={name: arrays[f"block.{name}"] for name in MODEL_BLOCKS if name in BLOCKS or f"block.{name}" in arrays},
             history=History(**{name: arrays[f"history.{name}"] for name in History.__dataclass_fields__}),
             **{name: arrays.get(name) for name in _OUTCOMES},
             names={name: tuple(columns) for name, columns in content["names"].items()},
@@ -85,7 +85,7 @@ def _columns(rows: FeatureRows) -> dict[str, np.ndarray]:
     """Every array of `rows` under the name of its file."""
     named = {name: getattr(rows, name) for name in _IDS}
     named |= {name: getattr(rows, name) for name in _OUTCOMES if getattr(rows, name) is not None}
-    named |= {f"block.{name}": rows.blocks[name] for name in BLOCKS}
+    named |= {f"block.{name}": rows.blocks[name] for name in MODEL_BLOCKS if name in BLOCKS or name in rows.blocks}
     return named | {f"history.{name}": getattr(rows.history, name) for name in History.__dataclass_fields__}
 
 

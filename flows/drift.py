@@ -29,7 +29,7 @@ PLANTED_COLUMN = "post.click_rate.7d"
 @task(name="frames", **FLAKY_EDGE)
 def build_frames(days: list[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Reference (training days, judged only where the champion did not learn) and window (`days`) as flat frames."""
-    from flows.training.fit import held_out_rows
+    from flows.training.learned_rows import held_out_rows
     from flows.training.registered_versions import bundle_of
     from monitoring.drift.frames import drift_frame
     from services.ranking.bundle import ModelBundle

@@ -35,8 +35,9 @@ def fit_ensemble(
 
     Trees learn from the rows that the heavy ranker learned from, `fitted`; weights and decision come from `held_out`, which no
     model saw. A stack is weighed by head, and decided on for all heads together, since the rows kept out are too few to tell
-    by head: it is used where the heads' cross-fitted log losses, each as a share of the head's entropy, are lower in sum, on
-    all rows held out and on the newest VALIDATION_DAYS of them. Found: used, and by head weights and both losses on either.
+    by head: it is used where the heads' cross-fitted log losses, each as a share of the head's entropy, are lower in sum on
+    the newest VALIDATION_DAYS, and on all rows held out not higher than chance explains (a standard error). Found: used, and
+    by head weights and both losses on either.
     """
     trees = fit_trees(fitted, seed=seed, threads=threads, heads=STACKED)
     heavy = bundle.heavy_predict(held_out)
@@ -53,8 +54,9 @@ def fit_ensemble(
         weights[index] = stack_weights(x, y)
         named = {name: round(float(weight), 4) for name, weight in zip(INPUTS, weights[index], strict=True)}
         heads[head] = {**judge(x, y, fold, newest), "weights": named}
-    gains = [sum(found[gain] for found in heads.values()) for gain in ("gain", "validation_gain")]
-    used = bool(heads) and min(gains) > 0
+    gain, newest_gain = (sum(found[name] for found in heads.values()) for name in ("gain", "validation_gain"))
+    error = np.sqrt(sum(found["gain_error"] ** 2 for found in heads.values()))
+    used = bool(heads and newest_gain > 0 and gain > -error)
     return (Ensemble(trees, weights) if used else None), {"used": used, "heads": heads}
 
 
@@ -78,6 +80,7 @@ def judge(x: np.ndarray, y: np.ndarray, fold: np.ndarray, newest: np.ndarray) ->
         "log_loss": float(stacked.mean()),
         "log_loss_heavy": float(alone.mean()),
         "gain": float((alone - stacked).mean() / entropy),
+        "gain_error": float((alone - stacked).std() / entropy / np.sqrt(len(y))),
         "validation_rows": int(newest.sum()),
         "validation_log_loss": float(stacked[newest].mean()),
         "validation_log_loss_heavy": float(alone[newest].mean()),

@@ -15,9 +15,11 @@ import torch
 from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.training.epochs import OnProgress, Schedule
 from flows.training.evaluate import evaluate
-from flows.training.fit import LearnedRows, Recipe, calibrate, targets_of
+from flows.training.fit import calibrate, targets_of
 from flows.training.fit_heavy import fit_heavy, schedule_for
+from flows.training.learned_rows import LearnedRows
 from flows.training.negative_sampling import SampledNegatives, sample_negatives
+from flows.training.recipe import Recipe
 from services.ranking.bundle import ModelBundle
 from services.ranking.calibration import Calibration
 from services.ranking.collaborative import CollaborativeVectors
@@ -86,7 +88,8 @@ def trial_rows(
     for name, rows in (("learn from", train), ("judge on", judging)):
         if len(rows) < FEWEST_ROWS:
             raise TrialError(f"{len(rows)} rows to {name} are too few: at least {FEWEST_ROWS} exposures are needed")
-    how = Recipe(seed, threads, preset, teacher_share, kept_negatives, calibration)
+    named = {"teacher_share": teacher_share, "kept_negatives": kept_negatives, "calibration": calibration}
+    how = Recipe(seed, threads, preset, **named)
     torch.set_num_threads(threads)
     learned = LearnedRows.of(train, seed)
     labels = learned.rows.labels[learned.fitted.chosen]

@@ -7,6 +7,8 @@ probability than the draw does, and a network that learns from both ranks better
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from feature_repo.feature_rows import HEADS, FeatureRows
@@ -32,12 +34,18 @@ def soft_targets(rows: FeatureRows, *, share: float, seed: int, threads: int, ke
         return targets
     fold = hash_ids(rows.user_id, _FOLD_BITS) % FOLDS
     taught = [HEADS.index(head) for head in TAUGHT]
-    for held in range(FOLDS):
+    # Folds side by side, a share of the threads each: trees of a few thousand rows a leaf leave a second thread waiting.
+    beside = min(FOLDS, threads)
+
+    def expect(held: int) -> None:
         asked, others = np.flatnonzero(fold == held), np.flatnonzero(fold != held)
         if len(asked) == 0 or len(others) == 0:
-            continue  # all users share a fold: nobody else's exposures to learn from
-        expected = fit_lightgbm(rows.take(others), seed=seed, threads=threads, heads=TAUGHT)(rows.take(asked))
+            return  # all users share a fold: nobody else's exposures to learn from
+        expected = fit_lightgbm(rows.take(others), seed=seed, threads=threads // beside, heads=TAUGHT)(rows.take(asked))
         for head in taught:
             sampled = among_kept(expected[:, head], kept_negatives)
             targets[asked, head] = (1 - share) * targets[asked, head] + share * sampled
+
+    with ThreadPoolExecutor(beside) as pool:
+        list(pool.map(expect, range(FOLDS)))
     return targets

@@ -19,7 +19,7 @@ from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.bench.quality.measured_heads import MEASURED, Predict, measured
 from flows.bench.quality.validation import older_and_newest
 from flows.progress import announce
-from flows.training.fit import rows_fingerprint
+from flows.training.learned_rows import rows_fingerprint
 from infra.storage import replace_atomically
 from services.ranking.trees import Trees, tree_features
 

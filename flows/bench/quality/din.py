@@ -14,7 +14,7 @@ from flows.bench.quality.din_network import DeepInterestNetwork, DinConfig, loss
 from flows.bench.quality.measured_heads import MEASURED, Predict, measured_labels
 from flows.progress import announce
 from flows.training.epochs import Schedule, Training
-from flows.training.fit import held_out_rows, rows_fingerprint
+from flows.training.learned_rows import held_out_rows, rows_fingerprint
 from services.ranking.calibration import Calibration
 from services.ranking.inputs import TableBits, row_tensors
 from services.ranking.normalise import Normaliser

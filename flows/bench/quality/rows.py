@@ -24,8 +24,8 @@ from feature_repo.exposures import ExposureLog
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.training_rows import PointsInTime
 from flows.progress import announce
-from flows.training.fit import rows_fingerprint
 from flows.training.fit_collaborative import fit_collaborative
+from flows.training.learned_rows import rows_fingerprint
 from infra.settings import Settings
 from services.ranking.id_hashing import hash_ids
 

@@ -7,8 +7,9 @@ import pytest
 
 from feature_repo.feature_rows import HEADS
 from flows.training.evaluate import auc
-from flows.training.fit import TrainingRowsError, rows_fingerprint, train_bundle
+from flows.training.fit import train_bundle
 from flows.training.fit_light import engaged
+from flows.training.learned_rows import TrainingRowsError, rows_fingerprint
 from flows.training.negated import negate_bundle
 from flows.training.retrieval import recall
 from services.ranking.bundle import ModelBundle

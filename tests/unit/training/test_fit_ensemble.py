@@ -36,7 +36,7 @@ def test_a_second_view_of_the_same_truth_is_worth_stacking():
 
 def test_noise_is_not_worth_stacking():
     found = _judged(*_two_views(40_000, 6.0))
-    assert found["gain"] < 0
+    assert found["gain"] < -found["gain_error"]
 
 
 def test_without_rows_a_stack_is_what_it_is_believed_to_be():
@@ -59,8 +59,9 @@ def report(tmp_path_factory):
 def test_a_training_says_by_head_what_decided(report):
     assert set(report.ensemble) == {"used", "heads"}
     assert set(report.ensemble["heads"]) <= set(STACKED)
-    gains = np.array([[found["gain"], found["validation_gain"]] for found in report.ensemble["heads"].values()])
-    assert report.ensemble["used"] == bool((gains.sum(axis=0) > 0).all())
+    names = ("gain", "validation_gain", "gain_error")
+    gain, newest, error = np.array([[found[name] for name in names] for found in report.ensemble["heads"].values()]).T
+    assert report.ensemble["used"] == bool(newest.sum() > 0 and gain.sum() > -np.sqrt((error**2).sum()))
     assert (ModelBundle.load(report.folder).ensemble is not None) == report.ensemble["used"]
 
 

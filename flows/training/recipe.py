@@ -1,0 +1,41 @@
+"""What decides how a bundle is trained."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from flows.training.negative_sampling import check_share
+from services.ranking.calibration import check_method
+from services.ranking.presets import DEFAULT
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a bundle is trained.
+
+    `teacher_share` of the heavy ranker's targets is what boosted trees expect (see flows/training/teacher.py), the rest the
+    labels. It learns from `kept_negatives` of each head's negatives and is set right for all of them; `calibration` is the
+    method, auto takes the best of each head. The heavy ranker is of `members` networks, trained from different draws, whose
+    mean is the answer. With `ensemble`, trees and popularity are stacked on it where that gains.
+    """
+
+    seed: int
+    threads: int
+    preset: str = DEFAULT
+    members: int = 1
+    teacher_share: float = 0.0
+    kept_negatives: float = 1.0
+    calibration: str = "auto"
+    ensemble: bool = False
+    patience: int = 0  # measurements on rows kept out without a gain that end the heavy ranker's training; 0 = none does
+    device: str = "cpu"
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.members < 1:
+            raise ValueError(f"the heavy ranker is to be of {self.members} members; 1 is the least")
+        check_share(self.kept_negatives)
+        check_method(self.calibration)
+
+    def details(self) -> dict:
+        return {name: value for name, value in asdict(self).items() if name not in ("threads", "device")}
