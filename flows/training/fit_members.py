@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
@@ -27,7 +26,7 @@ from feature_repo.feature_rows import FeatureRows
 from feature_repo.row_shards import open_rows, write_rows
 from flows.training.epochs import OnProgress, Trained
 from flows.training.fit_heavy import KeptOut, fit_heavy, schedule_for
-from flows.training.hardware import Hardware
+from flows.training.hardware import Hardware, torch_threads
 from flows.training.learned_rows import LearnedRows, held_out_rows
 from flows.training.negative_sampling import sample_negatives
 from flows.training.process_group import ProcessGroup
@@ -67,7 +66,7 @@ def fit_members(
     if beside > 1 and hardware.device.type == "cpu" and ProcessGroup.current().size == 1:
         found = _side_by_side(learned, targets, how, checkpoints, beside, on_progress)
     else:
-        with _threads(1 if hardware.device.type == "cpu" else how.threads):
+        with torch_threads(1 if hardware.device.type == "cpu" else how.threads):
             found = [fit_member(learned, targets, how, number, checkpoints, on_progress) for number in range(how.members)]
     return as_one([member for member, _ in found]), {member_name(n): trained for n, (_, trained) in enumerate(found)}
 
@@ -190,17 +189,6 @@ def _weights(scratch: Path, number: int) -> Path:
 
 def _report(scratch: Path, number: int) -> Path:
     return scratch / f"{number}.json"
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Torch's threads in this process while the block runs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def main(scratch: str, checkpoints: str, number: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar
 
@@ -59,3 +60,14 @@ class Hardware:
         elif is_dataclass(value) and not isinstance(value, type):
             moved = replace(value, **{field.name: self.place(getattr(value, field.name)) for field in fields(value)})
         return moved
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch's threads in this process while the block runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

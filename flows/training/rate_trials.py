@@ -17,6 +17,7 @@ from flows.training.epochs import OnProgress, Schedule
 from flows.training.evaluate import evaluate
 from flows.training.fit import calibrate, targets_of
 from flows.training.fit_heavy import fit_heavy, schedule_for
+from flows.training.hardware import torch_threads
 from flows.training.learned_rows import LearnedRows
 from flows.training.negative_sampling import SampledNegatives, sample_negatives
 from flows.training.recipe import Recipe
@@ -132,18 +133,19 @@ def fit_trial(rows: TrialRows, rate: float, folder: Path, on_progress: OnProgres
     Raises FloatingPointError where the loss left the numbers, as too high a rate has it.
     """
     start = time.perf_counter()
-    model, trained = fit_heavy(
-        rows.learned,
-        rows.targets,
-        dwell_s=rows.dwell_s,
-        negatives=rows.negatives,
-        config=ranker_config(rows.preset, rows.learned.normaliser.widths),
-        schedule=rated(rows.schedule, rate),
-        seed=rows.seed,
-        fingerprint=rows.fingerprint,
-        checkpoints=folder,
-        on_progress=on_progress,
-    )
+    with torch_threads(1):  # as a member of the heavy ranker has
+        model, trained = fit_heavy(
+            rows.learned,
+            rows.targets,
+            dwell_s=rows.dwell_s,
+            negatives=rows.negatives,
+            config=ranker_config(rows.preset, rows.learned.normaliser.widths),
+            schedule=rated(rows.schedule, rate),
+            seed=rows.seed,
+            fingerprint=rows.fingerprint,
+            checkpoints=folder,
+            on_progress=on_progress,
+        )
     bundle = _bundle(model, rows)
     bundle.calibration = calibrate(bundle, rows.calibrating, rows.calibration)
     metrics = evaluate(bundle.heavy_predict(rows.judging), rows.judging.labels, rows.judging)
