@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import threading
 import time
@@ -153,11 +154,19 @@ def killed_at_random(settings: Settings, port: int, random: np.random.Generator,
     return KILLS, len(saved)
 
 
+def asks_to_stop_are_heard(worker: BaseProcess) -> bool:
+    """Whether the process catches SIGTERM yet, as Linux says of it."""
+    status = Path(f"/proc/{worker.pid}/status").read_text()
+    caught = int(re.search(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)[1], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
+
+
 def finish(settings: Settings, port: int, records: int) -> None:
     worker = multiprocessing.get_context("forkserver").Process(target=work, args=(settings.home, port))
     worker.start()
     deadline = time.monotonic() + DEADLINE_S
-    while not reached(settings, records):
+    # The killed workers may have applied everything: then this one is to have begun before it is asked to stop.
+    while not (reached(settings, records) and asks_to_stop_are_heard(worker)):
         log = (settings.home / "worker.log").read_text()[-3_000:]
         assert worker.exitcode is None, log
         assert time.monotonic() < deadline, f"{records} records wanted, progress {read_progress(settings)}:\n{log}"
