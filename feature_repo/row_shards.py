@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ DESCRIPTION = "rows.json"
 _IDS = ("user_id", "post_id", "author_id", "topic", "product")
 _OUTCOMES = ("labels", "occurred_at", "dwell_s")
 _READ_AT_ONCE = 1 << 20  # bytes
+ROWS_AT_ONCE = 16_384  # of a piece, where nothing else is said
 
 
 class DamagedRows(RuntimeError):
@@ -53,6 +54,11 @@ def write_rows(folder: Path, pieces: Iterable[FeatureRows]) -> int:
         return rows
     finally:
         shutil.rmtree(half, ignore_errors=True)
+
+
+def pieces_of(rows: FeatureRows, size: int = ROWS_AT_ONCE) -> Iterator[FeatureRows]:
+    """`rows` as `write_rows` takes them, in views of `size` rows: of mapped ones only a piece is in memory at a time."""
+    return (rows.between(start, start + size) for start in range(0, len(rows), size))
 
 
 def open_rows(folder: Path, *, verify: bool = True) -> FeatureRows:

@@ -72,8 +72,9 @@ def ranker(
 
     def work(_folder: Path) -> dict:
         from flows.bench.ranker import bench_ranker
+        from infra.settings import get_settings
 
-        return bench_ranker(candidates, rounds, posts, threads)
+        return bench_ranker(candidates, rounds, posts, threads, get_settings().ranker_members)
 
     _run("ranker", work, as_json)
 

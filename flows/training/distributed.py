@@ -1,6 +1,6 @@
 """Train a bundle in several processes of this machine: the launcher, and the program that torchrun starts in each of them.
 
-Every process reads the same rows and goes through the same training; the networks' steps are taken together (see
+Every process maps the same rows from a folder and goes through the same training; the networks' steps are taken together (see
 `process_group`). What the first process makes is the bundle; the others' copies, made in step, are thrown away.
 """
 
@@ -10,21 +10,19 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from feature_repo.feature_rows import FeatureRows
+from feature_repo.row_shards import open_rows, pieces_of, write_rows
 from flows.training.epochs import OnProgress
 from flows.training.fit import TrainReport, train_bundle
 from flows.training.process_group import ProcessGroup
-from flows.training.rows_file import load_rows, save_rows
+from flows.training.progress_lines import TAIL, hear, say
 from flows.training.torchrun import torchrun_command, torchrun_environment
 from infra.settings import Settings
 
-PROGRESS = "progress "  # what a line of it begins with
-ROWS, REPORT, ERRORS = "rows.safetensors", "report.json", "errors.log"
-TAIL = 2_000  # characters of what failed processes said
+ROWS, REPORT, ERRORS = "rows", "report.json", "errors.log"
 
 
 class TrainingProcessesError(RuntimeError):
@@ -50,7 +48,7 @@ def train_in_processes(
     shutil.rmtree(scratch, ignore_errors=True)  # of a launcher that was killed
     scratch.mkdir(parents=True)
     try:
-        save_rows(train, scratch / ROWS)
+        write_rows(scratch / ROWS, pieces_of(train))
         command = torchrun_command(processes, __spec__.name, str(scratch), str(folder), json.dumps(options))
         environment = settings.process_environment({**torchrun_environment(), "OMP_NUM_THREADS": str(options["threads"])})
         with (scratch / ERRORS).open("w") as errors:
@@ -71,17 +69,11 @@ def _attended(command: list[str], environment: dict[str, str], errors: Any, on_p
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
         try:
             assert process.stdout is not None
-            _tell(process.stdout, on_progress)
+            hear(process.stdout, on_progress)
         except BaseException:
             process.terminate()  # torchrun ends its processes on that
             raise
         return process.wait()
-
-
-def _tell(lines: Iterable[str], on_progress: OnProgress | None) -> None:
-    for line in lines:
-        if line.startswith(PROGRESS) and on_progress is not None:
-            on_progress(*json.loads(line.removeprefix(PROGRESS)))
 
 
 def _reasons(scratch: Path) -> str:
@@ -95,17 +87,13 @@ def main(scratch: str, folder: str, options: str) -> None:
     group = ProcessGroup.current()
     target = Path(folder) if group.leads else Path(scratch) / f"copy-{group.rank}"
     try:
-        rows = load_rows(Path(scratch) / ROWS)
-        report = train_bundle(rows, None, target, **json.loads(options), on_progress=_say)
+        rows = open_rows(Path(scratch) / ROWS, verify=False)
+        report = train_bundle(rows, None, target, **json.loads(options), on_progress=say)
     except Exception as error:
         (Path(scratch) / f"failed.{group.rank}").write_text(f"{type(error).__name__}: {error}")
         raise
     if group.leads:
         (Path(scratch) / REPORT).write_text(json.dumps(report.as_json()))
-
-
-def _say(name: str, share: float, loss: float) -> None:
-    print(PROGRESS + json.dumps([name, share, loss]), flush=True)
 
 
 if __name__ == "__main__":

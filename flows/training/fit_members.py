@@ -11,7 +11,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict
 from pathlib import Path
@@ -22,14 +21,14 @@ import torch
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 
-from feature_repo.feature_rows import FeatureRows
-from feature_repo.row_shards import open_rows, write_rows
+from feature_repo.row_shards import open_rows, pieces_of, write_rows
 from flows.training.epochs import OnProgress, Trained
 from flows.training.fit_heavy import KeptOut, fit_heavy, schedule_for
 from flows.training.hardware import Hardware, torch_threads
 from flows.training.learned_rows import LearnedRows, held_out_rows
 from flows.training.negative_sampling import sample_negatives
 from flows.training.process_group import ProcessGroup
+from flows.training.progress_lines import TAIL, hear, say
 from flows.training.recipe import Recipe
 from infra.full_disk import told_when_full
 from services.ranking.encoded_rows import EncodedRows
@@ -38,9 +37,6 @@ from services.ranking.normalise import Normaliser
 from services.ranking.presets import Ranker, build, ranker_config
 
 SEEDS_APART = 1_000_003  # so that a member's draws are not those of another bundle's seed
-ROWS_AT_ONCE = 16_384  # of a folder of rows, while it is written
-PROGRESS = "progress "  # what a line of it begins with
-TAIL = 2_000  # characters of what a failed process said
 _RECIPE, _ROWS, _NORMALISER, _TARGETS = "recipe.json", "rows", "normaliser.safetensors", "targets.npy"
 
 
@@ -142,9 +138,7 @@ def _attend(command: list[str], scratch: Path, number: int, running: list[subpro
     with said.open("w") as errors, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
         running.append(process)
         assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith(PROGRESS):
-                tell(*json.loads(line.removeprefix(PROGRESS)))
+        hear(process.stdout, tell)
     if process.returncode != 0:
         raise MemberFailed(
             f"the process that trains {member_name(number)} ended with {process.returncode}: {said.read_text()[-TAIL:]}\n"
@@ -155,15 +149,11 @@ def _attend(command: list[str], scratch: Path, number: int, running: list[subpro
 def _write_task(scratch: Path, learned: LearnedRows, targets: np.ndarray, how: Recipe) -> None:
     with told_when_full(scratch):
         scratch.mkdir(parents=True)
-        write_rows(scratch / _ROWS, _pieces(learned.rows))
+        write_rows(scratch / _ROWS, pieces_of(learned.rows))
         save_arrays(learned.fitted.normaliser.arrays(), scratch / _NORMALISER)
         np.save(scratch / _TARGETS, targets)
         content = {"how": asdict(how), "fingerprint": learned.fingerprint}
         (scratch / _RECIPE).write_text(json.dumps(content))
-
-
-def _pieces(rows: FeatureRows) -> Iterator[FeatureRows]:
-    return (rows.between(start, start + ROWS_AT_ONCE) for start in range(0, len(rows), ROWS_AT_ONCE))
 
 
 def _read_task(scratch: Path) -> tuple[LearnedRows, np.ndarray, Recipe]:
@@ -196,15 +186,11 @@ def main(scratch: str, checkpoints: str, number: str) -> None:
     torch.set_num_threads(1)
     place, which = Path(scratch), int(number)
     learned, targets, how = _read_task(place)
-    member, trained = fit_member(learned, targets, how, which, Path(checkpoints), _say)
+    member, trained = fit_member(learned, targets, how, which, Path(checkpoints), say)
     weights = {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in member.state_dict().items()}
     with told_when_full(place):
         save_arrays(weights, _weights(place, which))
         _report(place, which).write_text(json.dumps(asdict(trained)))
-
-
-def _say(name: str, share: float, loss: float) -> None:
-    print(PROGRESS + json.dumps([name, share, loss]), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from flows.bench.ranker import COMPILED, CONFIG, MOST_ERROR, RIVALS, bench_ranker, multiplications
+from flows.bench.ranker import COMPILED, CONFIG, MOST_ERROR, RIVALS, bench_ranker
+from flows.bench.ranker_request import multiplications
 from flows.cli import app
 from infra.settings import get_settings
 
@@ -30,6 +31,10 @@ def test_the_bench_gives_its_keys_and_times_the_very_ranker(home):
     assert report["candidates"] == 60
     assert report["alone_differs"] == 0.0
     assert report["torch_differs"] < 1e-5
+    deployed = report["deployed"]
+    assert deployed["members"] == get_settings().ranker_members
+    assert deployed["alone_differs"] == 0.0
+    assert min(deployed["candidates_per_s"], deployed["candidates_per_s_cold"]) > 0
     other, names = report["other"], {"eager", *RIVALS}
     assert names <= other.keys()
     assert {name for name in names if other[name] is None} == other["skipped"].keys()

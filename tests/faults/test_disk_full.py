@@ -11,7 +11,6 @@ import pytest
 
 from feature_repo.row_shards import open_rows, write_rows
 from flows.training.checkpoints import NEWEST, unpacked
-from flows.training.rows_file import load_rows, save_rows
 from infra.full_disk import DiskFull
 from services.ranking.bundle import ModelBundle
 from tests.full_disk import Full, Job, file_limit, on_small_disk, why_no_small_disk
@@ -78,14 +77,6 @@ def rows_of_few_bytes(folder: Path, full: Full) -> None:
     assert write_rows(place / "rows", [few]) == len(open_rows(place / "rows")) == 2
 
 
-def rows_for_other_processes(folder: Path, full: Full) -> None:
-    rows = synthetic_rows(500, seed=3)
-    with full(), refused(folder / "rows.safetensors"):
-        save_rows(rows, folder / "rows.safetensors")
-    save_rows(rows, folder / "rows.safetensors")
-    np.testing.assert_array_equal(load_rows(folder / "rows.safetensors").post_id, rows.post_id)
-
-
 def bundle(folder: Path, full: Full) -> None:
     """What lay there stays a whole bundle, of the version that it was."""
     old, new = small_bundle(1), small_bundle(2)
@@ -99,9 +90,7 @@ def bundle(folder: Path, full: Full) -> None:
     assert ModelBundle.load(folder / "bundle").version == new.version != old.version
 
 
-JOBS = pytest.mark.parametrize(
-    "job", (checkpoints, rows_by_column, rows_of_few_bytes, rows_for_other_processes, bundle), ids=lambda job: job.__name__
-)
+JOBS = pytest.mark.parametrize("job", (checkpoints, rows_by_column, rows_of_few_bytes, bundle), ids=lambda job: job.__name__)
 
 
 @JOBS

@@ -8,19 +8,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import torch
 
 from flows.training.distributed import train_in_processes
+from flows.training.fit_members import fit_members
+from flows.training.learned_rows import LearnedRows
+from flows.training.recipe import Recipe
 from infra.settings import Settings
+from services.ranking.members import members_of
 from tests.synthetic_rows import synthetic_rows
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = {"seed": 7, "threads": 2}
 
-# Tells its progress, and is killed towards the end of the heavy ranker's training, after its first checkpoint.
-LAUNCHER = """
+# Both tell their progress, and are killed towards the end of the heavy ranker's training, after its first checkpoint.
+TOGETHER = """
 import sys
 from pathlib import Path
 from flows.training.distributed import train_in_processes
@@ -34,11 +40,26 @@ train_in_processes(
     on_progress=tell,
 )
 """
+MEMBERS = """
+import sys
+from pathlib import Path
+from tests.faults.test_training_launcher_killed import fitted_members
+
+fitted_members(Path(sys.argv[1]), 2, lambda name, share, loss: print(name, share, flush=True))
+"""
 
 
-def test_orphans_stop_and_the_next_launch_carries_on(tmp_path):
+def fitted_members(home: Path, threads: int, on_progress=None):
+    """Two members, side by side where there are two threads."""
+    learned = LearnedRows.of(synthetic_rows(3_000, seed=1), 7)
+    targets = learned.rows.labels[learned.fitted.chosen].astype(np.float32)
+    return fit_members(learned, targets, Recipe(7, threads, members=2), home / "checkpoints", on_progress)
+
+
+def killed_late(program: str, home: Path) -> list[psutil.Process]:
+    """Run `program` until the heavy ranker is nearly trained, and kill it; the processes that it had started."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", LAUNCHER, str(tmp_path)]
+    command = [sys.executable, "-c", program, str(home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as launcher:
         assert launcher.stdout is not None
         for line in launcher.stdout:
@@ -46,13 +67,38 @@ def test_orphans_stop_and_the_next_launch_carries_on(tmp_path):
             if name == "heavy" and float(share) > 0.9:
                 break
         orphans = psutil.Process(launcher.pid).children(recursive=True)
-        assert len(orphans) >= 3  # torchrun and its two
         launcher.send_signal(signal.SIGKILL)
-    _, alive = psutil.wait_procs(orphans, timeout=120)
-    assert alive == []
+    return orphans
+
+
+def all_end(processes: list[psutil.Process]) -> bool:
+    """Whether they do, within two minutes."""
+    _, alive = psutil.wait_procs(processes, timeout=120)
+    return alive == []
+
+
+def test_orphans_stop_and_the_next_launch_carries_on(tmp_path):
+    orphans = killed_late(TOGETHER, tmp_path)
+    assert len(orphans) >= 3  # torchrun and its two
+    assert all_end(orphans)
     seen = []
     again = {"processes": 2, "options": OPTIONS, "on_progress": lambda *told: seen.append(told)}
     train_in_processes(Settings(home=tmp_path), synthetic_rows(2_000, seed=1), tmp_path / "b", **again)
     assert {name for name, _, _ in seen} <= {"heavy"}  # the two towers were finished, and are not done again
     assert all(share > 0.5 for _, share, _ in seen)  # its checkpoint was of step 100, of fewer than 200
     assert [file.name for file in tmp_path.iterdir()] == ["b"]
+
+
+def test_members_stop_and_the_next_call_carries_on_to_what_an_unbroken_one_comes_to(tmp_path):
+    orphans = killed_late(MEMBERS, tmp_path / "killed")
+    assert len(orphans) >= 1  # one of the two may have ended already
+    assert all_end(orphans)
+    seen = []
+    heavy, _ = fitted_members(tmp_path / "killed", 2, lambda *told: seen.append(told))
+    assert all(share > 0.5 for name, share, _ in seen if name == "heavy")
+    assert [file.name for file in (tmp_path / "killed").iterdir()] == ["checkpoints"]  # what the killed one left is gone
+    unbroken, _ = fitted_members(tmp_path / "unbroken", 1)
+    for one, other in zip(members_of(heavy), members_of(unbroken), strict=True):
+        mine, theirs = one.state_dict(), other.state_dict()
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)

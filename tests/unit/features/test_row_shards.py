@@ -9,12 +9,8 @@ import numpy as np
 import pytest
 
 from feature_repo.feature_rows import FeatureRows
-from feature_repo.row_shards import DESCRIPTION, DamagedRows, open_rows, write_rows
+from feature_repo.row_shards import DESCRIPTION, DamagedRows, open_rows, pieces_of, write_rows
 from tests.synthetic_rows import synthetic_rows
-
-
-def pieces_of(rows: FeatureRows, size: int):
-    return (rows.take(np.arange(start, min(start + size, len(rows)))) for start in range(0, len(rows), size))
 
 
 def columns_of(rows: FeatureRows) -> dict[str, np.ndarray | None]:

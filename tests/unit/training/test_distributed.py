@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,7 +9,6 @@ from flows.train import fit
 from flows.training.distributed import TrainingProcessesError, train_in_processes
 from flows.training.evaluate import auc
 from flows.training.fit import TrainReport
-from flows.training.rows_file import load_rows, save_rows
 from infra.settings import Settings, get_settings
 from services.ranking.bundle import ModelBundle
 from tests.synthetic_rows import synthetic_rows
@@ -80,24 +76,3 @@ def test_the_training_flow_starts_as_many_processes_as_are_set(tmp_path, train, 
             fit.fn(train.take(np.arange(50)), "b")
     finally:
         get_settings.cache_clear()
-
-
-def test_rows_come_back_from_their_file_as_they_were(tmp_path: Path, train):
-    for rows in (train, synthetic_rows(20, shared=True)):
-        save_rows(rows, tmp_path / "rows")
-        back = load_rows(tmp_path / "rows")
-        assert back.names == rows.names
-        assert list(back.blocks) == list(rows.blocks)
-        pairs = [(rows.blocks[name], back.blocks[name]) for name in rows.blocks]
-        pairs += [(getattr(rows.history, f.name), getattr(back.history, f.name)) for f in fields(rows.history)]
-        pairs += [
-            (getattr(rows, name), getattr(back, name)) for name in ("user_id", "topic", "product", "labels", "occurred_at")
-        ]
-        for before, after in pairs:
-            assert before.dtype == after.dtype
-            np.testing.assert_array_equal(before, after)
-
-
-def test_rows_without_labels_come_back_without_them(tmp_path: Path, train):
-    save_rows(replace(train, labels=None), tmp_path / "rows")
-    assert load_rows(tmp_path / "rows").labels is None
