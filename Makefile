@@ -12,7 +12,10 @@ help: ## Show what can be made
 
 install: $(VENV)/.installed ## Create .venv and install the lock file
 
-$(VENV)/.installed: requirements.lock pyproject.toml infra/set_up.sh
+# The kernels' sources too: a change of them is built again.
+KERNELS := $(wildcard services/ranking/kernel/*.[ch] feature_repo/aggregates/kernel/*.[ch])
+
+$(VENV)/.installed: requirements.lock pyproject.toml infra/set_up.sh $(KERNELS)
 	@./infra/set_up.sh
 
 demo: install ## Run the main job end to end on real feed logs (or on the simulated world)
