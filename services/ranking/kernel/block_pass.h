@@ -26,16 +26,31 @@ INLINE Lanes larger(Lanes a, Lanes b) { return choose(a > b, a, b); }
 
 INLINE Lanes smaller(Lanes a, Lanes b) { return choose(a < b, a, b); }
 
+/* Number i of the lanes at the place i ^ by. */
+#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+#define ORDERED(lanes, ...) __builtin_shufflevector(lanes, lanes, __VA_ARGS__)
+#else /* GCC before 12 */
+#define ORDERED(lanes, ...) __builtin_shuffle(lanes, (Bits){__VA_ARGS__})
+#endif
+#define SWAPPED(lanes, by)                                                                                                        \
+    ORDERED(lanes, 0 ^ by, 1 ^ by, 2 ^ by, 3 ^ by, 4 ^ by, 5 ^ by, 6 ^ by, 7 ^ by, 8 ^ by, 9 ^ by, 10 ^ by, 11 ^ by, 12 ^ by, \
+            13 ^ by, 14 ^ by, 15 ^ by)
+
+/* By halves: four steps, where one number after the other would wait fifteen times for the sum before it. */
 INLINE float sum_of(Lanes lanes) {
-    float sum = 0;
-    for (int i = 0; i < 16; i++) sum += lanes[i];
-    return sum;
+    lanes += SWAPPED(lanes, 8);
+    lanes += SWAPPED(lanes, 4);
+    lanes += SWAPPED(lanes, 2);
+    lanes += SWAPPED(lanes, 1);
+    return lanes[0];
 }
 
 INLINE float largest_of(Lanes lanes) {
-    float most = lanes[0];
-    for (int i = 1; i < 16; i++) most = lanes[i] > most ? lanes[i] : most;
-    return most;
+    lanes = larger(lanes, SWAPPED(lanes, 8));
+    lanes = larger(lanes, SWAPPED(lanes, 4));
+    lanes = larger(lanes, SWAPPED(lanes, 2));
+    lanes = larger(lanes, SWAPPED(lanes, 1));
+    return lanes[0];
 }
 
 /* e^x to 2 units in the last place (Cephes): x = n log 2 + r, a polynomial in r, then n into the exponent. */
