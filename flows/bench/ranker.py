@@ -60,7 +60,8 @@ def _measured(candidates: int, rounds: int, posts: int, threads: int, members: i
     deployed = RankerRequest(built(HeavyConfig(WIDTHS), members).eval(), candidates, posts, threads)
     rows, compiled = request.rows, request.compiled.rankers[0]
     context = model.encode_context(rows.blocks["user"][:1], rows.history)
-    ways: dict[str, Work] = {"warm": request.warm, "cold": request.cold, "unprojected": lambda: compiled.score(rows, context)}
+    packed = compiled.context(rows.blocks["user"][:1], rows.history)
+    ways: dict[str, Work] = {"warm": request.warm, "cold": request.cold, "unprojected": lambda: compiled.score(rows, packed)}
     ways |= {"deployed warm": deployed.warm, "deployed cold": deployed.cold}
     ways |= {f"gemm {shape}": _gemm(*shape) for shape in GEMM_SIZES}
     others = other_ways(model, rows, context, threads)

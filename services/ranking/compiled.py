@@ -1,4 +1,4 @@
-"""The heavy ranker on the compiled kernel: the same logits as `HeavyRanker.score`, several times as fast.
+"""The heavy ranker on the compiled kernel: the same logits as `HeavyRanker`, several times as fast.
 
 What is known of a post alone (its part of the first layer, its embeddings) is computed once and looked up by row; a request
 adds what its user and moment give to all candidates, and the few columns that are of this user and this candidate.
@@ -6,6 +6,7 @@ adds what its user and moment give to all candidates, and the few columns that a
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from services.ranking import kernel
-from services.ranking.heavy import ABSENT, EncodedContext, HeavyRanker
-from services.ranking.inputs import RowTensors
+from services.ranking.heavy import HeavyRanker
+from services.ranking.inputs import AGE_PADDING, HistoryTensors, RowTensors
 
 POST_BLOCKS = ("post", "author", "topic", "post_vector")
 REQUEST_BLOCKS = ("user", "context", "user_vector")
@@ -48,17 +49,27 @@ class Projected:
 
 
 @dataclass(frozen=True)
-class Request:
-    """What all candidates of a request share: the context's keys and values, and the sums of what does not differ."""
+class PackedContext:
+    """A user's keys, values and biases by layer, as the kernel reads them."""
 
     context: kernel.Context
+    kept: np.ndarray  # the memory that `context` points into
+
+
+@dataclass(frozen=True)
+class Request:
+    """What all candidates of a request share: the context, and the sums of what does not differ."""
+
+    packed: PackedContext
     hidden: np.ndarray  # float32 (hidden,)
     item: np.ndarray  # float32 (d,)
-    kept: tuple[np.ndarray, ...]  # the memory that `context` points into
 
 
 class CompiledRanker:
-    """A packed copy of a heavy ranker's weights. Later changes of the model are not seen; safe to share between threads."""
+    """A packed copy of a heavy ranker's weights, beside its embedding tables, which stay where they are.
+
+    Later changes of the model are not seen, or seen in part; safe to share between threads.
+    """
 
     def __init__(self, model: HeavyRanker, *, threads: int = 1, level: int | None = None) -> None:
         """`level` as in `kernel.best_level`, the processor's own by default. Raises NotCompilable, KernelMissing."""
@@ -70,6 +81,7 @@ class CompiledRanker:
         self.match_names = tuple(name for name in MATCH_BLOCKS if widths.get(name, 0) > 0)
         self.matched = kernel.padded(sum(widths[name] for name in self.match_names))
         self._ranker = self._pack(model)
+        self._tables = self._look_up(model)
 
     # ---- once per version of the posts ----------------------------------------------------------------------------
     def project(self, blocks: Mapping[str, Tensor], post: Tensor, author: Tensor, topic: Tensor) -> Projected:
@@ -81,14 +93,28 @@ class CompiledRanker:
             return Projected(np.ascontiguousarray(hidden.numpy()), np.ascontiguousarray(items.numpy()))
 
     # ---- once per request -----------------------------------------------------------------------------------------
-    def request(self, context: EncodedContext, blocks: Mapping[str, Tensor], product: Tensor) -> Request:
-        """Pack a context (B = 1) with its normalised REQUEST_BLOCKS, of which the first row is read, and product row."""
+    def context(self, user: Tensor, history: HistoryTensors) -> PackedContext:
+        """The user's normalised block (1, width) and one history through the layers. Raises IndexError on rows of no table."""
+        if len(history) != 1:
+            raise ValueError(f"a request has one history, not {len(history)}")
+        with torch.inference_mode():
+            token = self.model.user_token(user).numpy()
+        names = ("post", "author", "topic", "actions", "product", "gap", "dwell", "age")
+        rows = np.concatenate([getattr(history, name).numpy() for name in names]).astype(np.int32, copy=False)
+        length = rows.shape[1]
+        asked = kernel.History(length, AGE_PADDING, rows.ctypes.data, rows[-1].ctypes.data, token.ctypes.data)
+        packed = self._room(length + 1)
+        kernel.encode(self._ranker, self._tables, asked, packed.context, self.level)
+        return packed
+
+    def request(self, context: PackedContext, blocks: Mapping[str, Tensor], product: Tensor) -> Request:
+        """A context with its normalised REQUEST_BLOCKS, of which the first row is read, and its product row."""
         with torch.inference_mode():
             first = {name: block[:1] for name, block in blocks.items()}
             shared = self._projection(REQUEST_BLOCKS, first)
             hidden = self.model.block_sum.bias if shared is None else shared[0] + self.model.block_sum.bias
             item = self.model.product(product.reshape(-1)[:1])[0]
-            return self._packed(context, hidden.numpy(), item.numpy())
+            return Request(context, kernel.aligned(hidden.numpy()), kernel.aligned(item.numpy()))
 
     # ---- candidates -----------------------------------------------------------------------------------------------
     def matches(self, blocks: Mapping[str, Tensor]) -> np.ndarray:
@@ -123,10 +149,10 @@ class CompiledRanker:
             None if row is None else row.ctypes.data,
             *(array.ctypes.data for array in (posts.hidden, posts.items, request.hidden, request.item, matches, out)),
         )
-        kernel.rank(self._ranker, request.context, asked, self.threads, self.level)
+        kernel.rank(self._ranker, request.packed.context, asked, self.threads, self.level)
         return out
 
-    def score(self, rows: RowTensors, context: EncodedContext) -> np.ndarray:
+    def score(self, rows: RowTensors, context: PackedContext) -> np.ndarray:
         """Logits (n, heads) of one request's rows, with all of their first layer but MATCH_BLOCKS computed here and now."""
         with torch.inference_mode():
             summed = self._projection((*POST_BLOCKS, *REQUEST_BLOCKS), rows.blocks)
@@ -134,9 +160,9 @@ class CompiledRanker:
                 summed = torch.zeros(1, self.model.config.hidden)
             items = self.model.item(rows.post, rows.author, rows.topic) + self.model.product(rows.product)
             posts = Projected(np.ascontiguousarray(summed.expand(len(rows), -1).numpy()), items.numpy())
-            nothing = np.zeros(self.model.config.d, np.float32)
-            request = self._packed(context, self.model.block_sum.bias.numpy(), nothing)
-        return self.logits(request, posts, self.matches(rows.blocks))
+            bias = kernel.aligned(self.model.block_sum.bias.numpy())
+        nothing = kernel.aligned(np.zeros(self.model.config.d))
+        return self.logits(Request(context, bias, nothing), posts, self.matches(rows.blocks))
 
     # ---- packing --------------------------------------------------------------------------------------------------
     def _projection(self, names: tuple[str, ...], blocks: Mapping[str, Tensor]) -> Tensor | None:
@@ -150,21 +176,34 @@ class CompiledRanker:
                 total = part if total is None else total + part
         return total
 
-    def _packed(self, context: EncodedContext, hidden: np.ndarray, item: np.ndarray) -> Request:
-        heads, tokens = context.keys[0].shape[1:3]
-        packed = kernel.Context(tokens, kernel.padded(tokens) // kernel.LANES)
-        kept: list[np.ndarray] = []
-        for depth, (key, value, bias) in enumerate(zip(context.keys, context.values, context.biases, strict=True)):
-            added = np.full((heads, kernel.padded(tokens)), ABSENT, np.float32)
-            added[:, :tokens] = bias[0, :, 0].numpy()
-            kept.append(kernel.aligned(added))
-            packed.bias[depth] = kept[-1].ctypes.data
-            kept.append(kernel.aligned(kernel.panels(key[0].transpose(-1, -2).numpy())))
-            packed.keys[depth] = kept[-1].ctypes.data
-            kept.append(kernel.aligned(kernel.panels(value[0].numpy())))
-            packed.values[depth] = kept[-1].ctypes.data
-        kept += [kernel.aligned(hidden), kernel.aligned(item)]
-        return Request(packed, kept[-2], kept[-1], tuple(kept))
+    def _room(self, tokens: int) -> PackedContext:
+        """Where a context of so many tokens is to be written."""
+        config = self.model.config
+        padded = kernel.padded(tokens)
+        sizes = {"keys": config.d * padded, "values": config.d * tokens, "bias": config.attention_heads * padded}
+        memory = kernel.room(config.layers * sum(sizes.values()))
+        context = kernel.Context(tokens, padded // kernel.LANES)
+        address = memory.ctypes.data
+        for name, size in sizes.items():
+            place = getattr(context, name)
+            for depth in range(config.layers):
+                place[depth] = address
+                address += size * memory.itemsize
+        return PackedContext(context, memory)
+
+    def _look_up(self, model: HeavyRanker) -> kernel.Tables:
+        """The tables that an exposure's token is the sum of."""
+        with torch.inference_mode():
+            actions = model.actions(model.action_bits)
+        weights = (model.post, model.author, model.topic, None, model.product, model.gap, model.dwell)
+        tables = [_plain(actions if table is None else table.weight) for table in weights]
+        biases = [_plain(layer.age_bias) for layer in model.layers]
+        self._kept += [*tables, *biases]
+        packed = kernel.Tables((ctypes.c_int32 * kernel.TABLES)(*(len(table) for table in tables)), len(biases[0]))
+        for place, arrays in ((packed.table, tables), (packed.age_bias, biases)):
+            for number, array in enumerate(arrays):
+                place[number] = array.ctypes.data
+        return packed
 
     def _pack(self, model: HeavyRanker) -> kernel.Ranker:
         config = model.config
@@ -205,6 +244,11 @@ class CompiledRanker:
     def _kept_panels(self, weight: np.ndarray) -> int:
         self._kept.append(kernel.aligned(kernel.panels(weight)))
         return self._kept[-1].ctypes.data
+
+
+def _plain(weight: Tensor) -> np.ndarray:
+    """float32, row by row; a view where it lies so already."""
+    return np.ascontiguousarray(weight.detach().numpy(), np.float32)
 
 
 def _affine(layer: nn.Linear) -> tuple[np.ndarray, np.ndarray]:

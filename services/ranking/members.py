@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from services.ranking.compiled import CompiledRanker, Projected, Request
-from services.ranking.heavy import HeavyConfig, HeavyRanker
+from services.ranking.compiled import CompiledRanker, PackedContext, Projected, Request
+from services.ranking.heavy import HeavyConfig
 from services.ranking.inputs import RowTensors
 from services.ranking.presets import Ranker, RankerConfig, build
 
@@ -93,12 +92,9 @@ class CompiledMembers:
         encoded = zip(self.rankers, self._contexts(rows), strict=True)
         return _mean([ranker.score(rows, context) for ranker, context in encoded])
 
-    def _contexts(self, rows: RowTensors) -> list:
+    def _contexts(self, rows: RowTensors) -> list[PackedContext]:
         """The context that rows of one history share, by member."""
-        user = rows.blocks["user"][:1]
-        models: list[HeavyRanker] = [ranker.model for ranker in self.rankers]
-        with torch.inference_mode():
-            return [model.encode_context(user, rows.history) for model in models]
+        return [ranker.context(rows.blocks["user"][:1], rows.history) for ranker in self.rankers]
 
 
 def _mean(answers: list):

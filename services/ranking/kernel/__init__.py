@@ -1,7 +1,7 @@
-"""The compiled candidate pass of the heavy ranker, called through ctypes, which gives up Python's lock during every call.
+"""The compiled heavy ranker, a request's context and its candidates, called through ctypes.
 
-A tensor library runs a request's candidates layer by layer, each through memory. The kernel takes 48 of them through all
-layers while they and the layer's weights are in the cache; ranker.h says what it reads.
+A call gives up Python's lock. A tensor library runs a request's candidates layer by layer, each through memory. The kernel
+takes 48 of them through all layers while they and the layer's weights are in the cache; ranker.h says what it reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ LANES = 16  # every width is a multiple of it
 MOST_LAYERS = 8
 MOST_OUTPUTS = 16
 
-_NO_MEMORY = -1
+TABLES = 7  # of an exposure: post, author, topic, actions, product, gap, dwell
+
+_NO_MEMORY, _NO_SUCH_ROW = -1, -2
 
 
 class KernelMissing(ImportError):
@@ -45,6 +47,26 @@ class Ranker(ctypes.Structure):
     ]
 
 
+class Tables(ctypes.Structure):
+    """See ranker.h."""
+
+    _fields_ = [
+        ("rows", ctypes.c_int32 * TABLES),
+        ("ages", ctypes.c_int32),
+        ("table", _POINTER * TABLES),
+        ("age_bias", _POINTER * MOST_LAYERS),
+    ]
+
+
+class History(ctypes.Structure):
+    """See ranker.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_int32) for name in ("length", "absent")),
+        *((name, _POINTER) for name in ("rows", "age", "user")),
+    ]
+
+
 class Context(ctypes.Structure):
     """See ranker.h."""
 
@@ -70,7 +92,7 @@ def library() -> ctypes.CDLL:
     if found is None or found.origin is None:
         raise KernelMissing("the ranker's kernel is missing; a C compiler and `pip install -e .` (or `make install`) build it")
     loaded = ctypes.CDLL(found.origin)
-    for kind in (Ranker, Context, Candidates):
+    for kind in (Ranker, Tables, History, Context, Candidates):
         size = getattr(loaded, f"{kind.__name__.lower()}_bytes", None)
         if size is None:
             raise KernelMissing("the ranker's kernel is an older one; build it again with `make install`")
@@ -79,6 +101,8 @@ def library() -> ctypes.CDLL:
             raise KernelMissing("the ranker's kernel has another layout; build it again with `make install`")
     loaded.rank.restype = ctypes.c_int
     loaded.rank.argtypes = (*[_POINTER] * 3, ctypes.c_int, ctypes.c_int)
+    loaded.encode.restype = ctypes.c_int
+    loaded.encode.argtypes = (*[_POINTER] * 4, ctypes.c_int)
     loaded.best_level.restype, loaded.best_level.argtypes = ctypes.c_int, ()
     return loaded
 
@@ -95,13 +119,27 @@ def rank(ranker: Ranker, context: Context, candidates: Candidates, threads: int,
         raise MemoryError("no memory for a block of candidates")
 
 
-def aligned(array: np.ndarray) -> np.ndarray:
-    """A float32 copy, flat, that begins at a multiple of 64 bytes: no read of 16 numbers crosses a cache line."""
-    flat = np.ascontiguousarray(array, np.float32).reshape(-1)
-    memory = np.empty(flat.size + LANES, np.float32)
+def encode(ranker: Ranker, tables: Tables, history: History, context: Context, level: int) -> None:
+    """Fill in what `context` points to. Raises IndexError where the history names a row that is in no table, MemoryError."""
+    pointers = (ctypes.addressof(one) for one in (ranker, tables, history, context))
+    failed = library().encode(*pointers, level)
+    if failed == _NO_SUCH_ROW:
+        raise IndexError("the history names a row that its table does not have: it was encoded for a ranker of other tables")
+    if failed == _NO_MEMORY:
+        raise MemoryError("no memory for a context")
+
+
+def room(size: int) -> np.ndarray:
+    """Memory for float32 (size,), not filled in, that begins at a multiple of 64 bytes: no read of 16 crosses a cache line."""
+    memory = np.empty(size + LANES, np.float32)
     start = -(memory.ctypes.data // 4) % LANES
-    copy = memory[start : start + flat.size]
-    copy[:] = flat
+    return memory[start : start + size]
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A float32 copy, flat, in such memory."""
+    copy = room(array.size)
+    copy[:] = np.asarray(array, np.float32).reshape(-1)
     return copy
 
 

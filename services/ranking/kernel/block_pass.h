@@ -184,6 +184,16 @@ static void attend(const Ranker *ranker, const Context *context, int layer, floa
     }
 }
 
+/* x (count, d) after a layer in which it read `read` (count, d). */
+static void finish(const Ranker *ranker, const Layer *layer, float *x, const float *read, float *normed, float *middle, int count) {
+    const int d = ranker->d;
+    add_product(x, d, read, d, layer->out, count, d, d, layer->out_bias);
+    standardise(normed, x, count, d);
+    product(middle, ranker->ffn, normed, d, layer->up, count, d, ranker->ffn, layer->up_bias);
+    bend(middle, (long)count * ranker->ffn);
+    add_product(x, d, middle, ranker->ffn, layer->down, count, ranker->ffn, d, layer->down_bias);
+}
+
 /* hidden and x of each candidate before the first layer; rows behind the last candidate repeat it. */
 static void enter(const Ranker *ranker, const Candidates *asked, int64_t first, int count, int rows, float *hidden, float *x, float *matches) {
     for (int i = 0; i < rows; i++) {
@@ -213,11 +223,7 @@ void BLOCK_PASS(const Ranker *ranker, const Context *context, const Candidates *
         standardise(normed, x, rows, d);
         product(qkv, 3 * d, normed, d, layer->qkv, rows, d, 3 * d, layer->qkv_bias);
         attend(ranker, context, depth, read, qkv, logits, rows);
-        add_product(x, d, read, d, layer->out, rows, d, d, layer->out_bias);
-        standardise(normed, x, rows, d);
-        product(middle, ranker->ffn, normed, d, layer->up, rows, d, ranker->ffn, layer->up_bias);
-        bend(middle, (long)rows * ranker->ffn);
-        add_product(x, d, middle, ranker->ffn, layer->down, rows, ranker->ffn, d, layer->down_bias);
+        finish(ranker, layer, x, read, normed, middle, rows);
     }
     for (int i = 0; i < rows; i++) {
         memcpy(qkv + (long)i * joined, x + (long)i * d, sizeof(float) * d);

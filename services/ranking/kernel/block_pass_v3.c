@@ -3,6 +3,8 @@
 #pragma GCC target("arch=x86-64-v3")
 #endif
 #define BLOCK_PASS block_pass_v3
+#define CONTEXT_PASS context_pass_v3
 #define ROWS 6
 #define PANELS 1
 #include "block_pass.h"
+#include "context_pass.h"

@@ -3,6 +3,8 @@
 #pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
 #endif
 #define BLOCK_PASS block_pass_v4
+#define CONTEXT_PASS context_pass_v4
 #define ROWS 12
 #define PANELS 2
 #include "block_pass.h"
+#include "context_pass.h"

@@ -1,11 +1,11 @@
-/* All candidates of a request, block by block, by some threads that each take the next block there is. */
+/* A request: its context, by one thread; its candidates block by block, by some threads that each take the next one there is. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "ranker.h"
 
-enum { MOST_THREADS = 64, NO_MEMORY = -1 };
+enum { MOST_THREADS = 64, MOST_ROWS = 16, NO_MEMORY = -1, NO_SUCH_ROW = -2 }; /* MOST_ROWS: no tile has more */
 
 typedef struct {
     const Ranker *ranker;
@@ -17,6 +17,8 @@ typedef struct {
 } Work;
 
 size_t ranker_bytes(void) { return sizeof(Ranker); }
+size_t tables_bytes(void) { return sizeof(Tables); }
+size_t history_bytes(void) { return sizeof(History); }
 size_t context_bytes(void) { return sizeof(Context); }
 size_t candidates_bytes(void) { return sizeof(Candidates); }
 
@@ -27,6 +29,13 @@ static size_t scratch_floats(const Ranker *ranker, const Context *context) {
     return BLOCK * (hidden + d + d + most(3 * d, joined) + most(joined, ranker->matched) + most(ranker->ffn, ranker->tower) +
                     most(16 * (size_t)context->panels, 16));
 }
+
+static size_t context_floats(const Ranker *ranker, const Context *context) {
+    size_t rows = (size_t)context->tokens + MOST_ROWS, padded = 16 * (size_t)context->panels;
+    return rows * (6 * (size_t)ranker->d + ranker->ffn + padded) + padded;
+}
+
+static float *room(size_t floats) { return aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64); }
 
 /* 4: AVX-512, 3: AVX2, 0: neither. */
 int best_level(void) {
@@ -40,8 +49,7 @@ int best_level(void) {
 
 static void *take_blocks(void *argument) {
     Work *work = argument;
-    size_t bytes = (scratch_floats(work->ranker, work->context) * sizeof(float) + 63) / 64 * 64;
-    float *scratch = aligned_alloc(64, bytes);
+    float *scratch = room(scratch_floats(work->ranker, work->context));
     if (!scratch) {
         atomic_store(&work->failed, NO_MEMORY);
         return 0;
@@ -65,4 +73,25 @@ int rank(const Ranker *ranker, const Context *context, const Candidates *asked, 
     take_blocks(&work);
     for (int i = 0; i < started; i++) pthread_join(helper[i], 0);
     return atomic_load(&work.failed);
+}
+
+static int all_there(const Tables *tables, const History *history) {
+    for (int i = 0; i < TABLES; i++)
+        for (int t = 0; t < history->length; t++) {
+            int32_t row = history->rows[(long)i * history->length + t];
+            if (row < 0 || row >= tables->rows[i]) return 0;
+        }
+    for (int t = 0; t < history->length; t++)
+        if (history->age[t] < 0 || history->age[t] >= tables->ages) return 0;
+    return 1;
+}
+
+/* 0, NO_MEMORY, or NO_SUCH_ROW where the history names a row that a table does not have. */
+int encode(const Ranker *ranker, const Tables *tables, const History *history, const Context *context, int level) {
+    if (!all_there(tables, history)) return NO_SUCH_ROW;
+    float *scratch = room(context_floats(ranker, context));
+    if (!scratch) return NO_MEMORY;
+    (level >= 4 ? context_pass_v4 : level == 3 ? context_pass_v3 : context_pass_any)(ranker, tables, history, context, scratch);
+    free(scratch);
+    return 0;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 enum { MOST_LAYERS = 8, BLOCK = 48 }; /* BLOCK: candidates that go through all layers together, while they are in the cache */
+enum { TABLES = 7 };                  /* of an exposure: post, author, topic, actions, product, gap, dwell */
 
 typedef struct {
     const float *qkv, *qkv_bias;   /* d -> 3 d: queries, keys, values */
@@ -23,6 +24,19 @@ typedef struct {
     const float *last, *last_bias;        /* tower -> 16 */
     Layer layer[MOST_LAYERS];
 } Ranker;
+
+typedef struct {
+    int32_t rows[TABLES], ages;
+    const float *table[TABLES];           /* (rows, d) each */
+    const float *age_bias[MOST_LAYERS];   /* (ages, heads): on the logit of an exposure of that age */
+} Tables;
+
+typedef struct {
+    int32_t length, absent;               /* absent: the age that says that there is no exposure */
+    const int32_t *rows;                  /* (TABLES, length): of each exposure, the oldest first, in each table */
+    const int32_t *age;                   /* (length,) */
+    const float *user;                    /* (d,): the user's token */
+} History;
 
 typedef struct {
     int32_t tokens, panels;               /* panels = tokens / 16, rounded up */
@@ -44,4 +58,8 @@ typedef struct {
 
 typedef void BlockPass(const Ranker *, const Context *, const Candidates *, int64_t first, int count, float *scratch);
 BlockPass block_pass_v4, block_pass_v3, block_pass_any;
+
+/* Fills the memory that the context points to. */
+typedef void ContextPass(const Ranker *, const Tables *, const History *, const Context *, float *scratch);
+ContextPass context_pass_v4, context_pass_v3, context_pass_any;
 #endif

@@ -1,13 +1,26 @@
-"""The compiled candidate pass against the same ranker in torch, on every instruction set that this processor has."""
+"""The compiled context and candidate passes against the same ranker in torch, on every instruction set of this processor."""
+
+import ctypes
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
 
+from feature_repo.feature_rows import HISTORY_LENGTH
 from services.ranking import kernel
 from services.ranking.compiled import CompiledRanker, NotCompilable
-from services.ranking.heavy import HeavyConfig, HeavyRanker
-from services.ranking.inputs import TableBits, row_tensors
+from services.ranking.heavy import ABSENT, HeavyConfig, HeavyRanker
+from services.ranking.inputs import (
+    ACTION_MASKS,
+    AGE_BUCKETS,
+    AGE_PADDING,
+    DWELL_ROWS,
+    PRODUCT_ROWS,
+    HistoryTensors,
+    TableBits,
+    row_tensors,
+)
 from services.ranking.normalise import Normaliser
 from tests.synthetic_rows import WIDTHS, synthetic_rows
 
@@ -32,6 +45,10 @@ def _tensors(rows):
     return row_tensors(rows, Normaliser.fit(synthetic_rows(500).blocks), TableBits())
 
 
+def _scored(compiled: CompiledRanker, rows) -> np.ndarray:
+    return compiled.score(rows, compiled.context(rows.blocks["user"][:1], rows.history))
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"d{sizes['d']}")
@@ -40,8 +57,67 @@ def test_it_gives_the_logits_of_torch(sizes, level, count):
     model, rows = _ranker(sizes), _tensors(synthetic_rows(count, seed=count, shared=True))
     context = model.encode_context(rows.blocks["user"][:1], rows.history)
     expected = model.score(rows, context).numpy()
-    found = CompiledRanker(model, threads=2, level=level).score(rows, context)
+    found = _scored(CompiledRanker(model, threads=2, level=level), rows)
     np.testing.assert_allclose(found, expected, atol=3e-5 * np.abs(expected).max())
+
+
+def _histories(*padded: int) -> HistoryTensors:
+    """A full history, of which as many as `padded` says are missing in front; a history a number."""
+    torch.manual_seed(2)
+    full = _tensors(synthetic_rows(len(padded), seed=3)).history
+    drawn = {"post": 1 << 12, "author": 1 << 12, "topic": 1 << 6, "actions": ACTION_MASKS, "product": PRODUCT_ROWS}
+    drawn |= {"age": AGE_BUCKETS, "gap": AGE_BUCKETS, "dwell": DWELL_ROWS}
+    history = HistoryTensors(
+        *(torch.randint(0, drawn[f.name], getattr(full, f.name).shape).to(getattr(full, f.name).dtype) for f in fields(full))
+    )
+    for row, missing in enumerate(padded):
+        history.age[row, :missing] = AGE_PADDING
+    return history
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("sizes", SIZES, ids=lambda sizes: f"d{sizes['d']}")
+@pytest.mark.parametrize("missing", [0, 1, 17, HISTORY_LENGTH - 1, HISTORY_LENGTH])
+@pytest.mark.parametrize("length", [HISTORY_LENGTH, 15, 1])
+def test_a_context_is_the_one_of_torch(sizes, level, missing, length):
+    model = _ranker(sizes)
+    whole = _histories(missing)
+    history = HistoryTensors(*(getattr(whole, f.name)[:, -length:] for f in fields(whole)))
+    user = torch.randn(1, WIDTHS["user"])
+    expected = model.encode_context(user, history)
+    packed = CompiledRanker(model, level=level).context(user, history)
+    tokens, padded, heads = length + 1, kernel.padded(length + 1), sizes["attention_heads"]
+    width = sizes["d"] // heads
+
+    def read(address: int, *shape: int) -> np.ndarray:
+        return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_float)), shape)
+
+    for depth in range(sizes["layers"]):
+        keys = read(packed.context.keys[depth], heads, padded // 16, width, 16).swapaxes(2, 3).reshape(heads, padded, width)
+        values = read(packed.context.values[depth], heads, width // 16, tokens, 16).swapaxes(1, 2).reshape(heads, tokens, width)
+        bias = read(packed.context.bias[depth], heads, padded)
+        there = np.r_[True, ~history.padding[0].numpy()]  # what a token that is not there holds is read by nobody
+        for found, wanted in ((keys[:, :tokens], expected.keys[depth]), (values, expected.values[depth])):
+            wanted = wanted[0].numpy()
+            np.testing.assert_allclose(found[:, there], wanted[:, there], atol=2e-5 * np.abs(wanted).max())
+        assert (keys[:, tokens:] == 0).all()
+        np.testing.assert_array_equal(bias[:, :tokens], expected.biases[depth][0, :, 0].numpy())
+        assert (bias[:, tokens:] == np.float32(ABSENT)).all()
+
+
+@pytest.mark.parametrize("name", ["post", "dwell", "age"])
+@pytest.mark.parametrize("row", [-1, 1 << 30])
+def test_a_history_of_other_tables_is_refused(name, row):
+    history = _histories(0)
+    getattr(history, name)[0, 3] = row
+    with pytest.raises(IndexError, match="a row that its table does not have"):
+        CompiledRanker(_ranker(SIZES[0])).context(torch.zeros(1, WIDTHS["user"]), history)
+
+
+def test_a_request_of_two_histories_is_refused():
+    with pytest.raises(ValueError, match="one history, not 2"):
+        CompiledRanker(_ranker(SIZES[0])).context(torch.zeros(1, WIDTHS["user"]), _histories(0, 0))
 
 
 @torch.no_grad()
@@ -49,7 +125,7 @@ def test_it_gives_the_logits_of_torch(sizes, level, count):
 def test_a_candidate_scores_the_same_alone_and_among_others(level):
     model, rows = _ranker(SIZES[1]), _tensors(synthetic_rows(150, shared=True))
     compiled = CompiledRanker(model, threads=2, level=level)
-    request = compiled.request(model.encode_context(rows.blocks["user"][:1], rows.history), rows.blocks, rows.product)
+    request = compiled.request(compiled.context(rows.blocks["user"][:1], rows.history), rows.blocks, rows.product)
     posts = compiled.project(rows.blocks, rows.post, rows.author, rows.topic)
     matches = compiled.matches(rows.blocks)
     among = compiled.logits(request, posts, matches)
@@ -65,7 +141,7 @@ def test_a_user_without_history_is_ranked_by_the_rest():
     rows.history.post_id[:] = -1
     tensors = _tensors(rows)
     context = model.encode_context(tensors.blocks["user"][:1], tensors.history)
-    found = CompiledRanker(model).score(tensors, context)
+    found = _scored(CompiledRanker(model), tensors)
     np.testing.assert_allclose(found, model.score(tensors, context).numpy(), atol=1e-4)
 
 
@@ -73,7 +149,7 @@ def test_a_user_without_history_is_ranked_by_the_rest():
 def test_rows_that_do_not_fit_are_refused():
     model, rows = _ranker(SIZES[0]), _tensors(synthetic_rows(5, shared=True))
     compiled = CompiledRanker(model)
-    request = compiled.request(model.encode_context(rows.blocks["user"][:1], rows.history), rows.blocks, rows.product)
+    request = compiled.request(compiled.context(rows.blocks["user"][:1], rows.history), rows.blocks, rows.product)
     posts, matches = compiled.project(rows.blocks, rows.post, rows.author, rows.topic), compiled.matches(rows.blocks)
     with pytest.raises(ValueError, match="5 candidates one of 5 posts"):
         compiled.logits(request, posts, matches, np.arange(1, 6))
