@@ -27,9 +27,9 @@ INLINE Lanes larger(Lanes a, Lanes b) { return choose(a > b, a, b); }
 INLINE Lanes smaller(Lanes a, Lanes b) { return choose(a < b, a, b); }
 
 /* Number i of the lanes at the place i ^ by. */
-#if defined(__has_builtin) && __has_builtin(__builtin_shufflevector)
+#if defined(__clang__) || __GNUC__ >= 12
 #define ORDERED(lanes, ...) __builtin_shufflevector(lanes, lanes, __VA_ARGS__)
-#else /* GCC before 12 */
+#else
 #define ORDERED(lanes, ...) __builtin_shuffle(lanes, (Bits){__VA_ARGS__})
 #endif
 #define SWAPPED(lanes, by)                                                                                                        \

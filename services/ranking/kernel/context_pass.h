@@ -22,16 +22,14 @@ static void embed(const Ranker *ranker, const Tables *tables, const History *his
     memset(x + (long)(length + 1) * d, 0, sizeof(float) * d * (rows - length - 1));
 }
 
-/* What candidates add to the logits of a layer's tokens, by head. */
-static void age(const Ranker *ranker, const Tables *tables, const History *history, const Context *context, int layer) {
+/* What candidates add to the logits of a layer's tokens, by head. `closed`: ABSENT where a token is not there, else 0. */
+static void age(const Ranker *ranker, const Tables *tables, const History *history, const Context *context, int layer, const float *closed) {
     const int width = 16 * context->panels;
     for (int head = 0; head < ranker->heads; head++) {
         float *bias = (float *)context->bias[layer] + (long)head * width;
-        bias[0] = 0;
-        for (int t = 1; t < width; t++) {
-            int there = t < context->tokens && history->age[t - 1] != history->absent;
-            bias[t] = there ? tables->age_bias[layer][(long)history->age[t - 1] * ranker->heads + head] : ABSENT;
-        }
+        bias[0] = 0; /* the user's token, which only exposures do not read */
+        for (int t = 1; t < width; t++)
+            bias[t] = closed[t] == 0 ? tables->age_bias[layer][(long)history->age[t - 1] * ranker->heads + head] : closed[t];
     }
 }
 
@@ -85,7 +83,7 @@ void CONTEXT_PASS(const Ranker *ranker, const Tables *tables, const History *his
         standardise(normed, x, rows, d);
         product(qkv + from, 3 * d, normed, d, layer->qkv + (long)from * d, rows, d, 3 * d - from, layer->qkv_bias + from);
         pack(ranker, context, depth, qkv);
-        age(ranker, tables, history, context, depth);
+        age(ranker, tables, history, context, depth, closed);
         if (last) break;
         read_before(ranker, context, depth, closed, read, qkv, logits, rows);
         finish(ranker, layer, x, read, normed, middle, rows);
