@@ -26,6 +26,7 @@ HISTORY = 128
 CONFIG = HeavyConfig(WIDTHS, d=128, attention_heads=4, layers=2, ffn=256, history=HISTORY)
 GEMM_SIZES = ((1_536, 128, 512), (1_536, 512, 512), (2_048, 2_048, 2_048))
 WARM_UPS = 5
+QUIET_WINDOW_S, LONGEST_WAIT_S = 0.001, 1.0
 COMPILED = "compiled kernel"
 RIVALS = ("bfloat16", "torch.compile", "int8", "onnxruntime")
 MOST_ERROR = 1e-4  # relative to the largest logit of float32 eager: beyond, a way does not compute the same ranker
@@ -136,7 +137,11 @@ def _gemm(m: int, k: int, n: int) -> Work:
 
 
 def _interleaved(ways: dict[str, Work], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every round of every way; a round goes through all of them, so that all meet the machine's moods alike."""
+    """Seconds of every round of every way; a round goes through all of them, so that all meet the machine's moods alike.
+
+    Each way begins when the threads of the one before it have gone to sleep: tensor libraries' wait for their next product
+    busily, some milliseconds long, on the processor that the next way would have.
+    """
     times: dict[str, list[float]] = {name: [] for name in ways}
     for name, work in ways.items():
         announce(f"warming up {name}")
@@ -145,10 +150,26 @@ def _interleaved(ways: dict[str, Work], rounds: int) -> dict[str, list[float]]:
     for number in range(rounds):
         announce(f"round {number + 1} of {rounds}")
         for name, work in ways.items():
+            _wait_for_others()
             start = time.perf_counter()
             work()
             times[name].append(time.perf_counter() - start)
     return times
+
+
+def _wait_for_others() -> None:
+    """Returns when this process's other threads use next to no processor time, and at the latest after a second.
+
+    This thread does not sleep meanwhile: a virtual machine's idle processors take long to come back.
+    """
+    give_up = time.perf_counter() + LONGEST_WAIT_S
+    while time.perf_counter() < give_up:
+        window = time.perf_counter() + QUIET_WINDOW_S
+        others = time.process_time() - time.thread_time()
+        while time.perf_counter() < window:
+            pass
+        if time.process_time() - time.thread_time() - others < QUIET_WINDOW_S / 10:
+            return
 
 
 def _on_gpu(model: HeavyRanker, rows: RowTensors, rounds: int) -> dict[str, Any]:

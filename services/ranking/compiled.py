@@ -82,6 +82,9 @@ class CompiledRanker:
         self.matched = kernel.padded(sum(widths[name] for name in self.match_names))
         self._ranker = self._pack(model)
         self._tables = self._look_up(model)
+        self._user = _affine(model.user_token)
+        self._first = {name: _plain(layer.weight).T for name, layer in model.block_sum.projections.items()}
+        self._bias, self._product = _plain(model.block_sum.bias), _plain(model.product.weight)
 
     # ---- once per version of the posts ----------------------------------------------------------------------------
     def project(self, blocks: Mapping[str, Tensor], post: Tensor, author: Tensor, topic: Tensor) -> Projected:
@@ -97,8 +100,8 @@ class CompiledRanker:
         """The user's normalised block (1, width) and one history through the layers. Raises IndexError on rows of no table."""
         if len(history) != 1:
             raise ValueError(f"a request has one history, not {len(history)}")
-        with torch.inference_mode():
-            token = self.model.user_token(user).numpy()
+        weight, bias = self._user
+        token = _through(weight, user) + bias
         names = ("post", "author", "topic", "actions", "product", "gap", "dwell", "age")
         rows = np.concatenate([getattr(history, name).numpy() for name in names]).astype(np.int32, copy=False)
         length = rows.shape[1]
@@ -109,12 +112,9 @@ class CompiledRanker:
 
     def request(self, context: PackedContext, blocks: Mapping[str, Tensor], product: Tensor) -> Request:
         """A context with its normalised REQUEST_BLOCKS, of which the first row is read, and its product row."""
-        with torch.inference_mode():
-            first = {name: block[:1] for name, block in blocks.items()}
-            shared = self._projection(REQUEST_BLOCKS, first)
-            hidden = self.model.block_sum.bias if shared is None else shared[0] + self.model.block_sum.bias
-            item = self.model.product(product.reshape(-1)[:1])[0]
-            return Request(context, kernel.aligned(hidden.numpy()), kernel.aligned(item.numpy()))
+        hidden = self._bias + sum(_through(self._first[name], blocks[name]) for name in REQUEST_BLOCKS if name in self._first)
+        item = self._product[int(product.reshape(-1)[0])]
+        return Request(context, kernel.aligned(hidden), kernel.aligned(item))
 
     # ---- candidates -----------------------------------------------------------------------------------------------
     def matches(self, blocks: Mapping[str, Tensor]) -> np.ndarray:
@@ -179,10 +179,10 @@ class CompiledRanker:
     def _room(self, tokens: int) -> PackedContext:
         """Where a context of so many tokens is to be written."""
         config = self.model.config
-        padded = kernel.padded(tokens)
-        sizes = {"keys": config.d * padded, "values": config.d * tokens, "bias": config.attention_heads * padded}
+        padded = kernel.padded(tokens, kernel.PACK)
+        sizes = {"keys": config.d * padded, "values": config.d * tokens, "bias": config.attention_heads * tokens}
         memory = kernel.room(config.layers * sum(sizes.values()))
-        context = kernel.Context(tokens, padded // kernel.LANES)
+        context = kernel.Context(tokens)
         address = memory.ctypes.data
         for name, size in sizes.items():
             place = getattr(context, name)
@@ -216,7 +216,7 @@ class CompiledRanker:
         narrow, tower, last = (_affine(one) for one in (model.from_blocks, model.tower, model.output))
         tower = _behind_norm(model.norm_out, *tower)
         sizes = (config.d, config.attention_heads, config.layers, config.hidden, config.ffn, config.ffn, self.matched)
-        weights = (self._kept_panels(match), *self._kept_pair(*narrow), *self._kept_pair(*tower), *self._kept_pair(*last))
+        weights = (self._kept_packed(match), *self._kept_pair(*narrow), *self._kept_pair(*tower), *self._kept_pair(*last))
         packed = kernel.Ranker(*sizes, model.output.out_features, *weights)
         for depth, layer in enumerate(model.layers):
             packed.layer[depth] = self._layer(layer)
@@ -236,19 +236,25 @@ class CompiledRanker:
         return kernel.Layer(*(address for pair in pairs for address in self._kept_pair(*pair)))
 
     def _kept_pair(self, weight: np.ndarray, bias: np.ndarray) -> tuple[int, int]:
-        full = np.zeros(kernel.padded(len(bias)), np.float32)
-        full[: len(bias)] = bias
-        self._kept.append(kernel.aligned(full))
-        return self._kept_panels(weight), self._kept[-2].ctypes.data
+        self._kept.append(kernel.aligned(bias))
+        return self._kept_packed(weight), self._kept[-2].ctypes.data
 
-    def _kept_panels(self, weight: np.ndarray) -> int:
-        self._kept.append(kernel.aligned(kernel.panels(weight)))
+    def _kept_packed(self, weight: np.ndarray) -> int:
+        self._kept.append(kernel.aligned(kernel.packed(weight)))
         return self._kept[-1].ctypes.data
 
 
 def _plain(weight: Tensor) -> np.ndarray:
     """float32, row by row; a view where it lies so already."""
     return np.ascontiguousarray(weight.detach().numpy(), np.float32)
+
+
+def _through(weight: np.ndarray, rows: Tensor) -> np.ndarray:
+    """The first of rows (n, in) through a weight (in, out): float32 (out,).
+
+    By no library that shares a product among threads: they would wait for its next one, busy, where candidates are scored.
+    """
+    return np.einsum("i,io->o", rows[0].numpy(), weight)
 
 
 def _affine(layer: nn.Linear) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,8 @@
 """The compiled heavy ranker, a request's context and its candidates, called through ctypes.
 
 A call gives up Python's lock. A tensor library runs a request's candidates layer by layer, each through memory. The kernel
-takes 48 of them through all layers while they and the layer's weights are in the cache; ranker.h says what it reads.
+takes 48 of them, side by side in the lanes of registers, through all layers while they are in the cache; ranker.h says what it
+reads. Threads that help are kept from call to call (helpers.h).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import cache
 import numpy as np
 
 LANES = 16  # every width is a multiple of it
+PACK = 8  # outputs that lie together in a packed matrix
 MOST_LAYERS = 8
 MOST_OUTPUTS = 16
 
@@ -71,7 +73,7 @@ class Context(ctypes.Structure):
     """See ranker.h."""
 
     _fields_ = [
-        *((name, ctypes.c_int32) for name in ("tokens", "panels")),
+        ("tokens", ctypes.c_int32),
         *((name, _POINTER * MOST_LAYERS) for name in ("keys", "values", "bias")),
     ]
 
@@ -143,14 +145,14 @@ def aligned(array: np.ndarray) -> np.ndarray:
     return copy
 
 
-def padded(width: int) -> int:
-    """The next multiple of LANES."""
-    return -(-width // LANES) * LANES
+def padded(width: int, multiple: int = LANES) -> int:
+    """The next multiple."""
+    return -(-width // multiple) * multiple
 
 
-def panels(matrix: np.ndarray) -> np.ndarray:
-    """A matrix (..., K, N) packed as the kernel reads it, its columns padded with zeros; float32 (..., N / 16, K, 16)."""
+def packed(matrix: np.ndarray) -> np.ndarray:
+    """A matrix (..., K inputs, N outputs), N padded with zeros, as the kernel reads it: float32 (..., N / PACK, K, PACK)."""
     *rest, depth, width = matrix.shape
-    full = np.zeros((*rest, depth, padded(width)), np.float32)
+    full = np.zeros((*rest, depth, padded(width, PACK)), np.float32)
     full[..., :width] = matrix
-    return np.moveaxis(full.reshape(*rest, depth, -1, LANES), -2, -3)
+    return np.moveaxis(full.reshape(*rest, depth, -1, PACK), -2, -3)

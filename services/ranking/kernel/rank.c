@@ -1,11 +1,11 @@
 /* A request: its context, by one thread; its candidates block by block, by some threads that each take the next one there is. */
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "helpers.h"
 #include "ranker.h"
 
-enum { MOST_THREADS = 64, MOST_ROWS = 16, NO_MEMORY = -1, NO_SUCH_ROW = -2 }; /* MOST_ROWS: no tile has more */
+enum { NO_MEMORY = -1, NO_SUCH_ROW = -2 };
 
 typedef struct {
     const Ranker *ranker;
@@ -24,15 +24,11 @@ size_t candidates_bytes(void) { return sizeof(Candidates); }
 
 static size_t most(size_t a, size_t b) { return a > b ? a : b; }
 
+/* Of block_pass.h's and context_pass.h's scratch: all but the tokens' part is their `laid_out`. */
 static size_t scratch_floats(const Ranker *ranker, const Context *context) {
-    size_t d = ranker->d, hidden = ranker->hidden, joined = d + hidden;
-    return BLOCK * (hidden + d + d + most(3 * d, joined) + most(joined, ranker->matched) + most(ranker->ffn, ranker->tower) +
-                    most(16 * (size_t)context->panels, 16));
-}
-
-static size_t context_floats(const Ranker *ranker, const Context *context) {
-    size_t rows = (size_t)context->tokens + MOST_ROWS, padded = 16 * (size_t)context->panels;
-    return rows * (6 * (size_t)ranker->d + ranker->ffn + padded) + padded;
+    size_t d = ranker->d, joined = d + ranker->hidden, tokens = context->tokens;
+    return BLOCK * (joined + d + 3 * d + most(joined, ranker->matched) + most(ranker->ffn, ranker->tower) + most(tokens, ranker->outputs)) +
+           tokens;
 }
 
 static float *room(size_t floats) { return aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64); }
@@ -47,12 +43,12 @@ int best_level(void) {
     return 0;
 }
 
-static void *take_blocks(void *argument) {
+static void take_blocks(void *argument) {
     Work *work = argument;
     float *scratch = room(scratch_floats(work->ranker, work->context));
     if (!scratch) {
         atomic_store(&work->failed, NO_MEMORY);
-        return 0;
+        return;
     }
     for (;;) {
         int64_t first = atomic_fetch_add(&work->next, BLOCK), left = work->asked->count - first;
@@ -60,18 +56,13 @@ static void *take_blocks(void *argument) {
         work->pass(work->ranker, work->context, work->asked, first, left < BLOCK ? (int)left : BLOCK, scratch);
     }
     free(scratch);
-    return 0;
 }
 
-/* 0, or NO_MEMORY. `level` is best_level's or a lower one. A thread that cannot be started leaves its work to the others. */
+/* 0, or NO_MEMORY. `level` is best_level's or a lower one. */
 int rank(const Ranker *ranker, const Context *context, const Candidates *asked, int threads, int level) {
     Work work = {ranker, context, asked, level >= 4 ? block_pass_v4 : level == 3 ? block_pass_v3 : block_pass_any, 0, 0};
-    pthread_t helper[MOST_THREADS];
-    int64_t blocks = (asked->count + BLOCK - 1) / BLOCK;
-    int started = 0, wanted = (int)(threads < blocks ? threads : blocks) - 1;
-    while (started < wanted && started < MOST_THREADS && pthread_create(&helper[started], 0, take_blocks, &work) == 0) started++;
-    take_blocks(&work);
-    for (int i = 0; i < started; i++) pthread_join(helper[i], 0);
+    const int64_t blocks = (asked->count + BLOCK - 1) / BLOCK;
+    together(take_blocks, &work, (int)(threads < blocks ? threads : blocks));
     return atomic_load(&work.failed);
 }
 
@@ -89,7 +80,7 @@ static int all_there(const Tables *tables, const History *history) {
 /* 0, NO_MEMORY, or NO_SUCH_ROW where the history names a row that a table does not have. */
 int encode(const Ranker *ranker, const Tables *tables, const History *history, const Context *context, int level) {
     if (!all_there(tables, history)) return NO_SUCH_ROW;
-    float *scratch = room(context_floats(ranker, context));
+    float *scratch = room(scratch_floats(ranker, context));
     if (!scratch) return NO_MEMORY;
     (level >= 4 ? context_pass_v4 : level == 3 ? context_pass_v3 : context_pass_any)(ranker, tables, history, context, scratch);
     free(scratch);

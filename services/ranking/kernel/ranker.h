@@ -1,12 +1,14 @@
 /* The packed ranker and one request, as Python fills them in (services/ranking/kernel/__init__.py; keep the two alike).
 
-   Every width is a multiple of 16. A packed matrix (K rows, N columns) is N / 16 panels, one after the other, of K x 16 numbers.
+   Every width is a multiple of 16. A packed matrix, K inputs to N outputs, is N / PACK (rounded up) panels, one after the other,
+   of (K, PACK) numbers.
    Scales and shifts of layer norms are folded into the matrix behind them, the attention's scale into the queries. */
 #ifndef RANKER_H
 #define RANKER_H
 #include <stdint.h>
 
 enum { MOST_LAYERS = 8, BLOCK = 48 }; /* BLOCK: candidates that go through all layers together, while they are in the cache */
+enum { PACK = 8 };                    /* outputs that lie together in a packed matrix */
 enum { TABLES = 7 };                  /* of an exposure: post, author, topic, actions, product, gap, dwell */
 
 typedef struct {
@@ -21,7 +23,7 @@ typedef struct {
     const float *match;                   /* matched -> hidden: the blocks that are of this user and this candidate */
     const float *narrow, *narrow_bias;    /* hidden -> d */
     const float *tower_up, *tower_bias;   /* d + hidden -> tower */
-    const float *last, *last_bias;        /* tower -> 16 */
+    const float *last, *last_bias;        /* tower -> outputs */
     Layer layer[MOST_LAYERS];
 } Ranker;
 
@@ -39,11 +41,15 @@ typedef struct {
 } History;
 
 typedef struct {
-    int32_t tokens, panels;               /* panels = tokens / 16, rounded up */
-    const float *keys[MOST_LAYERS];       /* by head: packed (d / heads, 16 * panels) */
-    const float *values[MOST_LAYERS];     /* by head: packed (tokens, d / heads) */
-    const float *bias[MOST_LAYERS];       /* by head: 16 * panels numbers, far below zero where there is no token */
+    int32_t tokens;
+    const float *keys[MOST_LAYERS];       /* by head: packed, d / heads to tokens */
+    const float *values[MOST_LAYERS];     /* by head: packed, tokens to d / heads */
+    const float *bias[MOST_LAYERS];       /* by head: tokens numbers, far below zero where there is no token */
 } Context;
+
+/* Numbers of a head's packed keys and values. */
+static inline long keys_size(const Context *context, int width) { return (long)(context->tokens + PACK - 1) / PACK * PACK * width; }
+static inline long values_size(const Context *context, int width) { return (long)context->tokens * width; }
 
 typedef struct {
     int64_t count;
