@@ -31,8 +31,10 @@ from services.ranking.inputs import (
     RowTensors,
     TableBits,
 )
+from services.ranking.tables import Table
 
 ABSENT = -1e30  # added to the logit of a token that is not there
+TABLE_DEVIATION = 0.02  # of embeddings before any training
 
 
 @dataclass(frozen=True)
@@ -167,12 +169,12 @@ class HeavyRanker(nn.Module):
         super().__init__()
         self.config = config
         d = config.d
-        self.post = _table(1 << config.bits.post, d)
-        self.author = _table(1 << config.bits.author, d)
-        self.topic = _table(1 << config.bits.topic, d)
-        self.product = _table(PRODUCT_ROWS, d)
-        self.gap = _table(AGE_ROWS, d)
-        self.dwell = _table(DWELL_ROWS, d)
+        self.post = Table(1 << config.bits.post, d, TABLE_DEVIATION)
+        self.author = Table(1 << config.bits.author, d, TABLE_DEVIATION)
+        self.topic = Table(1 << config.bits.topic, d, TABLE_DEVIATION)
+        self.product = Table(PRODUCT_ROWS, d, TABLE_DEVIATION)
+        self.gap = Table(AGE_ROWS, d, TABLE_DEVIATION)
+        self.dwell = Table(DWELL_ROWS, d, TABLE_DEVIATION)
         self.actions = nn.Linear(len(HEADS), d, bias=False)
         masks = torch.arange(ACTION_MASKS).unsqueeze(1) >> torch.arange(len(HEADS))
         self.register_buffer("action_bits", (masks & 1).float(), persistent=False)
@@ -243,9 +245,3 @@ def reads_before(padding: Tensor) -> Tensor:
     itself = torch.eye(t, dtype=torch.bool, device=padding.device)
     before = torch.ones(t, t, dtype=torch.bool, device=padding.device).tril()
     return ((before & ~padding.unsqueeze(1)) | itself).unsqueeze(1)
-
-
-def _table(rows: int, d: int) -> nn.Embedding:
-    table = nn.Embedding(rows, d)
-    nn.init.normal_(table.weight, std=0.02)
-    return table

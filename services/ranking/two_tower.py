@@ -14,8 +14,10 @@ from torch.nn import functional as F
 
 from feature_repo.feature_rows import HEADS
 from services.ranking.inputs import ACTION_MASKS, HistoryTensors, TableBits
+from services.ranking.tables import Table
 
 POST_BLOCKS = ("post", "author", "topic")  # what is known of a post without knowing who asks
+TABLE_DEVIATION = 0.05  # of embeddings before any training
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ class TwoTower(nn.Module):
         self.config = config
         d = config.d
         post_width = sum(config.widths.get(name, 0) for name in POST_BLOCKS)
-        self.post = _table(1 << config.bits.post, d)
+        self.post = Table(1 << config.bits.post, d, TABLE_DEVIATION)
         nn.init.zeros_(self.post.weight)  # a post that training never meets adds nothing of its own
-        self.author = _table(1 << config.bits.author, d)
-        self.topic = _table(1 << config.bits.topic, d)
+        self.author = Table(1 << config.bits.author, d, TABLE_DEVIATION)
+        self.topic = Table(1 << config.bits.topic, d, TABLE_DEVIATION)
         self.actions = nn.Linear(len(HEADS), 1)  # how much an exposure says about taste, by what was done
         masks = torch.arange(ACTION_MASKS).unsqueeze(1) >> torch.arange(len(HEADS))
         self.register_buffer("action_bits", (masks & 1).float(), persistent=False)
@@ -81,9 +83,3 @@ class TwoTower(nn.Module):
         identity = self.post(post) if known is None else self.post(post) * known[:, None]
         item = identity + self.author(author) + self.topic(topic)
         return torch.cat([item + dense[:, :-1], dense[:, -1:]], dim=1)
-
-
-def _table(rows: int, d: int) -> nn.Embedding:
-    table = nn.Embedding(rows, d)
-    nn.init.normal_(table.weight, std=0.05)
-    return table
