@@ -22,10 +22,10 @@ def train_apart(folder: Path, *specifications: ToySpecification, processes: int 
     return run_apart("tests.toy_training", *arguments, processes=processes)
 
 
-def run_apart(program: str, *arguments: str, processes: int = 1) -> subprocess.CompletedProcess:
-    """Run a module as a program, in one process or in several that torchrun starts."""
-    alone = [sys.executable, "-m", program, *arguments]
-    command = alone if processes == 1 else torchrun_command(processes, program, *arguments)
+def run_apart(program: str, folder: str, *arguments: str, processes: int = 1) -> subprocess.CompletedProcess:
+    """Run a module as a program, in one process or in several that torchrun starts; its first argument is its folder."""
+    alone = [sys.executable, "-m", program, folder, *arguments]
+    command = alone if processes == 1 else torchrun_command(processes, Path(folder), program, folder, *arguments)
     environment = {**os.environ, **torchrun_environment(), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT, env=environment)
 

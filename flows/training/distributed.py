@@ -49,7 +49,7 @@ def train_in_processes(
     scratch.mkdir(parents=True)
     try:
         write_rows(scratch / ROWS, pieces_of(train))
-        command = torchrun_command(processes, __spec__.name, str(scratch), str(folder), json.dumps(options))
+        command = torchrun_command(processes, scratch, __spec__.name, str(scratch), str(folder), json.dumps(options))
         environment = settings.process_environment({**torchrun_environment(), "OMP_NUM_THREADS": str(options["threads"])})
         with (scratch / ERRORS).open("w") as errors:
             returned = _attended(command, environment, errors, on_progress)
