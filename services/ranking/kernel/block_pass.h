@@ -46,6 +46,7 @@ INLINE void tile(float *out, const float *in, const float *packed, const float *
         }
 }
 
+/* `rows` outputs of all lanes. */
 INLINE void stripe(float *out, const float *in, const float *packed, const float *bias, int depth, long side, Mode mode, const int rows) {
     long lane = 0;
     for (; lane + LANES * GROUPS <= side; lane += LANES * GROUPS)
