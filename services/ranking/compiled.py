@@ -83,7 +83,8 @@ class CompiledRanker:
         self._ranker = self._pack(model)
         self._tables = self._look_up(model)
         self._user = _affine(model.user_token)
-        self._first = {name: _plain(layer.weight).T for name, layer in model.block_sum.projections.items()}
+        projections = model.block_sum.projections
+        self._shared = {name: _plain(projections[name].weight).T for name in REQUEST_BLOCKS if name in projections}
         self._bias, self._product = _plain(model.block_sum.bias), _plain(model.product.weight)
 
     # ---- once per version of the posts ----------------------------------------------------------------------------
@@ -112,7 +113,7 @@ class CompiledRanker:
 
     def request(self, context: PackedContext, blocks: Mapping[str, Tensor], product: Tensor) -> Request:
         """A context with its normalised REQUEST_BLOCKS, of which the first row is read, and its product row."""
-        hidden = self._bias + sum(_through(self._first[name], blocks[name]) for name in REQUEST_BLOCKS if name in self._first)
+        hidden = self._bias + sum(_through(weight, blocks[name]) for name, weight in self._shared.items())
         item = self._product[int(product.reshape(-1)[0])]
         return Request(context, kernel.aligned(hidden), kernel.aligned(item))
 

@@ -19,7 +19,7 @@ typedef struct Task {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of all below, and of every task */
 static pthread_cond_t task_came = PTHREAD_COND_INITIALIZER, task_left = PTHREAD_COND_INITIALIZER;
 static Task *tasks; /* those that want helpers, the oldest first */
-static int helpers, asleep, wanted_by_all;
+static int helpers, busy, wanted_by_all;
 static pthread_once_t forks_seen_to = PTHREAD_ONCE_INIT;
 
 static void before_fork(void) { pthread_mutex_lock(&lock); }
@@ -29,7 +29,7 @@ static void after_fork(void) { pthread_mutex_unlock(&lock); }
 /* Of all threads a fork copies one: helpers are gone, and so are the callers whose tasks these were. */
 static void after_fork_in_child(void) {
     tasks = NULL;
-    helpers = asleep = wanted_by_all = 0;
+    helpers = busy = wanted_by_all = 0;
     pthread_cond_init(&task_came, NULL);
     pthread_cond_init(&task_left, NULL);
     pthread_mutex_init(&lock, NULL);
@@ -41,35 +41,29 @@ static void *help(void *unused) {
     (void)unused;
     pthread_mutex_lock(&lock);
     for (;;) {
-        while (!tasks) {
-            asleep++;
-            pthread_cond_wait(&task_came, &lock);
-            asleep--;
-        }
+        while (!tasks) pthread_cond_wait(&task_came, &lock);
         Task *task = tasks;
+        busy++;
         task->running++;
         wanted_by_all--;
         if (--task->wanted == 0) tasks = task->next;
         pthread_mutex_unlock(&lock);
         task->work(task->argument);
         pthread_mutex_lock(&lock);
+        busy--;
         if (--task->running == 0) pthread_cond_broadcast(&task_left);
     }
     return NULL;
 }
 
-/* With the lock: starts helpers until there is one for everyone who is wanted, where that is possible. */
+/* With the lock: starts helpers until there is an idle one for everyone who is wanted, where that is possible. */
 static void start_helpers(void) {
     sigset_t every, before;
     sigfillset(&every);
     pthread_sigmask(SIG_SETMASK, &every, &before); /* signals are for the program's own threads */
-    int starting = 0;
-    while (asleep + starting < wanted_by_all && helpers < MOST_HELPERS) {
-        pthread_t helper;
+    for (pthread_t helper; helpers - busy < wanted_by_all && helpers < MOST_HELPERS; helpers++) {
         if (pthread_create(&helper, NULL, help, NULL) != 0) break;
         pthread_detach(helper);
-        helpers++;
-        starting++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
@@ -81,7 +75,7 @@ static void ask_for_help(Task *task) {
     while (*last) last = &(*last)->next;
     *last = task;
     wanted_by_all += task->wanted;
-    start_helpers();
+    if (helpers - busy < wanted_by_all) start_helpers();
     for (int i = 0; i < task->wanted; i++) pthread_cond_signal(&task_came);
     pthread_mutex_unlock(&lock);
 }
