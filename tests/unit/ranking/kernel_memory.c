@@ -1,11 +1,12 @@
 /* The kernel over buffers of exactly the sizes that it asks for, to be compiled with sanitizers: on every instruction set, for
-   widths and lengths that fill blocks, groups and packs and that do not; by many callers at once, and in a forked process.
+   widths and lengths that fill blocks, groups and packs and that do not; by many callers at once, and in a forked process; where no thread can be started, and where no memory is left.
 
-   Usage: kernel_memory sizes|callers. Exits with 0, or with 1 and what differs. */
+   Usage: kernel_memory sizes|callers|scarce; the last one without sanitizers, which need room of their own. Exits with 0, or with 1 and what differs. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -141,9 +142,54 @@ static void callers(void) {
     all_call(caller);
 }
 
+/* Leaves this process `more` bytes of addresses beyond what it has. */
+static void leave(long more) {
+    long pages;
+    FILE *file = fopen("/proc/self/statm", "r");
+    check(file && fscanf(file, "%ld", &pages) == 1, "the process's size is not known");
+    fclose(file);
+    struct rlimit limit;
+    getrlimit(RLIMIT_AS, &limit);
+    limit.rlim_cur = more < 0 ? limit.rlim_max : (rlim_t)(pages * sysconf(_SC_PAGESIZE) + more);
+    check(setrlimit(RLIMIT_AS, &limit) == 0, "the process cannot be limited");
+}
+
+static void scarce(void) {
+    const int d = 32, heads = 2, length = 20, count = 300;
+    const size_t bytes = sizeof(float) * count * OUTPUTS;
+    Ranker ranker = new_ranker(d, heads);
+    Tables tables = new_tables(d, heads);
+    History history = new_history(length, d);
+    Context context = new_context(length + 1, d, heads);
+    Candidates asked = new_candidates(count, d);
+    float *expected = malloc(bytes);
+    check(encode(&ranker, &tables, &history, &context, best_level()) == 0, "a context was not encoded");
+    check(rank(&ranker, &context, &asked, 1, best_level()) == 0, "candidates were not ranked");
+    memcpy(expected, asked.logits, bytes);
+
+    leave(1 << 20); /* a thread's stack does not fit, the kernel's scratch does */
+    pthread_t none;
+    check(pthread_create(&none, NULL, call, NULL) != 0, "a thread could be started: this test tests nothing");
+    memset(asked.logits, 0, bytes);
+    check(rank(&ranker, &context, &asked, 4, best_level()) == 0, "candidates were not ranked without helpers");
+    check(memcmp(asked.logits, expected, bytes) == 0, "logits differ without helpers");
+
+    leave(0);
+    for (size_t size = 1 << 20; size >= 64; size /= 2)
+        while (malloc(size)) continue;
+    check(rank(&ranker, &context, &asked, 4, best_level()) == -1, "no memory was not told to who ranks");
+    check(encode(&ranker, &tables, &history, &context, best_level()) == -1, "no memory was not told to who encodes");
+
+    leave(-1);
+    memset(asked.logits, 0, bytes);
+    check(rank(&ranker, &context, &asked, 4, best_level()) == 0, "candidates were not ranked afterwards");
+    check(memcmp(asked.logits, expected, bytes) == 0, "logits differ afterwards");
+}
+
 int main(int count, char **argument) {
-    check(count == 2, "sizes or callers?");
+    check(count == 2, "sizes, callers or scarce?");
     if (strcmp(argument[1], "sizes") == 0) sizes();
-    else callers();
+    else if (strcmp(argument[1], "callers") == 0) callers();
+    else scarce();
     return 0;
 }
