@@ -17,20 +17,19 @@ from flows.training.early_stopping import Validation
 from flows.training.epochs import OnProgress, Schedule, Trained, Training
 from flows.training.hardware import Hardware
 from flows.training.negative_sampling import SampledNegatives
-from flows.training.next_exposure import NEXT_WEIGHT, NextExposure
-from flows.training.user_sequences import SequenceBatch, UserSequences, sequence_outputs
+from flows.training.next_exposure import NEXT_WEIGHT, NextExposure, next_loss
+from flows.training.sequence_pass import sequence_outputs
+from flows.training.user_sequences import UserSequences
 from services.ranking.encoded_rows import EncodedRows
 from services.ranking.heavy import HeavyRanker
-from services.ranking.inputs import DWELL, RowTensors
+from services.ranking.inputs import DWELL
 from services.ranking.presets import DEFAULT, Ranker, RankerConfig, build, ranker_config
-from services.ranking.tables import taken
 
 # Two epochs: in the third, tables of ids overfit (Zhang et al. 2022, "one-epoch phenomenon").
 SCHEDULE = Schedule(epochs=2, batch=256, rate=1e-3, table_rate=4e-3)
 BATCH_BY_ROWS = 128  # of a ranker that has no sequences
 LEAST_STEPS = 400  # an epoch of few rows takes smaller batches rather than too few steps
 LEAST_BATCH = 16
-ID_TABLES = ("post", "author", "topic")  # so large that a gradient of all rows costs more than a step's products
 GROUPS_OF_BATCH = 2  # sequences of like length are learned from together; a batch is of two such groups
 
 # Weight of each head in the loss: the common actions teach the shared layers, the rarer ones must not drown in them.
@@ -168,21 +167,14 @@ def _by_sequences(
     both = _WithNext(model)
     hardware: Hardware = named["hardware"]
 
-    def encoded(group: np.ndarray) -> tuple[SequenceBatch, RowTensors]:
-        batch = sequences.batch(group)
-        return hardware.place(batch), hardware.place(rows.rows(batch.row))
-
-    def group_loss(batch: SequenceBatch, asked: RowTensors) -> Tensor:
-        outputs, states = sequence_outputs(model, batch, asked)
-        return by_row(outputs, batch.row) + NEXT_WEIGHT * both.next.loss(model, batch, states)
-
     def loss(items: Tensor) -> Tensor:
-        share = hardware.place(weights[items.cpu()] / weights[items.cpu()].sum())
-        parts = [encoded(groups[item]) for item in items.tolist()]
-        read = {name: [getattr(one, name) for batch, asked in parts for one in (batch.tokens, asked)] for name in ID_TABLES}
-        with taken(model, read):
-            losses = [group_loss(*part) for part in parts]
-        return (torch.stack(losses) * share).sum()
+        share = weights[items.cpu()] / weights[items.cpu()].sum()
+        batches = [sequences.batch(groups[item]) for item in items.tolist()]
+        row = torch.cat([batch.row for batch in batches])
+        asked = hardware.place(rows.candidates(row))
+        found = sequence_outputs(model, both.next, [hardware.place(batch) for batch in batches], asked)
+        of_next = next_loss(found.answers, found.questions, hardware.place(share))
+        return by_row(found.rows, hardware.place(row)) + NEXT_WEIGHT * of_next
 
     return Training(name, both, loss, len(groups), replace(schedule, batch=GROUPS_OF_BATCH), weights=weights, **named)
 

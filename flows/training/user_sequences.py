@@ -12,11 +12,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from feature_repo.feature_rows import HISTORY_LENGTH, FeatureRows, History
-from services.ranking.heavy import ABSENT, HeavyRanker, KeysValues
-from services.ranking.inputs import AGE_PADDING, HistoryTensors, RowTensors, TableBits, age_rows, history_tensors
+from services.ranking.inputs import AGE_PADDING, HistoryTensors, TableBits, age_rows, history_tensors
 
 ROWS_OF_SEQUENCE = 24
 _ROWS_AT_ONCE = 16_384  # bounds the memory of gathered histories
@@ -96,52 +94,6 @@ class SequenceBatch:
     tokens: HistoryTensors
     age: Tensor
     seen: Tensor
-
-
-@dataclass(frozen=True)
-class SequenceStates:
-    """What a pass over b sequences left of their exposures.
-
-    last: (b, T, D), their states after the last layer; read: what candidates read of them, keys and values by layer.
-    """
-
-    last: Tensor
-    read: list[KeysValues]
-
-
-def sequence_outputs(model: HeavyRanker, batch: SequenceBatch, rows: RowTensors) -> tuple[Tensor, SequenceStates]:
-    """Outputs (r, OUTPUTS) of `rows`, which are those of `batch.row`, and the exposures' states.
-
-    What `model(rows)` computes from a history for each row, for rows whose sequences begin with their own history; further
-    rows' exposures have read exposures from before their window too.
-    """
-    x_ND, blocks_NH = model.candidate(rows)
-    user_ND = model.user_token(rows.blocks["user"])
-    x_BTD = model.exposures(batch.tokens)
-    mask = _window(batch.tokens.padding)
-    x_BQD, user_BQD = _placed(x_ND, batch.there), _placed(user_ND, batch.there)
-    read = []
-    for layer in model.layers:
-        own, user = layer.keys_values(x_BTD), layer.keys_values(user_BQD)
-        read.append(own)
-        bias = F.embedding(batch.age, layer.age_bias).permute(0, 3, 1, 2)
-        bias = bias.masked_fill(~batch.seen.unsqueeze(1), ABSENT)
-        x_BQD = layer.candidates(x_BQD, own, bias, beside=user)
-        x_BTD, user_BQD = layer.context(x_BTD, own, mask), layer.alone(user_BQD, user)
-    return model.outputs(x_BQD[batch.there], blocks_NH), SequenceStates(x_BTD, read)
-
-
-def _placed(x_ND: Tensor, there: Tensor) -> Tensor:
-    """(B, Q, D): the rows of `x_ND` where `there` (B, Q) is true, in order; zeros elsewhere."""
-    return x_ND.new_zeros(*there.shape, x_ND.shape[1]).masked_scatter(there.unsqueeze(-1), x_ND)
-
-
-def _window(padding: Tensor) -> Tensor:
-    """bool (B, 1, T, T): an exposure reads itself and those before it that its own history would hold."""
-    t = padding.shape[1]
-    back = torch.arange(t).unsqueeze(1) - torch.arange(t)
-    near = (back >= 0) & (back < HISTORY_LENGTH)
-    return ((near & ~padding.unsqueeze(1)) | (back == 0)).unsqueeze(1)
 
 
 def _place_in_run(values: np.ndarray) -> np.ndarray:

@@ -7,13 +7,13 @@ beside some 30 of a training step, so no thread reads ahead.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 
-from feature_repo.feature_rows import FeatureRows
+from feature_repo.feature_rows import FeatureRows, History
 from services.ranking.id_hashing import hash_ids
 from services.ranking.inputs import RowTensors, TableBits, product_rows, row_tensors
 from services.ranking.normalise import Normaliser
@@ -63,6 +63,14 @@ class EncodedRows:
     def rows(self, index: torch.Tensor) -> RowTensors:
         """The rows at `index` (int64 (k,)), in memory: equal, bit for bit, to those of `row_tensors` of all rows."""
         return row_tensors(self.source.take(self.chosen[index.numpy()]), self.normaliser, self.bits)
+
+    def candidates(self, index: torch.Tensor) -> RowTensors:
+        """`rows` without their histories, of which nothing is read: all share an empty one."""
+        return row_tensors(self._without_history.take(self.chosen[index.numpy()]), self.normaliser, self.bits)
+
+    @cached_property
+    def _without_history(self) -> FeatureRows:
+        return replace(self.source, history=History.empty(1))
 
     def select(self, index: torch.Tensor) -> EncodedRows:
         """The rows at `index` as such rows again: nothing is read."""

@@ -14,6 +14,7 @@ T context tokens, D width, H attention heads, K = D / H.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from feature_repo.feature_rows import HEADS, HISTORY_LENGTH, MODEL_BLOCKS
+from services.ranking.dropout import ByteDropout
 from services.ranking.inputs import (
     ACTION_MASKS,
     AGE_ROWS,
@@ -81,15 +83,34 @@ class BlockSum(nn.Module):
 
     def forward(self, blocks: dict[str, Tensor]) -> Tensor:
         """Blocks (N, width) -> (N, out)."""
+        shared = {name: len(blocks[name]) > 1 and blocks[name].stride(0) == 0 for name in self.names}
+        if not any(shared.values()):
+            weight_OW = torch.cat([self.projections[name].weight for name in self.names], dim=1)
+            return F.linear(torch.cat([blocks[name] for name in self.names], dim=1), weight_OW, self.bias)
         summed = self.bias
         for name in self.names:
-            block_NW = blocks[name]
-            shared = block_NW.shape[0] > 1 and block_NW.stride(0) == 0
-            summed = summed + self.projections[name](block_NW[:1] if shared else block_NW)
+            summed = summed + self.projections[name](blocks[name][:1] if shared[name] else blocks[name])
         return summed
 
 
 KeysValues = tuple[Tensor, Tensor]
+
+
+def read_isolated(query: Tensor, context: KeysValues, bias: Tensor, own: Sequence[KeysValues]) -> Tensor:
+    """What candidates read, (B, Q, D): each its context, and what is its own alone.
+
+    `query` (B, H, Q, K); `context`, each (B, H, T, K); `bias`, broadcast to (B, H, Q, T), is added to the context's logits;
+    `own`, each (B, H, Q, K): one token for each candidate, the first of them the candidate itself.
+    """
+    query = query * query.shape[-1] ** -0.5
+    logits = torch.matmul(query, context[0].transpose(-1, -2)) + bias
+    own_logits = [(query * key).sum(-1, keepdim=True) for key, _ in own]  # (B, H, Q, 1) each
+    width = logits.shape[-1]
+    share, *own_shares = torch.cat([logits, *own_logits], dim=-1).softmax(-1).split([width, *[1] * len(own)], dim=-1)
+    read = torch.matmul(share, context[1])
+    for of_own, (_, value) in zip(own_shares, own, strict=True):
+        read = read + of_own * value
+    return read.transpose(1, 2).flatten(2)
 
 
 class Layer(nn.Module):
@@ -105,8 +126,18 @@ class Layer(nn.Module):
         self.out = nn.Linear(d, d)
         self.norm_ffn = nn.LayerNorm(d)
         self.ffn = nn.Sequential(nn.Linear(d, config.ffn), nn.GELU(approximate="tanh"), nn.Linear(config.ffn, d))
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = ByteDropout(config.dropout)
         self.age_bias = nn.Parameter(torch.zeros(AGE_ROWS, config.attention_heads))
+
+    def heads(self, x_ND: Tensor) -> Tensor:
+        """Queries, keys and values (N, 3 D) of tokens, side by side: of one norm and one product."""
+        weight = torch.cat([self.query.weight, self.key_value.weight])
+        return F.linear(self.norm_attention(x_ND), weight, torch.cat([self.query.bias, self.key_value.bias]))
+
+    def by_head(self, heads_ND: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        """Of `heads`, for tokens of `shape` (B, T): queries, keys and values, each (B, H, T, K)."""
+        width = heads_ND.shape[1] // (3 * self.attention_heads)
+        return heads_ND.view(*shape, 3, self.attention_heads, width).permute(2, 0, 3, 1, 4).unbind()
 
     def keys_values(self, x_BTD: Tensor) -> KeysValues:
         """Keys and values of tokens, each (B, H, T, K)."""
@@ -116,37 +147,21 @@ class Layer(nn.Module):
         key, value = kv.permute(2, 0, 3, 1, 4)
         return key, value
 
-    def queries(self, x_BQD: Tensor) -> Tensor:
-        """(B, H, Q, K)."""
-        b, q, _ = x_BQD.shape
-        return self.query(self.norm_attention(x_BQD)).view(b, q, self.attention_heads, -1).transpose(1, 2)
-
-    def context(self, x_BTD: Tensor, own: KeysValues, mask: Tensor) -> Tensor:
-        """Context tokens after this layer; `own`: theirs; `mask` bool (B, 1, T, T): which token reads which."""
-        b, t, d = x_BTD.shape
-        read = F.scaled_dot_product_attention(self.queries(x_BTD), *own, attn_mask=mask)
-        return self.finish(x_BTD, read.transpose(1, 2).reshape(b, t, d))
+    def context(self, x_BTD: Tensor, mask: Tensor) -> tuple[Tensor, KeysValues]:
+        """Context tokens after this layer, and their keys and values; `mask` bool (B, 1, T, T): which token reads which."""
+        shape = x_BTD.shape[:2]
+        query, key, value = self.by_head(self.heads(x_BTD.flatten(0, 1)), shape)
+        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.finish(x_BTD, read.transpose(1, 2).reshape(x_BTD.shape)), (key, value)
 
     def alone(self, x_BTD: Tensor, own: KeysValues) -> Tensor:
         """Tokens that read nothing but themselves, after this layer."""
         return self.finish(x_BTD, own[1].transpose(1, 2).reshape(x_BTD.shape))
 
-    def candidates(self, x_BQD: Tensor, context: KeysValues, bias: Tensor, beside: KeysValues | None = None) -> Tensor:
-        """Candidates after this layer: each reads its context and itself.
-
-        `bias` (B, H, Q or 1, T) is added to the logits of the context; `beside`, each (B, H, Q, K): one token more a candidate.
-        """
-        b, q, d = x_BQD.shape
-        query = self.queries(x_BQD) * (d // self.attention_heads) ** -0.5
-        logits = torch.matmul(query, context[0].transpose(-1, -2)) + bias  # (B, H, Q, T)
-        alone = [self.keys_values(x_BQD), *([beside] if beside is not None else [])]
-        own = [(query * key).sum(-1, keepdim=True) for key, _ in alone]  # (B, H, Q, 1) each
-        share = torch.cat([logits, *own], dim=-1).softmax(-1)
-        read = torch.matmul(share[..., : logits.shape[-1]], context[1])
-        for at, (_, value) in enumerate(alone):
-            place = logits.shape[-1] + at
-            read = read + share[..., place : place + 1] * value
-        return self.finish(x_BQD, read.transpose(1, 2).reshape(b, q, d))
+    def candidates(self, x_BQD: Tensor, context: KeysValues, bias: Tensor) -> Tensor:
+        """Candidates after this layer: each reads its context and itself; `bias` as in `read_isolated`."""
+        query, *own = self.by_head(self.heads(x_BQD.flatten(0, 1)), x_BQD.shape[:2])
+        return self.finish(x_BQD, read_isolated(query, context, bias, [tuple(own)]))
 
     def finish(self, x: Tensor, read: Tensor) -> Tensor:
         x = x + self.dropout(self.out(read))
@@ -185,16 +200,19 @@ class HeavyRanker(nn.Module):
         self.norm_out = nn.LayerNorm(d + config.hidden)
         self.tower = nn.Linear(d + config.hidden, config.ffn)
         self.output = nn.Linear(config.ffn, OUTPUTS)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = ByteDropout(config.dropout)
 
     def item(self, post: Tensor, author: Tensor, topic: Tensor) -> Tensor:
         """Embedding of posts, any shape of ids -> (..., D)."""
         return self.post(post) + self.author(author) + self.topic(topic)
 
     def exposures(self, history: HistoryTensors) -> Tensor:
-        """Tokens (B, T, D) of exposures: what was shown where, what was done, how long, and how long after the last."""
-        tokens = self.item(history.post, history.author, history.topic)
-        tokens = tokens + F.embedding(history.actions.int(), self.actions(self.action_bits))
+        """Tokens (B, T, D) of exposures: what was shown, and what came of it."""
+        return self.item(history.post, history.author, history.topic) + self.outcome(history)
+
+    def outcome(self, history: HistoryTensors) -> Tensor:
+        """Of exposures, any shape -> (..., D): where it was shown, what was done, how long, and how long after the last."""
+        tokens = F.embedding(history.actions.int(), self.actions(self.action_bits))
         return tokens + self.product(history.product) + self.gap(history.gap) + self.dwell(history.dwell)
 
     def encode_context(self, user_BW: Tensor, history: HistoryTensors) -> EncodedContext:
@@ -204,21 +222,28 @@ class HeavyRanker(nn.Module):
         mask = reads_before(history.padding)
         keys, values, biases = [], [], []
         for depth, layer in enumerate(self.layers):
-            user, own = layer.keys_values(x_B1D), layer.keys_values(x_BTD)
+            user = layer.keys_values(x_B1D)
+            if depth + 1 < len(self.layers):
+                x_BTD, own = layer.context(x_BTD, mask)
+                x_B1D = layer.alone(x_B1D, user)
+            else:  # after the last keys nobody reads the context
+                own = layer.keys_values(x_BTD)
             keys.append(torch.cat([user[0], own[0]], dim=2))
             values.append(torch.cat([user[1], own[1]], dim=2))
             bias_BHT = F.embedding(history.age, layer.age_bias).transpose(1, 2)
             bias_BHT = bias_BHT.masked_fill(history.padding.unsqueeze(1), ABSENT)
             biases.append(F.pad(bias_BHT, (1, 0)).unsqueeze(2))
-            if depth + 1 < len(self.layers):  # after the last keys nobody reads the context
-                x_B1D, x_BTD = layer.alone(x_B1D, user), layer.context(x_BTD, own, mask)
         return EncodedContext(keys, values, biases)
 
     def candidate(self, rows: RowTensors) -> tuple[Tensor, Tensor]:
         """Candidates before the first layer (N, D), and their blocks' sum (N or 1, hidden)."""
+        x_ND, blocks_NH = self.known(rows)
+        return x_ND + self.item(rows.post, rows.author, rows.topic), blocks_NH
+
+    def known(self, rows: RowTensors) -> tuple[Tensor, Tensor]:
+        """What `candidate` gives, without what the post, its author and its topic are."""
         blocks_NH = bend(self.block_sum(rows.blocks))
-        x_ND = self.from_blocks(self.dropout(blocks_NH)) + self.item(rows.post, rows.author, rows.topic)
-        return x_ND + self.product(rows.product), blocks_NH
+        return self.from_blocks(self.dropout(blocks_NH)) + self.product(rows.product), blocks_NH
 
     def outputs(self, x_ND: Tensor, blocks_NH: Tensor) -> Tensor:
         """(N, OUTPUTS) of candidates after the last layer."""

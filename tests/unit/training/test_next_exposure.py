@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from feature_repo.feature_rows import HEADS
-from flows.training.next_exposure import NEXT_HEADS, NextExposure
-from flows.training.user_sequences import SequenceBatch, UserSequences, sequence_outputs
+from flows.training.next_exposure import NEXT_HEADS, NextExposure, Questions, next_loss
+from flows.training.sequence_pass import sequence_outputs
+from flows.training.user_sequences import SequenceBatch, UserSequences
 from services.ranking.encoded_rows import EncodedRows
 from services.ranking.heavy import HeavyConfig, HeavyRanker
 from services.ranking.inputs import AGE_UNKNOWN, TableBits
@@ -39,11 +40,9 @@ def networks():
 
 def _answers(networks, batch: SequenceBatch, rows) -> tuple[np.ndarray, np.ndarray]:
     """Logits and outcomes, each (USERS, BEFORE - 1, heads): every undated exposure but a sequence's first is asked about."""
-    ranker, following = networks
     with torch.no_grad():
-        _, states = sequence_outputs(ranker, batch, rows)
-        found = following.answers(ranker, batch, states)
-    return tuple(one.numpy().reshape(USERS, BEFORE - 1, len(NEXT_HEADS)) for one in found)
+        found = sequence_outputs(*networks, [batch], rows)
+    return tuple(one.numpy().reshape(USERS, BEFORE - 1, len(NEXT_HEADS)) for one in (found.answers, found.questions[0].outcome))
 
 
 def test_every_undated_exposure_but_the_first_is_asked_about(networks, asked):
@@ -76,10 +75,27 @@ def test_an_answer_reads_which_post_it_is_asked_about(networks, asked):
     assert np.abs(before[:, -1] - after[:, -1]).max() > 1e-6
 
 
-def test_sequences_without_undated_exposures_cost_nothing_and_teach_nothing(networks):
+def test_sequences_without_undated_exposures_ask_nothing_and_teach_nothing(networks):
     rows = timelines(2, 3, 0)
     sequences = UserSequences.of(rows, np.arange(len(rows)), TableBits())
     batch = sequences.batch(np.arange(len(sequences)))
-    ranker, following = networks
-    _, states = sequence_outputs(ranker, batch, EncodedRows(rows, Normaliser.fit(rows.blocks)).rows(batch.row))
-    assert float(following.loss(ranker, batch, states)) == 0.0
+    found = sequence_outputs(*networks, [batch], EncodedRows(rows, Normaliser.fit(rows.blocks)).rows(batch.row))
+    assert found.answers.shape == (0, len(NEXT_HEADS))
+    loss = next_loss(found.answers, found.questions, torch.ones(1))
+    assert loss.item() == 0.0
+    (loss + found.rows.sum()).backward()
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in networks[1].parameters())
+
+
+def test_the_loss_is_each_batch_s_mean_weighted_by_its_share():
+    torch.manual_seed(5)
+    sizes, share = (7, 0, 1), torch.tensor([0.5, 0.2, 0.3])
+    logits = torch.randn(sum(sizes), len(NEXT_HEADS))
+    questions = [Questions(torch.empty(1, 0, dtype=torch.bool), torch.rand(size, len(NEXT_HEADS)).round()) for size in sizes]
+    parts = zip(logits.split(sizes), questions, share, strict=True)
+    means = [
+        weight * torch.nn.functional.binary_cross_entropy_with_logits(own, asked.outcome)
+        for own, asked, weight in parts
+        if len(asked)
+    ]
+    torch.testing.assert_close(next_loss(logits, questions, share), sum(means))
