@@ -90,3 +90,13 @@ def test_groups_of_any_lengths_come_to_the_same_together_as_alone(networks):
     for found, expected in zip(gradients, summed, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
         assert found.abs().sum() > 0
+
+
+def test_in_mixed_precision_it_comes_near_and_every_gradient_is_finite(networks):
+    rows = timelines(5, 6, 4).take(np.arange(27))  # sequences of different lengths: some places are empty
+    exact = _of_groups(networks, rows, [[0, 1], [2, 3, 4]])
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = _of_groups(networks, rows, [[0, 1], [2, 3, 4]])
+    assert 0 < float((mixed.rows - exact.rows).detach().abs().max()) < 0.05 * float(exact.rows.detach().abs().max())
+    for network in networks:
+        assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
