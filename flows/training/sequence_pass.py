@@ -75,7 +75,7 @@ class _Part:
 
     def reads(self, layer: Layer, depth: int, heads: Sequence[Tensor]) -> list[Tensor]:
         """What this part's tokens read in the layer, by kind (tokens, D); `heads`: theirs of `Layer.heads`, by kind."""
-        by_head = [layer.by_head(own, shape) for own, shape in zip(heads, self.shapes, strict=True)]
+        by_head = [layer.by_head(own, *shape) for own, shape in zip(heads, self.shapes, strict=True)]
         (query, key, value), (asks, *asked), (wants, *itself), (_, *user) = by_head
         before = key[:, :, : asks.shape[2]], value[:, :, : asks.shape[2]]
         of_order = layer.age_bias[AGE_UNKNOWN].view(-1, 1, 1).masked_fill(self.later, ABSENT)

@@ -82,9 +82,9 @@ class BlockSum(nn.Module):
             nn.init.normal_(projection.weight, std=total**-0.5)
 
     def forward(self, blocks: dict[str, Tensor]) -> Tensor:
-        """Blocks (N, width) -> (N, out)."""
+        """Blocks (N, width) -> (N, out); a block of one row, or one broadcast from a row, is projected once for all."""
         shared = {name: len(blocks[name]) > 1 and blocks[name].stride(0) == 0 for name in self.names}
-        if not any(shared.values()):
+        if self.training and not any(shared.values()):  # one product; trained modules may be quantised and have no weight
             weight_OW = torch.cat([self.projections[name].weight for name in self.names], dim=1)
             return F.linear(torch.cat([blocks[name] for name in self.names], dim=1), weight_OW, self.bias)
         summed = self.bias
@@ -134,25 +134,29 @@ class Layer(nn.Module):
         weight = torch.cat([self.query.weight, self.key_value.weight])
         return F.linear(self.norm_attention(x_ND), weight, torch.cat([self.query.bias, self.key_value.bias]))
 
-    def by_head(self, heads_ND: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Of `heads`, for tokens of `shape` (B, T): queries, keys and values, each (B, H, T, K)."""
-        width = heads_ND.shape[1] // (3 * self.attention_heads)
-        return heads_ND.view(*shape, 3, self.attention_heads, width).permute(2, 0, 3, 1, 4).unbind()
+    def by_head(self, side_by_side: Tensor, *shape: int) -> tuple[Tensor, ...]:
+        """Of what stands side by side for tokens of `shape` (B, T), (B T, n D) or (B, T, n D): n times (B, H, T, K)."""
+        width = self.query.in_features // self.attention_heads
+        kinds = side_by_side.shape[-1] // self.query.in_features
+        return side_by_side.view(*shape, kinds, self.attention_heads, width).permute(2, 0, 3, 1, 4).unbind()
 
     def keys_values(self, x_BTD: Tensor) -> KeysValues:
         """Keys and values of tokens, each (B, H, T, K)."""
-        b, t, d = x_BTD.shape
-        normed = self.norm_attention(x_BTD)
-        kv = self.key_value(normed).view(b, t, 2, self.attention_heads, d // self.attention_heads)
-        key, value = kv.permute(2, 0, 3, 1, 4)
+        key, value = self.by_head(self.key_value(self.norm_attention(x_BTD)), *x_BTD.shape[:2])
         return key, value
+
+    def queries_keys_values(self, x_BTD: Tensor) -> tuple[Tensor, KeysValues]:
+        """Queries of tokens (B, H, T, K), and `keys_values`: through the modules, which may have been quantised."""
+        normed, shape = self.norm_attention(x_BTD), x_BTD.shape[:2]
+        (query,) = self.by_head(self.query(normed), *shape)
+        key, value = self.by_head(self.key_value(normed), *shape)
+        return query, (key, value)
 
     def context(self, x_BTD: Tensor, mask: Tensor) -> tuple[Tensor, KeysValues]:
         """Context tokens after this layer, and their keys and values; `mask` bool (B, 1, T, T): which token reads which."""
-        shape = x_BTD.shape[:2]
-        query, key, value = self.by_head(self.heads(x_BTD.flatten(0, 1)), shape)
-        read = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.finish(x_BTD, read.transpose(1, 2).reshape(x_BTD.shape)), (key, value)
+        query, own = self.queries_keys_values(x_BTD)
+        read = F.scaled_dot_product_attention(query, *own, attn_mask=mask)
+        return self.finish(x_BTD, read.transpose(1, 2).reshape(x_BTD.shape)), own
 
     def alone(self, x_BTD: Tensor, own: KeysValues) -> Tensor:
         """Tokens that read nothing but themselves, after this layer."""
@@ -160,8 +164,8 @@ class Layer(nn.Module):
 
     def candidates(self, x_BQD: Tensor, context: KeysValues, bias: Tensor) -> Tensor:
         """Candidates after this layer: each reads its context and itself; `bias` as in `read_isolated`."""
-        query, *own = self.by_head(self.heads(x_BQD.flatten(0, 1)), x_BQD.shape[:2])
-        return self.finish(x_BQD, read_isolated(query, context, bias, [tuple(own)]))
+        query, own = self.queries_keys_values(x_BQD)
+        return self.finish(x_BQD, read_isolated(query, context, bias, [own]))
 
     def finish(self, x: Tensor, read: Tensor) -> Tensor:
         x = x + self.dropout(self.out(read))

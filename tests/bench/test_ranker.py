@@ -39,6 +39,8 @@ def test_the_bench_gives_its_keys_and_times_the_very_ranker(home):
     assert names <= other.keys()
     assert {name for name in names if other[name] is None} == other["skipped"].keys()
     assert all(other["skipped"].values()), "a way that is missing says why"
+    # A compiler may be missing; what the lock installs is there, and fails only where the ranker cannot be made so any more.
+    assert other["skipped"].keys() <= {"torch.compile"}, other["skipped"]
     assert other["errors"].keys() == names - other["skipped"].keys() | {COMPILED}
     assert other["errors"]["eager"] == 0.0
     assert report["best"] in {name for name, error in other["errors"].items() if error <= MOST_ERROR}
