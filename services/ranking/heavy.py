@@ -84,7 +84,8 @@ class BlockSum(nn.Module):
     def forward(self, blocks: dict[str, Tensor]) -> Tensor:
         """Blocks (N, width) -> (N, out); a block of one row, or one broadcast from a row, is projected once for all."""
         shared = {name: len(blocks[name]) > 1 and blocks[name].stride(0) == 0 for name in self.names}
-        if self.training and not any(shared.values()):  # one product; trained modules may be quantised and have no weight
+        apart = len({len(blocks[name]) for name in self.names}) == 1 and not any(shared.values())
+        if apart and self.training:  # one product; once trained, a module may be quantised and have no weight
             weight_OW = torch.cat([self.projections[name].weight for name in self.names], dim=1)
             return F.linear(torch.cat([blocks[name] for name in self.names], dim=1), weight_OW, self.bias)
         summed = self.bias
@@ -130,7 +131,7 @@ class Layer(nn.Module):
         self.age_bias = nn.Parameter(torch.zeros(AGE_ROWS, config.attention_heads))
 
     def heads(self, x_ND: Tensor) -> Tensor:
-        """Queries, keys and values (N, 3 D) of tokens, side by side: of one norm and one product."""
+        """Queries, keys and values (N, 3 D) of tokens, side by side: of one norm and one product, for training."""
         weight = torch.cat([self.query.weight, self.key_value.weight])
         return F.linear(self.norm_attention(x_ND), weight, torch.cat([self.query.bias, self.key_value.bias]))
 

@@ -8,7 +8,7 @@ from torch import nn
 class Table(nn.Embedding):
     """An embedding of `rows` ids, drawn from a normal distribution.
 
-    A place that reads it in training costs a gradient of the whole table, all but zero: a step reads it at one place.
+    Every place that reads it in a training step costs a gradient of the whole table, all but zero: best read it at one.
     """
 
     def __init__(self, rows: int, d: int, deviation: float) -> None:

@@ -105,14 +105,17 @@ def test_every_part_of_the_history_reaches_the_scores(ranker, field):
 
 
 @torch.no_grad()
-def test_block_sum_equals_one_dense_layer_also_for_a_block_shared_by_all_rows():
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("shared", ["none", "broadcast", "one row"])
+def test_block_sum_equals_one_dense_layer_also_for_a_block_shared_by_all_rows(shared, training):
     torch.manual_seed(0)
-    layer = BlockSum(WIDTHS, 16)
+    layer = BlockSum(WIDTHS, 16).train(training)
     layer.bias.normal_()
     blocks = {name: torch.randn(50, width) for name, width in WIDTHS.items()}
-    blocks["user"] = torch.randn(1, WIDTHS["user"]).expand(50, -1)
+    if shared != "none":
+        blocks["user"] = torch.randn(1, WIDTHS["user"]).expand(50 if shared == "broadcast" else 1, -1)
     weight = torch.cat([layer.projections[name].weight for name in BLOCKS], dim=1)
-    dense = F.linear(torch.cat([blocks[name] for name in BLOCKS], dim=1), weight, layer.bias)
+    dense = F.linear(torch.cat([blocks[name].expand(50, -1) for name in BLOCKS], dim=1), weight, layer.bias)
     torch.testing.assert_close(layer(blocks), dense, atol=1e-5, rtol=1e-5)
 
 
