@@ -17,7 +17,7 @@ from feature_repo.lake import Lake
 from feature_repo.training_rows import PointsInTime
 from flows.days import microseconds
 from flows.evaluation.figures import figures
-from flows.evaluation.judged import judged_bundle, moment, trained_until
+from flows.evaluation.judged import already_seen, judged_bundle, moment, trained_until
 from flows.evaluation.lists import list_figures
 from flows.lakes import open_lakes
 from flows.progress import announce
@@ -70,12 +70,6 @@ def evaluate_exposures(
     known, first_us = _known(settings, lakes, posts, events)
     asked = _asked(known, first_us, lakes[0].day_offset)
     learned_until = trained_until(settings, bundle, lakes[0])
-    warnings = []
-    if learned_until >= first_us:
-        warnings.append(
-            f"the model learned from exposures up to {moment(learned_until)}, the file begins at {moment(first_us)}: "
-            "it is judged on what it has seen"
-        )
     asked = replace(asked, live=bundle.extended(asked.live), frozen=bundle.extended(asked.frozen))
     train = known.rows(known.dated(0, min(learned_until, first_us - 1)))
     predictors = _models(settings, bundle, name, train if with_baselines else None)
@@ -96,7 +90,7 @@ def evaluate_exposures(
         **figures(chosen, frozen, rows, asked.user_day, main=name, draws=draws, seed=settings.seed),
         "dwell": dwell_metrics(bundle.predicted_dwell_s(rows), rows.dwell_s, train.dwell_s),
         "lists": list_figures(frozen, rows, asked.user_day, _exposures_before(known, first_us)),
-        "warnings": warnings,
+        "warnings": already_seen(learned_until, asked.live.occurred_at, "exposures"),
     }
 
 

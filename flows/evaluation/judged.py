@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
+
 from feature_repo.lake import Lake
 from flows.days import day_start, microseconds
 from flows.lakes import split_days
@@ -36,6 +38,20 @@ def trained_until(settings: Settings, bundle: ModelBundle, lake: Lake) -> int:
         return int(bundle.details["trained_until_us"])
     train_end, _, _ = split_days(settings)
     return microseconds(day_start(train_end + timedelta(days=1), lake.day_offset)) - 1
+
+
+def already_seen(learned_until: int, at_us: np.ndarray, what: str) -> list[str]:
+    """A warning, where some of what is judged is no later than what the model learned from; else none.
+
+    at_us: int64 (n,), of the judged `what` ("exposures").
+    """
+    early = int((at_us <= learned_until).sum())
+    if early == 0:
+        return []
+    return [
+        f"{early:,} of {len(at_us):,} {what} are no later than {moment(learned_until)}, up to which the model learned: "
+        "there it is judged on what it may have seen"
+    ]
 
 
 def moment(at_us: int) -> str:

@@ -22,7 +22,7 @@ from feature_repo.event_log import read_table
 from feature_repo.feature_rows import HEADS
 from flows.evaluation.choices import Choices, Score, choose
 from flows.evaluation.decisions import Decisions, read_decisions
-from flows.evaluation.judged import judged_bundle, moment, trained_until
+from flows.evaluation.judged import already_seen, judged_bundle, moment, trained_until
 from flows.evaluation.off_policy import Estimate, Logged, PolicyValue, policy_value
 from flows.evaluation.pool import Pool
 from flows.lakes import open_lakes
@@ -88,7 +88,7 @@ def evaluate_policy(
         },
         "logging": _estimate(values[0].logging),
         "policies": [_policy(*one) for one in zip(temperatures, values, strict=True)],
-        "warnings": _warnings(found, choices, learned_until, int(asked.at_us[choices.judged][0])),
+        "warnings": _warnings(found, choices, learned_until, asked.at_us),
     }
 
 
@@ -178,16 +178,12 @@ def _estimate(found: Estimate) -> dict[str, float | None]:
     return {name: None if math.isnan(getattr(found, name)) else getattr(found, name) for name in ("value", "low", "high")}
 
 
-def _warnings(found: Decisions, choices: Choices, learned_until: int, first_us: int) -> list[str]:
+def _warnings(found: Decisions, choices: Choices, learned_until: int, at_us: np.ndarray) -> list[str]:
     warnings = []
     if found.unknown:
         warnings.append(f"{found.unknown:,} of {found.impressions:,} impressions carry no propensity and are left out")
-    if learned_until >= first_us:
-        warnings.append(
-            f"the model learned from exposures up to {moment(learned_until)}, the decisions begin at {moment(first_us)}: "
-            "it is judged on what it has seen"
-        )
     judged = choices.judged
+    warnings += already_seen(learned_until, at_us[judged], "decisions")
     if not judged.all():
         warnings.append(f"{(~judged).sum():,} decisions are left out: no post of the pool was open then")
     outside = judged & ~choices.inside
