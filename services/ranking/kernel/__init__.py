@@ -115,7 +115,7 @@ def best_level() -> int:
 
 
 def rank(ranker: Ranker, context: Context, candidates: Candidates, threads: int, level: int) -> None:
-    """Fill in `candidates.logits`. Raises MemoryError where there is no room for a block."""
+    """Fill in `candidates.logits`. Raises MemoryError where no thread has room for a block."""
     pointers = (ctypes.addressof(one) for one in (ranker, context, candidates))
     if library().rank(*pointers, threads, level) == _NO_MEMORY:
         raise MemoryError("no memory for a block of candidates")

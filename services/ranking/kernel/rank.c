@@ -13,7 +13,6 @@ typedef struct {
     const Candidates *asked;
     BlockPass *pass;
     atomic_llong next;
-    atomic_int failed;
 } Work;
 
 size_t ranker_bytes(void) { return sizeof(Ranker); }
@@ -43,13 +42,11 @@ int best_level(void) {
     return 0;
 }
 
+/* A thread without memory for its scratch leaves all blocks to the others. */
 static void take_blocks(void *argument) {
     Work *work = argument;
     float *scratch = room(scratch_floats(work->ranker, work->context));
-    if (!scratch) {
-        atomic_store(&work->failed, NO_MEMORY);
-        return;
-    }
+    if (!scratch) return;
     for (;;) {
         int64_t first = atomic_fetch_add(&work->next, BLOCK), left = work->asked->count - first;
         if (left <= 0) break;
@@ -58,12 +55,12 @@ static void take_blocks(void *argument) {
     free(scratch);
 }
 
-/* 0, or NO_MEMORY. `level` is best_level's or a lower one. */
+/* 0, or NO_MEMORY where no thread had any. `level` is best_level's or a lower one. */
 int rank(const Ranker *ranker, const Context *context, const Candidates *asked, int threads, int level) {
-    Work work = {ranker, context, asked, level >= 4 ? block_pass_v4 : level == 3 ? block_pass_v3 : block_pass_any, 0, 0};
+    Work work = {ranker, context, asked, level >= 4 ? block_pass_v4 : level == 3 ? block_pass_v3 : block_pass_any, 0};
     const int64_t blocks = (asked->count + BLOCK - 1) / BLOCK;
     together(take_blocks, &work, (int)(threads < blocks ? threads : blocks));
-    return atomic_load(&work.failed);
+    return atomic_load(&work.next) < asked->count ? NO_MEMORY : 0;
 }
 
 static int all_there(const Tables *tables, const History *history) {

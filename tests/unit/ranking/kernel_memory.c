@@ -1,8 +1,10 @@
 /* The kernel over buffers of exactly the sizes that it asks for, to be compiled with sanitizers: on every instruction set, for
    widths and lengths that fill blocks, groups and packs and that do not; by many callers at once, and in a forked process; where no thread can be started, and where no memory is left.
 
-   Usage: kernel_memory sizes|callers|scarce; the last one without sanitizers, which need room of their own. Exits with 0, or with 1 and what differs. */
+   Usage: kernel_memory sizes|callers|scarce|helpers; the last two without sanitizers, which need room of their own, and `helpers`
+   only where it is compiled with -DREFUSING and linked with --wrap=aligned_alloc. Exits with 0, or with 1 and what differs. */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -186,10 +188,50 @@ static void scarce(void) {
     check(memcmp(asked.logits, expected, bytes) == 0, "logits differ afterwards");
 }
 
+#ifdef REFUSING
+static atomic_int refusing, refused;
+static __thread int caller_itself;
+
+void *__real_aligned_alloc(size_t, size_t);
+
+void *__wrap_aligned_alloc(size_t alignment, size_t size) {
+    if (!refusing || caller_itself) return __real_aligned_alloc(alignment, size);
+    refused++;
+    return NULL;
+}
+
+/* Helpers get no memory, the caller does. A helper may come too late to ask for any, so it is tried until some were refused. */
+static void helpers(void) {
+    enum { MOST_TRIES = 10000 };
+    const int d = 32, heads = 2, length = 20, count = 3000;
+    const size_t bytes = sizeof(float) * count * OUTPUTS;
+    Ranker ranker = new_ranker(d, heads);
+    Tables tables = new_tables(d, heads);
+    History history = new_history(length, d);
+    Context context = new_context(length + 1, d, heads);
+    Candidates asked = new_candidates(count, d);
+    float *expected = malloc(bytes);
+    check(encode(&ranker, &tables, &history, &context, best_level()) == 0, "a context was not encoded");
+    check(rank(&ranker, &context, &asked, 1, best_level()) == 0, "candidates were not ranked");
+    memcpy(expected, asked.logits, bytes);
+    caller_itself = 1, refusing = 1;
+    for (int i = 0; i < MOST_TRIES && refused < 20; i++) {
+        memset(asked.logits, 0, bytes);
+        check(rank(&ranker, &context, &asked, 4, best_level()) == 0, "the caller did not rank what its helpers could not");
+        check(memcmp(asked.logits, expected, bytes) == 0, "logits differ where helpers have no memory");
+    }
+    check(refused > 0, "no helper asked for memory: this test tests nothing");
+}
+#endif
+
 int main(int count, char **argument) {
-    check(count == 2, "sizes, callers or scarce?");
+    check(count == 2, "sizes, callers, scarce or helpers?");
     if (strcmp(argument[1], "sizes") == 0) sizes();
     else if (strcmp(argument[1], "callers") == 0) callers();
-    else scarce();
+#ifdef REFUSING
+    else if (strcmp(argument[1], "helpers") == 0) helpers();
+#endif
+    else if (strcmp(argument[1], "scarce") == 0) scarce();
+    else check(0, "that is not compiled in");
     return 0;
 }

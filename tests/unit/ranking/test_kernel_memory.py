@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -50,4 +51,14 @@ def test_it_ranks_without_threads_and_says_where_no_memory_is_left(tmp_path):
     built = _compiled(program)
     assert built.returncode == 0, built.stderr
     ran = subprocess.run([str(program), "scarce"], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the linker of Linux puts a refusal in place of an allocation")
+def test_a_request_is_ranked_by_the_threads_that_have_memory(tmp_path):
+    program = tmp_path / "kernel_memory"
+    built = _compiled(program, "-DREFUSING", "-Wl,--wrap=aligned_alloc")
+    assert built.returncode == 0, built.stderr
+    ran = subprocess.run([str(program), "helpers"], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
