@@ -3,6 +3,10 @@
 Warm: the user's context is encoded and packed already. Cold: the request does that too. In both, every candidate's columns
 that are of this user and this post go through the first layer; what is known of the posts alone was projected before, as once
 a snapshot. `candidates_per_s_unprojected` is the warm request that projects its candidates' posts as well.
+
+Ways take turns, so that all meet the machine's moods alike, and each is measured on the second of two requests in a row: a
+server's request follows one of its own kind, not a matrix product of another library, which leaves caches, page tables and
+processors as it needs them. What the first of the two takes is reported beside it, as `after_others`.
 """
 
 from __future__ import annotations
@@ -42,7 +46,8 @@ def bench_ranker(candidates: int = 1_500, rounds: int = 40, posts: int = 100_000
     (candidates a second in the other ways of RIVALS, None where this machine lacks one; `errors`: largest difference from
     float32 eager relative to its largest logit; `skipped`: why a way is None), best (the fastest way whose error is at most
     MOST_ERROR, COMPILED being ours doing the same work, which is `candidates_per_s_unprojected`), deployed (the same of a
-    ranker in a training's own size, with `members` members), and gpu where there is one.
+    ranker in a training's own size, with `members` members), after_others (candidates_per_s and candidates_per_s_cold of the
+    first request after another way's), and gpu where there is one.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -67,7 +72,7 @@ def _measured(candidates: int, rounds: int, posts: int, threads: int, members: i
     ways |= {f"gemm {shape}": _gemm(*shape) for shape in GEMM_SIZES}
     others = other_ways(model, rows, context, threads)
     ways |= {**others.found, "eager cold": lambda: model(rows)}
-    times = _interleaved(ways, rounds)
+    times, first = _interleaved(ways, rounds)
     seconds = {name: median(laps) for name, laps in times.items()}
     gemm = max(2 * m * k * n / seconds[f"gemm {(m, k, n)}"] for m, k, n in GEMM_SIZES) / 1e9
     achieved = 2 * multiplications(CONFIG) * candidates / seconds["warm"] / 1e9
@@ -91,6 +96,10 @@ def _measured(candidates: int, rounds: int, posts: int, threads: int, members: i
         "rounds": rounds,
         "instruction_level": compiled.level,
         "deployed": _deployed(deployed, candidates, seconds),
+        "after_others": {
+            "candidates_per_s": round(candidates / median(first["warm"])),
+            "candidates_per_s_cold": round(candidates / median(first["cold"])),
+        },
         **_beside(candidates, seconds, {**others.found, COMPILED: ways["unprojected"]}, others.skipped, expected),
         **_on_gpu(model, rows, rounds),
     }
@@ -136,13 +145,14 @@ def _gemm(m: int, k: int, n: int) -> Work:
     return lambda: torch.mm(a, b, out=out)
 
 
-def _interleaved(ways: dict[str, Work], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every round of every way; a round goes through all of them, so that all meet the machine's moods alike.
+def _interleaved(ways: dict[str, Work], rounds: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of every round of every way, and those of the lap before each, which came after another way.
 
-    Each way begins when the threads of the one before it have gone to sleep: tensor libraries' wait for their next product
-    busily, some milliseconds long, on the processor that the next way would have.
+    A round goes through all ways. Each begins when the threads of the one before it have gone to sleep: tensor libraries' wait
+    for their next product busily, some milliseconds long, on the processor that the next way would have.
     """
     times: dict[str, list[float]] = {name: [] for name in ways}
+    first: dict[str, list[float]] = {name: [] for name in ways}
     for name, work in ways.items():
         announce(f"warming up {name}")
         for _ in range(WARM_UPS):
@@ -151,10 +161,15 @@ def _interleaved(ways: dict[str, Work], rounds: int) -> dict[str, list[float]]:
         announce(f"round {number + 1} of {rounds}")
         for name, work in ways.items():
             _wait_for_others()
-            start = time.perf_counter()
-            work()
-            times[name].append(time.perf_counter() - start)
-    return times
+            first[name].append(_seconds(work))
+            times[name].append(_seconds(work))
+    return times, first
+
+
+def _seconds(work: Work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
 
 
 def _wait_for_others() -> None:
@@ -193,7 +208,7 @@ def _on_gpu(model: HeavyRanker, rows: RowTensors, rounds: int) -> dict[str, Any]
         return run
 
     ways = {"warm": finished(lambda: there.score(moved, context)), "cold": finished(lambda: there(moved))}
-    laps = _interleaved(ways, rounds)
+    laps, _ = _interleaved(ways, rounds)
     return {
         "gpu": {
             "device": torch.cuda.get_device_name(),

@@ -7,7 +7,7 @@ adds what its user and moment give to all candidates, and the few columns that a
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,11 +90,14 @@ class CompiledRanker:
     # ---- once per version of the posts ----------------------------------------------------------------------------
     def project(self, blocks: Mapping[str, Tensor], post: Tensor, author: Tensor, topic: Tensor) -> Projected:
         """What candidates look up of n posts: normalised POST_BLOCKS (n, width), embedding rows (n,)."""
+        config = self.model.config
+        found = Projected(_looked_up(len(post), config.hidden), _looked_up(len(post), config.d))
         with torch.inference_mode():
-            hidden = self._projection(POST_BLOCKS, blocks)
-            items = self.model.item(post, author, topic)
-            hidden = hidden.expand(len(post), -1) if hidden is not None else torch.zeros(len(post), self.model.config.hidden)
-            return Projected(np.ascontiguousarray(hidden.numpy()), np.ascontiguousarray(items.numpy()))
+            hidden = torch.from_numpy(found.hidden).zero_()
+            for part in self._projections(POST_BLOCKS, blocks):
+                hidden.add_(part)
+            torch.from_numpy(found.items).copy_(self.model.item(post, author, topic))
+        return found
 
     # ---- once per request -----------------------------------------------------------------------------------------
     def context(self, user: Tensor, history: HistoryTensors) -> PackedContext:
@@ -156,26 +159,22 @@ class CompiledRanker:
     def score(self, rows: RowTensors, context: PackedContext) -> np.ndarray:
         """Logits (n, heads) of one request's rows, with all of their first layer but MATCH_BLOCKS computed here and now."""
         with torch.inference_mode():
-            summed = self._projection((*POST_BLOCKS, *REQUEST_BLOCKS), rows.blocks)
-            if summed is None:
-                summed = torch.zeros(1, self.model.config.hidden)
+            nothing = torch.zeros(1, self.model.config.hidden)
+            summed = sum(self._projections((*POST_BLOCKS, *REQUEST_BLOCKS), rows.blocks), nothing)
             items = self.model.item(rows.post, rows.author, rows.topic) + self.model.product(rows.product)
             posts = Projected(np.ascontiguousarray(summed.expand(len(rows), -1).numpy()), items.numpy())
             bias = kernel.aligned(self.model.block_sum.bias.numpy())
-        nothing = kernel.aligned(np.zeros(self.model.config.d))
-        return self.logits(Request(context, bias, nothing), posts, self.matches(rows.blocks))
+        no_item = kernel.aligned(np.zeros(self.model.config.d))
+        return self.logits(Request(context, bias, no_item), posts, self.matches(rows.blocks))
 
     # ---- packing --------------------------------------------------------------------------------------------------
-    def _projection(self, names: tuple[str, ...], blocks: Mapping[str, Tensor]) -> Tensor | None:
-        """Sum of the named blocks' projections, None where the ranker reads none of them."""
-        total = None
+    def _projections(self, names: tuple[str, ...], blocks: Mapping[str, Tensor]) -> Iterator[Tensor]:
+        """The first layer over each of the named blocks that it reads: (n, hidden), or (1, hidden) where rows share one."""
         for name in names:
             if name in self.model.block_sum.names:
                 block = blocks[name]
                 shared = len(block) > 1 and block.stride(0) == 0
-                part = self.model.block_sum.projections[name](block[:1] if shared else block)
-                total = part if total is None else total + part
-        return total
+                yield self.model.block_sum.projections[name](block[:1] if shared else block)
 
     def _room(self, tokens: int) -> PackedContext:
         """Where a context of so many tokens is to be written."""
@@ -243,6 +242,15 @@ class CompiledRanker:
     def _kept_packed(self, weight: np.ndarray) -> int:
         self._kept.append(kernel.aligned(kernel.packed(weight)))
         return self._kept[-1].ctypes.data
+
+
+def _looked_up(rows: int, width: int) -> np.ndarray:
+    """Memory for float32 rows that requests look up all over the table, not filled in.
+
+    It is numpy's, which asks Linux for huge pages where an array is large; torch does not. On pages of 4 KB almost every row is
+    one whose address the processor has forgotten since the last request, and looking up takes two to three times as long.
+    """
+    return np.empty((rows, width), np.float32)
 
 
 def _plain(weight: Tensor) -> np.ndarray:

@@ -12,6 +12,7 @@ typedef struct {
     const Context *context;
     const Candidates *asked;
     BlockPass *pass;
+    int64_t threads;
     atomic_llong next;
 } Work;
 
@@ -42,6 +43,18 @@ int best_level(void) {
     return 0;
 }
 
+/* Asks for the rows of `count` candidates from `first` on, which lie all over their tables, while others are computed. */
+static void look_ahead(const Ranker *ranker, const Candidates *asked, int64_t first, int64_t count) {
+    enum { LINE = 64 / sizeof(float) };
+    if (first + count > asked->count) count = asked->count - first;
+    for (int64_t place = first; place < first + count; place++) {
+        const int64_t row = asked->row ? asked->row[place] : place;
+        const float *projected = asked->projected + row * ranker->hidden, *item = asked->items + row * ranker->d;
+        for (int c = 0; c < ranker->hidden; c += LINE) __builtin_prefetch(projected + c, 0, 2);
+        for (int c = 0; c < ranker->d; c += LINE) __builtin_prefetch(item + c, 0, 2);
+    }
+}
+
 /* A thread without memory for its scratch leaves all blocks to the others. */
 static void take_blocks(void *argument) {
     Work *work = argument;
@@ -50,6 +63,7 @@ static void take_blocks(void *argument) {
     for (;;) {
         int64_t first = atomic_fetch_add(&work->next, BLOCK), left = work->asked->count - first;
         if (left <= 0) break;
+        look_ahead(work->ranker, work->asked, first + work->threads * BLOCK, BLOCK);
         work->pass(work->ranker, work->context, work->asked, first, left < BLOCK ? (int)left : BLOCK, scratch);
     }
     free(scratch);
@@ -57,9 +71,10 @@ static void take_blocks(void *argument) {
 
 /* 0, or NO_MEMORY where no thread had any. `level` is best_level's or a lower one. */
 int rank(const Ranker *ranker, const Context *context, const Candidates *asked, int threads, int level) {
-    Work work = {ranker, context, asked, level >= 4 ? block_pass_v4 : level == 3 ? block_pass_v3 : block_pass_any, 0};
     const int64_t blocks = (asked->count + BLOCK - 1) / BLOCK;
-    together(take_blocks, &work, (int)(threads < blocks ? threads : blocks));
+    if (threads > blocks) threads = (int)blocks;
+    Work work = {ranker, context, asked, level >= 4 ? block_pass_v4 : level == 3 ? block_pass_v3 : block_pass_any, threads, 0};
+    together(take_blocks, &work, threads);
     return atomic_load(&work.next) < asked->count ? NO_MEMORY : 0;
 }
 
