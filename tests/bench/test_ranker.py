@@ -35,6 +35,7 @@ def test_the_bench_gives_its_keys_and_times_the_very_ranker(home):
     assert deployed["members"] == get_settings().ranker_members
     assert deployed["alone_differs"] == 0.0
     assert min(deployed["candidates_per_s"], deployed["candidates_per_s_cold"]) > 0
+    assert min(report["after_others"].values()) > 0
     other, names = report["other"], {"eager", *RIVALS}
     assert names <= other.keys()
     assert {name for name in names if other[name] is None} == other["skipped"].keys()
