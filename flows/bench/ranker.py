@@ -175,7 +175,8 @@ def _seconds(work: Work) -> float:
 def _wait_for_others() -> None:
     """Returns when this process's other threads use next to no processor time, and at the latest after a second.
 
-    This thread does not sleep meanwhile: a virtual machine's idle processors take long to come back.
+    This thread does not sleep meanwhile: a virtual machine's idle processors take long to come back. Linux may book what a
+    thread on another processor uses only once a tick, so one that waits busily can be missed: what is timed is the second lap.
     """
     give_up = time.perf_counter() + LONGEST_WAIT_S
     while time.perf_counter() < give_up:

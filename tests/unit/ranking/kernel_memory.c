@@ -74,6 +74,36 @@ static Candidates new_candidates(int count, int d) {
                         drawn(HIDDEN),  drawn(d), drawn((long)count * MATCHED), malloc(sizeof(float) * count * OUTPUTS)};
 }
 
+/* A context of 20 exposures, candidates, and the logits that one thread gives them. */
+typedef struct {
+    Ranker ranker;
+    Tables tables;
+    History history;
+    Context context;
+    Candidates asked;
+    float *expected;
+    size_t bytes; /* of the logits */
+} Request;
+
+static Request new_request(int count) {
+    const int d = 32, heads = 2, length = 20;
+    Request request = {.ranker = new_ranker(d, heads), .tables = new_tables(d, heads), .history = new_history(length, d)};
+    request.context = new_context(length + 1, d, heads);
+    request.asked = new_candidates(count, d);
+    request.bytes = sizeof(float) * count * OUTPUTS;
+    request.expected = malloc(request.bytes);
+    check(encode(&request.ranker, &request.tables, &request.history, &request.context, best_level()) == 0, "a context was not encoded");
+    check(rank(&request.ranker, &request.context, &request.asked, 1, best_level()) == 0, "candidates were not ranked");
+    memcpy(request.expected, request.asked.logits, request.bytes);
+    return request;
+}
+
+static void clear(Request *request) { memset(request->asked.logits, 0, request->bytes); }
+
+static int rank_again(Request *request) { return rank(&request->ranker, &request->context, &request->asked, 4, best_level()); }
+
+static int as_before(const Request *request) { return memcmp(request->asked.logits, request->expected, request->bytes) == 0; }
+
 static void sizes(void) {
     const int widths[][2] = {{32, 2}, {48, 1}, {128, 4}}, lengths[] = {1, 7, 11, 15, 16, 47, 48, 50, 128}, counts[] = {1, 17, 48, 100};
     for (int level = 0; level <= best_level(); level = level ? level + 1 : 3)
@@ -120,18 +150,11 @@ static void all_call(Caller *caller) {
 }
 
 static void callers(void) {
-    const int d = 32, heads = 2, length = 20, count = 300;
-    Ranker ranker = new_ranker(d, heads);
-    Tables tables = new_tables(d, heads);
-    History history = new_history(length, d);
-    Context context = new_context(length + 1, d, heads);
-    check(encode(&ranker, &tables, &history, &context, best_level()) == 0, "a context was not encoded");
-    Candidates asked = new_candidates(count, d);
-    check(rank(&ranker, &context, &asked, 1, best_level()) == 0, "candidates were not ranked");
+    Request request = new_request(300);
     Caller caller[CALLERS];
     for (int i = 0; i < CALLERS; i++) {
-        caller[i] = (Caller){&ranker, &context, asked, asked.logits};
-        caller[i].asked.logits = malloc(sizeof(float) * count * OUTPUTS);
+        caller[i] = (Caller){&request.ranker, &request.context, request.asked, request.expected};
+        caller[i].asked.logits = malloc(request.bytes);
     }
     all_call(caller);
     const pid_t child = fork(); /* its parent's helpers are not there */
@@ -157,35 +180,25 @@ static void leave(long more) {
 }
 
 static void scarce(void) {
-    const int d = 32, heads = 2, length = 20, count = 300;
-    const size_t bytes = sizeof(float) * count * OUTPUTS;
-    Ranker ranker = new_ranker(d, heads);
-    Tables tables = new_tables(d, heads);
-    History history = new_history(length, d);
-    Context context = new_context(length + 1, d, heads);
-    Candidates asked = new_candidates(count, d);
-    float *expected = malloc(bytes);
-    check(encode(&ranker, &tables, &history, &context, best_level()) == 0, "a context was not encoded");
-    check(rank(&ranker, &context, &asked, 1, best_level()) == 0, "candidates were not ranked");
-    memcpy(expected, asked.logits, bytes);
+    Request request = new_request(300);
 
     leave(1 << 20); /* a thread's stack does not fit, the kernel's scratch does */
     pthread_t none;
     check(pthread_create(&none, NULL, call, NULL) != 0, "a thread could be started: this test tests nothing");
-    memset(asked.logits, 0, bytes);
-    check(rank(&ranker, &context, &asked, 4, best_level()) == 0, "candidates were not ranked without helpers");
-    check(memcmp(asked.logits, expected, bytes) == 0, "logits differ without helpers");
+    clear(&request);
+    check(rank_again(&request) == 0, "candidates were not ranked without helpers");
+    check(as_before(&request), "logits differ without helpers");
 
     leave(0);
     for (size_t size = 1 << 20; size >= 64; size /= 2)
         while (malloc(size)) continue;
-    check(rank(&ranker, &context, &asked, 4, best_level()) == -1, "no memory was not told to who ranks");
-    check(encode(&ranker, &tables, &history, &context, best_level()) == -1, "no memory was not told to who encodes");
+    check(rank_again(&request) == -1, "no memory was not told to who ranks");
+    check(encode(&request.ranker, &request.tables, &request.history, &request.context, best_level()) == -1, "no memory was not told to who encodes");
 
     leave(-1);
-    memset(asked.logits, 0, bytes);
-    check(rank(&ranker, &context, &asked, 4, best_level()) == 0, "candidates were not ranked afterwards");
-    check(memcmp(asked.logits, expected, bytes) == 0, "logits differ afterwards");
+    clear(&request);
+    check(rank_again(&request) == 0, "candidates were not ranked afterwards");
+    check(as_before(&request), "logits differ afterwards");
 }
 
 #ifdef REFUSING
@@ -203,22 +216,12 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size) {
 /* Helpers get no memory, the caller does. A helper may come too late to ask for any, so it is tried until some were refused. */
 static void helpers(void) {
     enum { MOST_TRIES = 10000 };
-    const int d = 32, heads = 2, length = 20, count = 3000;
-    const size_t bytes = sizeof(float) * count * OUTPUTS;
-    Ranker ranker = new_ranker(d, heads);
-    Tables tables = new_tables(d, heads);
-    History history = new_history(length, d);
-    Context context = new_context(length + 1, d, heads);
-    Candidates asked = new_candidates(count, d);
-    float *expected = malloc(bytes);
-    check(encode(&ranker, &tables, &history, &context, best_level()) == 0, "a context was not encoded");
-    check(rank(&ranker, &context, &asked, 1, best_level()) == 0, "candidates were not ranked");
-    memcpy(expected, asked.logits, bytes);
+    Request request = new_request(3000);
     caller_itself = 1, refusing = 1;
     for (int i = 0; i < MOST_TRIES && refused < 20; i++) {
-        memset(asked.logits, 0, bytes);
-        check(rank(&ranker, &context, &asked, 4, best_level()) == 0, "the caller did not rank what its helpers could not");
-        check(memcmp(asked.logits, expected, bytes) == 0, "logits differ where helpers have no memory");
+        clear(&request);
+        check(rank_again(&request) == 0, "the caller did not rank what its helpers could not");
+        check(as_before(&request), "logits differ where helpers have no memory");
     }
     check(refused > 0, "no helper asked for memory: this test tests nothing");
 }
