@@ -35,7 +35,7 @@ class GateFailed(RuntimeError):
 
 @task(name="gate", **PURE_STEP)
 def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]:
-    """Both models on the rows kept out; raises GateFailed where the challenger is worse than tolerated, or nothing judges it."""
+    """Both models on the rows kept out; raises GateFailed where the challenger is worse than tolerated or nothing judges it."""
     from flows.training.compare import compare
     from flows.training.evaluate import evaluate
     from flows.training.judged_heads import judged_heads

@@ -24,6 +24,7 @@ from infra.settings import get_settings
 SAMPLE_SEED = 2  # beside the settings' seed: neither the users who are replayed nor those who judge a challenger
 PROBE_FROM = 2_000  # of the newest exposures, which a probe of the speed learns from
 
+
 def rows_of(days: list[date]) -> FeatureRows:
     """Point-in-time rows of local `days`, oldest first, mapped from disk: only what is taken of them is in memory."""
     from feature_repo.stored_rows import stored_rows
@@ -70,8 +71,8 @@ def _fitted(train: FeatureRows, folder: Path, options: dict[str, Any]) -> Any:
 def learned_rows(rows: FeatureRows, index: np.ndarray, limits: TrainingLimits | None) -> Iterator[tuple[FeatureRows, Any]]:
     """Of `rows` at `index` (int64 (n,)) those that there is the time to learn from, and which sample of the users they are.
 
-    Without a limit, or with time for all of them, it is all of them; the sample is a UserSample. Says beforehand how long it will
-    take.
+    Without a limit, or with time for all of them, it is all of them; the sample is a UserSample. Says beforehand how long it
+    will take.
     """
     from feature_repo.stored_rows import selected_rows
     from flows.training.chosen_options import training_options

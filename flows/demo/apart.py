@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from flows.progress import announce, listening
+from flows.too_little import TooLittleData
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,9 @@ class FlowFailed(RuntimeError):
 
 
 def run_flow(target: str, log: Path, /, **parameters: Any) -> Any:
-    """Run `module:flow` with JSON parameters apart; returns its result as JSON gives it back. Raises FlowFailed.
+    """Run `module:flow` with JSON parameters apart; returns its result as JSON gives it back.
+
+    Raises FlowFailed, and TooLittleData where the flow did.
 
     Its `announce` reaches this process's listeners. An interrupt here interrupts the child, and waits for its end.
     """
@@ -50,6 +53,8 @@ def run_flow(target: str, log: Path, /, **parameters: Any) -> Any:
         child.stdout.close()
     if "result" in answer:
         return answer["result"]
+    if "too_little" in answer:
+        raise TooLittleData(answer["too_little"])
     raise FlowFailed(answer.get("failed") or f"the process of {target} ended with code {code} and said no reason; see {log}")
 
 
@@ -95,6 +100,10 @@ def main(target: str, log: str, parameters: str) -> int:
 
         with libraries_to_log(Path(log)), listening(lambda text: say(told=text)):
             result = getattr(importlib.import_module(module), name)(**json.loads(parameters))
+    except TooLittleData as error:
+        say(too_little=str(error))
+        traceback.print_exc()
+        return 1
     except Exception as error:
         say(failed=f"{type(error).__name__}: {error}")  # before the traceback: the log's disk may be full
         traceback.print_exc()

@@ -6,6 +6,7 @@ import os
 import threading
 
 from flows.progress import announce
+from flows.too_little import TooLittleData
 
 
 def add(left: int, right: int) -> dict[str, int]:
@@ -16,6 +17,10 @@ def add(left: int, right: int) -> dict[str, int]:
 
 def fail() -> None:
     raise ValueError("no lake at /nowhere")
+
+
+def lack() -> None:
+    raise TooLittleData("there are no later days to replay")
 
 
 def die() -> None:

@@ -15,6 +15,7 @@ import pytest
 from flows.demo import apart
 from flows.demo.apart import FlowFailed, run_flow
 from flows.progress import listening
+from flows.too_little import TooLittleData
 from tests.interruptible import hear_interrupts
 
 HERE = "tests.unit.flows.steps_apart"
@@ -32,6 +33,11 @@ def test_an_error_arrives_with_its_reason_and_its_traceback_is_in_the_log(tmp_pa
     with pytest.raises(FlowFailed, match="ValueError: no lake at /nowhere"):
         run_flow(f"{HERE}:fail", tmp_path / "log")
     assert "Traceback" in (tmp_path / "log").read_text()
+
+
+def test_too_little_data_arrives_as_what_it_is(tmp_path):
+    with pytest.raises(TooLittleData, match="^there are no later days to replay$"):
+        run_flow(f"{HERE}:lack", tmp_path / "log")
 
 
 def test_a_full_disk_under_the_log_is_named():

@@ -138,7 +138,9 @@ def test_a_surface_of_any_name_is_passed_on_and_a_long_id_is_shortened_by_a_hash
     long, other = "x" * 300, "x" * 299 + "y"
     rows = [(1, 10, "impression", "the front page", NOON, "a"), (1, 11, "impression", long, NOON, "b")]
     rows.append((1, 12, "impression", other, NOON, "c"))
-    found = {visit.product: visit.request_id for visit in next(iter(slices(_events(*rows), share=1.0, seed=7, name="t"))).visits}
+    found = {
+        visit.product: visit.request_id for visit in next(iter(slices(_events(*rows), share=1.0, seed=7, name="t"))).visits
+    }
     assert set(found) == {"the front page", long, other}
     assert found["the front page"].endswith("-the front page")
     assert len(found[long]) == len(found[other]) == LONGEST_ID
