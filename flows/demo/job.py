@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 
+from flows.demo.apart import discard_prepared, prepare
 from flows.demo.display import Display
 from flows.demo.logs import libraries_to_log
 from flows.demo.new_run import reset_live_state
@@ -53,6 +54,7 @@ def run_demo(settings: Settings, *, plan: str | None = None, fresh: bool = False
             summary = build_summary(settings, platform, folder, memory.peak_mb, display.elapsed())
             folder.write_summary(summary)
     except KeyboardInterrupt:
+        discard_prepared()
         interrupts.heard()
         platform.stop()
         display.console.print(f"stopped; all finished stages are kept: run it again to carry on ({folder.folder})")
@@ -60,10 +62,12 @@ def run_demo(settings: Settings, *, plan: str | None = None, fresh: bool = False
     except Exception as error:
         with folder.log.open("a") as log:
             traceback.print_exc(file=log)
+        discard_prepared()
         platform.stop()
         display.console.print(f"[bold red]failed:[/] {error}", highlight=False)
         _say_how_to_go_on(folder, display)
         return 1
+    discard_prepared()
     print_summary(summary, display.console)
     return _ended(platform, folder, display, down)
 
@@ -89,6 +93,8 @@ def _say_how_to_go_on(folder: RunFolder, display: Display) -> None:
 
 def _run_stages(context: Context, display: Display) -> None:
     display.start("platform")
+    waiting = [stage for stage in STAGES if (kept := context.folder.outcome(stage.name)) is None or kept.again]
+    _prepare(waiting[:1], context)
     context.platform.start_foundations()
     names = context.platform.await_foundations(
         paused_schedules=True,
@@ -101,7 +107,15 @@ def _run_stages(context: Context, display: Display) -> None:
         if kept is not None and not kept.again:
             display.finish(stage.name, "kept", f"kept: {words_of(stage, kept)}", kept.seconds)
             continue
+        _prepare(waiting[waiting.index(stage) :][1:2], context)
         run_stage(stage, context, display)
+
+
+def _prepare(following: list[Stage], context: Context) -> None:
+    """Let the process of the stage that follows import what it needs while this one is at work."""
+    for stage in following:
+        if stage.apart:
+            prepare(stage.apart[0], context.folder.log, stage.apart[1:])
 
 
 def run_stage(stage: Stage, context: Context, display: Display) -> None:
@@ -111,6 +125,7 @@ def run_stage(stage: Stage, context: Context, display: Display) -> None:
     if unmet is not None:
         again = any(outcome.again for need in stage.needs if (outcome := folder.outcome(need)) is not None)
         outcome = folder.finish(stage.name, None, 0.0, "skipped", unmet, again=again)
+        discard_prepared(stage.apart[0] if stage.apart else "")
         display.finish(stage.name, "skipped", words_of(stage, outcome), 0.0)
         return
     display.start(stage.name)

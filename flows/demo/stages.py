@@ -24,7 +24,16 @@ from infra import processes
 from infra.settings import Settings
 
 Output = dict[str, Any]
+INGEST = "flows.ingest:ingest_flow"
+VALIDATE = "flows.validate:validate_flow"
+FEATURES = "flows.features:features_flow"
+TRAIN = "flows.train:train_flow"
+RELEASE = "flows.release:release_flow"
+REPLAY = "flows.replay:replay_flow"
 DRIFT = "flows.drift:drift_flow"
+# What those flows import only when they need it: a process that is prepared has it already.
+DRIFT_IMPORTS = ("services.ranking.bundle", "mlflow", "evidently", "evidently.ui.workspace", "monitoring.drift.report")
+TRAIN_IMPORTS = ("flows.training.measured", "flows.training.fit", "lightgbm", "mlflow", "feature_repo.stored_rows")
 FAILED_SHARE = 0.5  # of a replay's requests: where more were errors, nothing that follows means anything
 WORDS = {"failed": "failed", "skipped": "was skipped"}  # of a stage that has no result
 
@@ -56,12 +65,13 @@ class Stage:
     run: Callable[[Context], Output]
     told: Callable[[Output], str]
     needs: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()  # the flow that it runs in a process of its own, and what that imports on the way
     lacking: Callable[[Output], str | None] = lambda found: None
 
 
 def ingest(context: Context) -> Output:
     _find_or_fetch(context.settings)
-    return context.run_flow("flows.ingest:ingest_flow")
+    return context.run_flow(INGEST)
 
 
 def _find_or_fetch(settings: Settings) -> None:
@@ -83,16 +93,16 @@ def _find_or_fetch(settings: Settings) -> None:
 
 
 def validate(context: Context) -> Output:
-    return context.run_flow("flows.validate:validate_flow")
+    return context.run_flow(VALIDATE)
 
 
 def features(context: Context) -> Output:
     context.platform.supervisor.stop("stream-worker")  # its state is seeded anew here
-    return context.run_flow("flows.features:features_flow")
+    return context.run_flow(FEATURES)
 
 
 def train(context: Context) -> Output:
-    return context.run_flow("flows.train:train_flow", limits=limits_of(context.plan.train))
+    return context.run_flow(TRAIN, limits=limits_of(context.plan.train))
 
 
 def limits_of(limits: TrainingLimits | None) -> Output | None:
@@ -103,7 +113,7 @@ def limits_of(limits: TrainingLimits | None) -> Output | None:
 def release(context: Context) -> Output:
     """Release 1: no live release yet, so readiness alone decides."""
     context.platform.start_serving()
-    found = context.run_flow("flows.release:release_flow", model="champion", note="first release")
+    found = context.run_flow(RELEASE, model="champion", note="first release")
     return {**found, "page": context.platform.pages()["a timeline"]}
 
 
@@ -111,7 +121,7 @@ def replay(context: Context) -> Output:
     context.platform.start_serving()
     canaries.ensure_arms(context.settings)
     plan = context.plan
-    found = context.run_flow("flows.replay:replay_flow", name="replay", share=plan.replay_share, slice_hours=plan.slice_hours)
+    found = context.run_flow(REPLAY, name="replay", share=plan.replay_share, slice_hours=plan.slice_hours)
     if found["errors"] > found["requests"] * FAILED_SHARE:
         raise ReplayFailed(errors_of(found))
     return found
@@ -214,20 +224,29 @@ def _timeline_lacks(found: Output) -> str | None:
 
 
 STAGES = (
-    Stage("ingest", "ingest", ingest, _ingested),
-    Stage("validate", "validate", validate, _validated, needs=("ingest",)),
+    Stage("ingest", "ingest", ingest, _ingested, apart=(INGEST,)),
+    Stage("validate", "validate", validate, _validated, needs=("ingest",), apart=(VALIDATE, "great_expectations")),
     Stage(
         "features",
         "features",
         features,
         lambda found: f"{sum(found['online'].values()):,} online rows, {found['as_of'][:16]} UTC",
         needs=("ingest", "validate"),
+        apart=(FEATURES, "feast", "feature_repo.offline", "feature_repo.snapshot"),
     ),
-    Stage("train", "train", train, _trained, needs=("features",)),
-    Stage("release", "release 1", release, _first_released, needs=("train",)),
-    Stage("replay", "replay as live traffic", replay, _replayed, needs=("release",), lacking=errors_of),
-    Stage("drift", "drift on real data", drift, _drifted, needs=("replay",)),
-    Stage("fault", "planted fault, retrain", fault, _retrained, needs=("replay",), lacking=_gate_refused),
+    Stage("train", "train", train, _trained, needs=("features",), apart=(TRAIN, *TRAIN_IMPORTS)),
+    Stage("release", "release 1", release, _first_released, needs=("train",), apart=(RELEASE, "mlflow")),
+    Stage("replay", "replay as live traffic", replay, _replayed, needs=("release",), apart=(REPLAY,), lacking=errors_of),
+    Stage("drift", "drift on real data", drift, _drifted, needs=("replay",), apart=(DRIFT, *DRIFT_IMPORTS)),
+    Stage(
+        "fault",
+        "planted fault, retrain",
+        fault,
+        _retrained,
+        needs=("replay",),
+        apart=(DRIFT, *DRIFT_IMPORTS),
+        lacking=_gate_refused,
+    ),
     Stage("canary", "challenger's canary", canary, _released, needs=("fault",)),
     Stage("bad_release", "bad release", bad_release, _released, needs=("release",)),
     Stage(

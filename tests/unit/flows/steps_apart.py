@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 
 from flows.progress import announce
@@ -13,6 +14,10 @@ def add(left: int, right: int) -> dict[str, int]:
     announce(f"adding {left} and {right}")
     print("printed by the step")
     return {"sum": left + right}
+
+
+def imported(module: str) -> bool:
+    return module in sys.modules
 
 
 def fail() -> None:
