@@ -16,6 +16,7 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.days import day_start, microseconds
 from flows.deployments import RETRAIN_EVENT, ROLLBACK_EVENT
+from flows.drawn_rows import draw_of, exposed_users, share_for
 from flows.lakes import dataset_marker, open_lakes, split_days
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, PURE_STEP
@@ -27,7 +28,7 @@ PLANTED_COLUMN = "post.click_rate.7d"
 
 
 @task(name="frames", **FLAKY_EDGE)
-def build_frames(days: list[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def build_frames(days: list[date], most_rows: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Reference (training days, judged only where the champion did not learn) and window (`days`) as flat frames."""
     from flows.training.learned_rows import held_out_rows
     from flows.training.registered_versions import bundle_of
@@ -37,7 +38,9 @@ def build_frames(days: list[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
     settings = get_settings()
     lake, _ = open_lakes(settings)
     train_days = [day for day in lake.event_days() if day < days[0]][-REFERENCE_DAYS:]
-    rows = rows_of([*train_days, *days])
+    every = [*train_days, *days]
+    share = 1.0 if most_rows is None else share_for(exposed_users([lake], every), most_rows, settings.seed)
+    rows = rows_of(every, draw_of(share, settings.seed))
     reference, window = split_at(rows, microseconds(day_start(days[0], lake.day_offset)))
     bundle = ModelBundle.load(bundle_of(settings, "champion"), threads=settings.threads)
     announce("champion's predictions on both sides")
@@ -103,15 +106,18 @@ def planted_column(reference: pl.DataFrame) -> str:
 
 
 @flow(name="drift")
-def drift_flow(planted: bool = False, days: list[date] | None = None) -> dict[str, Any]:
-    """Decide on the newest lived-through days (default: all after the last training day); `planted` plants a fault first."""
+def drift_flow(planted: bool = False, days: list[date] | None = None, most_rows: int | None = None) -> dict[str, Any]:
+    """Decide on the newest lived-through days (default: all after the last training day); `planted` plants a fault first.
+
+    most_rows: about how many exposures both sides together are compared on, of users drawn by a hash; default all.
+    """
     settings = get_settings()
     lake, _ = open_lakes(settings)
     train_end = split_days(settings)[0]
     chosen = list(days or [day for day in lake.event_days() if day > train_end])
     if not chosen:
         raise ValueError(f"no day after {train_end} was lived through yet; replay or wait for traffic, then check drift")
-    reference, window = build_frames(chosen)
+    reference, window = build_frames(chosen, most_rows)
     label = f"{dataset_marker(settings)['label']}: {chosen[0]}..{chosen[-1]}"
     found = decide_and_report(reference, window, label, planted)
     create_table_artifact(key="drift-columns", table=found["columns"], description=f"{found['verdict']}: {label}")
