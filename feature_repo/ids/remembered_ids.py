@@ -33,17 +33,21 @@ class RememberedIds:
     """The ids of one platform database, in front of an IdTable. Safe to share between threads."""
 
     def __init__(self, database_url: str, users: int = USERS_KEPT, posts: int = POSTS_KEPT) -> None:
-        """users, posts: how many are kept in memory; accounts are users and authors."""
+        """users, posts: how many of them are kept in memory.
+
+        own_actions: the dataset's own actions by name, each with the action of the contract that stands for it.
+        """
         self._url = database_url
         self._numbers = {"user": _Newest(users), "author": _Newest(users), "post": _Newest(posts)}
         self._texts = {"user": _Newest(users), "author": _Newest(users), "post": _Newest(posts)}
         self.reload()
 
     def reload(self) -> None:
-        """Read again how each kind is written: an ingestion may have decided it anew."""
+        """Read again how each kind is written and which own actions there are: an ingestion may have decided it anew."""
         table = IdTable(self._url)
         self._forms: dict[str, Form] = {kind: table.form(kind) for kind in KINDS}
         self._apart = table.authors_apart()
+        self.own_actions = {name: f"own_{code + 1}" for code, name in enumerate(table.all_names("own_action"))}
         self.table = table
 
     # ---- what clients send ----------------------------------------------------------------------------------------
