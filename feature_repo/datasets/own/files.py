@@ -11,7 +11,7 @@ from typing import Literal
 import pyarrow as pa
 
 from feature_repo.datasets.adapter import MalformedFile
-from feature_repo.datasets.own.mapping import FilesMapping
+from feature_repo.datasets.own.mapping import FILE_NAME, FilesMapping
 
 Format = Literal["csv", "jsonl", "parquet"]
 
@@ -72,7 +72,9 @@ def find_table(root: Path, table: str, mapping: FilesMapping | None) -> TableFil
     if odd is not None:
         raise MalformedFile(odd, f"{odd.suffix or 'a name without a suffix'} is no known format; use one of {_known()}")
     if len(formats) > 1:
-        raise MalformedFile(root, f"table {table} has files of two formats: {', '.join(file.name for file in found[:6])}; keep one")
+        raise MalformedFile(
+            root, f"table {table} has files of two formats: {', '.join(file.name for file in found[:6])}; keep one"
+        )
     kind = formats.pop()
     delimiter = mapping.delimiter or (delimiter_of(found[0]) if kind == "csv" else ",")
     return TableFiles(root, tuple(found), kind, delimiter, tuple(mapping.header) if mapping.header else None)
@@ -80,6 +82,11 @@ def find_table(root: Path, table: str, mapping: FilesMapping | None) -> TableFil
 
 def _known() -> str:
     return ", ".join(FORMATS) + " (text also with .gz or .zst)"
+
+
+def holds_events(folder: Path) -> bool:
+    """Whether `folder` has a mapping, or files of events under their plain name."""
+    return folder.is_dir() and ((folder / FILE_NAME).is_file() or bool(_candidates(folder, "events")))
 
 
 def _named(root: Path, names: list[str]) -> list[Path]:
@@ -104,6 +111,12 @@ def _by_table(root: Path, table: str) -> list[Path]:
         raise MalformedFile(
             beside[0], f"{', '.join(file.name for file in beside)} are all table {table}; keep one, or name it under `files`"
         )
+    return _candidates(root, table)
+
+
+def _candidates(root: Path, table: str) -> list[Path]:
+    """Files named for the table, else all files of the folder named for it."""
+    beside = sorted(file for file in root.glob(f"{table}.*") if is_table_file(file))
     return beside or sorted(file for file in (root / table).rglob("*") if is_table_file(file))
 
 

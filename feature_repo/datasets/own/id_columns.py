@@ -1,6 +1,6 @@
 """Ids of a column: whole numbers or text, refused where reading them would make two ids one.
 
-Whether a text column such as "1.0", "2.0" holds floats is a question to the whole column, so it is asked before any row is read.
+Whether a text column such as "1.0", "2.0" holds floats is a question to the whole column, so it is asked before a row is read.
 """
 
 from __future__ import annotations
@@ -102,7 +102,8 @@ class IdCheck:
             return self._refusal(f"{self.fraction.value} is no whole number, so it is no id; {REMEDY}", self.fraction)
         if self.large is not None:
             return self._refusal(
-                f"{self.large.value} is a float above 2^53, where digits are lost; write the ids as integers or as text", self.large
+                f"{self.large.value} is a float above 2^53, where digits are lost; write the ids as integers or as text",
+                self.large,
             )
         return IdReading(floats=True, form="text" if self.allotted else "number")
 

@@ -128,8 +128,8 @@ class EventsMapping(FilesMapping):
     value_times: float = Field(1.0, gt=0, description="Factor to milliseconds, as 1000 where `value` is seconds.")
     impressions: Literal["auto", "action", "rows", "none"] = Field(
         "auto",
-        description="What an impression is: `action`: rows of that action; `rows`: every row; `none`: there are none, so they are "
-        "derived; `auto`: `action` where the file has such rows, else `none`.",
+        description="What an impression is: `action`: rows of that action; `rows`: every row; `none`: none is there, so they "
+        "are derived; `auto`: `action` where the file has such rows, else `none`.",
     )
 
     @field_validator("actions", mode="before")

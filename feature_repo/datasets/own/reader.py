@@ -1,7 +1,7 @@
 """Reads the files of a table in batches of bounded size, whatever their format, without losing a digit.
 
-DuckDB reads and unpacks. Cells of CSV stay text, values of JSON come as text beside their JSON type, and Parquet keeps its types:
-what a cell means is decided later, once, for all formats.
+DuckDB reads and unpacks. Cells of CSV stay text, values of JSON come as text beside their JSON type, and Parquet keeps
+its types: what a cell means is decided later, once, for all formats.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class TableReader:
         header = "false" if self.table.header is not None else "true"
         return (
             f"SELECT {chosen} FROM read_csv({_text(file)}, auto_detect = false, header = {header}, columns = {{{types}}}, "
-            f"delim = {_text(self.table.delimiter)}, quote = '\"', escape = '\"', store_rejects = true, rejects_limit = 100000, "
+            f"delim = {_text(self.table.delimiter)}, quote = '\"', escape = '\"', store_rejects = true, "
             f"compression = '{compression_of(file) or 'none'}')"
         )
 
@@ -139,9 +139,7 @@ def _as_frame(file: Path, arrow: object) -> pl.DataFrame:
 
 def _without_json_nulls(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     """JSON's null is a missing value."""
-    return frame.with_columns(
-        pl.when(pl.col(_kind(name)) != "NULL").then(pl.col(name)).alias(name) for name in columns
-    )
+    return frame.with_columns(pl.when(pl.col(_kind(name)) != "NULL").then(pl.col(name)).alias(name) for name in columns)
 
 
 def _rejected(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
@@ -166,7 +164,7 @@ def _json_keys(file: Path) -> tuple[str, ...]:
         except ValueError:
             continue  # the whole reading counts it, with its number
         if not isinstance(row, dict):
-            raise MalformedFile(file, "is no JSON object; write one object a line, as {\"user_id\": 1, ...}", row=number)
+            raise MalformedFile(file, 'is no JSON object; write one object a line, as {"user_id": 1, ...}', row=number)
         keys |= dict.fromkeys(row)
     if not keys:
         raise MalformedFile(file, "has no JSON object in its first lines; write one object a line")

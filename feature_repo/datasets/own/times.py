@@ -38,7 +38,9 @@ class Bounds:
     @classmethod
     def of(cls, earliest: date, now: datetime | None = None) -> Bounds:
         """A day of grace after now, for clocks and zones."""
-        return cls(datetime(earliest.year, earliest.month, earliest.day, tzinfo=UTC), (now or datetime.now(UTC)) + timedelta(days=1))
+        return cls(
+            datetime(earliest.year, earliest.month, earliest.day, tzinfo=UTC), (now or datetime.now(UTC)) + timedelta(days=1)
+        )
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class TimeReading:
         kind = values.dtype
         if kind == pl.Date or isinstance(kind, pl.Datetime):
             return _in_utc(values.cast(pl.Datetime("us", getattr(kind, "time_zone", None))), self.zone)
-        if kind.is_numeric():
-            return _from_numbers(values, self.unit or "us")
+        if kind.is_numeric() and self.unit is not None:
+            return _from_numbers(values, self.unit)
         text = values.cast(pl.String)
         if self.unit is not None:
             numbers = text.str.strip_chars()
@@ -154,7 +156,9 @@ class TimeCheck:
         values = values.set(values == "", None)
         numeric = values.cast(pl.Float64, strict=False)
         if numeric.null_count() < values.len():
-            self._add_numbers(values.cast(pl.Int64, strict=False) if not self._has_fractions(values, numeric) else numeric, batch)
+            self._add_numbers(
+                values.cast(pl.Int64, strict=False) if not self._has_fractions(values, numeric) else numeric, batch
+            )
         words = values.filter(numeric.is_null()).drop_nulls()
         self.texts += words.len()
         if words.len() and self.first_text is None:
@@ -179,7 +183,9 @@ class TimeCheck:
             return self._refused(f"is of type {self.odd_type}, which is no time; map a column of times")
         declared, zone = self.declared.format, self.declared.zone
         if self.inexact is not None and not self.native:
-            return self._refused(f"{self.inexact.value} is a float too large to be exact; store times as integers", self.inexact)
+            return self._refused(
+                f"{self.inexact.value} is a float too large to be exact; store times as integers", self.inexact
+            )
         if declared in UNITS:
             return self._declared_unit(declared, zone)
         if declared == "iso":
@@ -196,7 +202,8 @@ class TimeCheck:
             return self._refused("every value is 0, -1 or empty; map the column that holds the time")
         if self.numbers:
             return self._refused(
-                f"{self.numbers:,} values are numbers and {self.texts:,} are text such as {self._text!r}; write all in one form",
+                f"{self.numbers:,} values are numbers and {self.texts:,} are text such as {self._text!r}; "
+                "write all in one form",
                 self.first_text,
             )
         return self._text_format(zone)
@@ -231,10 +238,12 @@ class TimeCheck:
         if len(digits) == 1:
             return TimeReading(formats=(digits[0],), zone=zone)
         if self.years >= SETTLED * self.numbers:
-            return self._refused(f"{self._value} looks like a year, not a time; map a column of dates or times, or leave it out")
+            return self._refused(
+                f"{self._value} looks like a year, not a time; map a column of dates or times, or leave it out"
+            )
         return self._refused(
-            f"{self._value} is no time between {self.bounds.earliest:%Y-%m-%d} and today as s, ms, us or ns; map another column, "
-            "set `earliest`, or say the unit, as `time: s`"
+            f"{self._value} is no time between {self.bounds.earliest:%Y-%m-%d} and today as s, ms, us or ns; map another "
+            "column, set `earliest`, or say the unit, as `time: s`"
         )
 
     def _text_format(self, zone: str) -> TimeReading | Refusal:
@@ -242,26 +251,32 @@ class TimeCheck:
         best = max(fitting.values(), default=0)
         if best < ENOUGH * self.texts and sum(fitting.values()) < ENOUGH * self.texts:
             return self._refused(
-                f"{self._text!r} is a time in no known form; say it, as `time: \"%d.%m.%Y %H:%M\"`", self.first_text
+                f'{self._text!r} is a time in no known form; say it, as `time: "%d.%m.%Y %H:%M"`', self.first_text
             )
-        orders = {order: max(count for one, count in fitting.items() if one.order == order) for order in {f.order for f in fitting}}
+        orders = {
+            order: max(count for one, count in fitting.items() if one.order == order) for order in {f.order for f in fitting}
+        }
         day, month = orders.get("day", 0), orders.get("month", 0)
         if day == month == best == self.texts:
-            return self._day_or_month(fitting, "some value would have to have a day after the 12th")
+            return self._day_or_month(fitting)
         if day and month and max(day, month) < SETTLED * self.texts:
-            return self._day_or_month(fitting, f"{day:,} values read day first and {month:,} month first: they are mixed")
+            return self._refused(
+                f"{day:,} of {self.texts:,} dates such as {self._text!r} have the day first and {month:,} the month first; "
+                "write all in one order",
+                self.first_text,
+            )
         order = max(orders, key=lambda one: orders[one])
         chosen = sorted((one for one in fitting if one.order == order), key=lambda one: -fitting[one])
         # A form of ISO 8601 that the first values do not show, such as a fraction of a second, may still come.
         others = [one for one in ISO if one not in chosen] if chosen[0] in ISO else []
         return TimeReading(formats=(*chosen, *others), zone=zone)
 
-    def _day_or_month(self, fitting: dict[Format, int], why: str) -> Refusal:
+    def _day_or_month(self, fitting: dict[Format, int]) -> Refusal:
         month = max((one for one in fitting if one.order == "month"), key=lambda one: fitting[one])
         day = max((one for one in fitting if one.order == "day"), key=lambda one: fitting[one])
         return self._refused(
-            f"{self._text!r} may have the day or the month first ({why}); say which, as `time: \"{month.shown}\"` or "
-            f"`time: \"{day.shown}\"`",
+            f"{self._text!r} may have the day or the month first, as no date has a day after the 12th; say which, as "
+            f'`time: "{month.shown}"` or `time: "{day.shown}"`',
             self.first_text,
         )
 
