@@ -34,7 +34,10 @@ def test_text_ids_are_allotted_numbers_and_answers_show_the_text(tmp_path: Path)
 
 def test_texts_that_look_like_one_number_stay_three_users(tmp_path: Path) -> None:
     assert users(tmp_path / "a", ["007", "+7", "7", " 7"]) == ["007", "+7", "7", " 7"]
-    write_csv(tmp_path / "b" / "events.csv", "user_id,post_id,action,occurred_at\n007,1,impression,2025-01-01\n7,1,impression,2025-01-01\n")
+    write_csv(
+        tmp_path / "b" / "events.csv",
+        "user_id,post_id,action,occurred_at\n007,1,impression,2025-01-01\n7,1,impression,2025-01-01\n",
+    )
     assert read(own(tmp_path / "b")).good["user_id"].n_unique() == 2
 
 
@@ -55,7 +58,7 @@ def test_numbers_below_zero_and_beyond_the_own_range_are_kept(tmp_path: Path) ->
         ([True, False], "of type Boolean"),
         (["true", "false"], "every value is true or false"),
         ([[1], [2]], "of type List"),
-        ([float("nan"), 1.0], "NaN is no whole number"),
+        ([float("nan"), 1.0], "nan is no whole number"),
     ],
     ids=str,
 )
