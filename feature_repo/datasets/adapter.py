@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Protocol
 
 import polars as pl
 
+from feature_repo.contracts import SplitEvents
 from infra.settings import Settings
 
 
@@ -52,21 +54,60 @@ class ContractTables:
 
 
 class DatasetAdapter(Protocol):
-    """One source of contract tables."""
+    """One source of contract tables.
+
+    Events come in batches, so that a dataset may be larger than memory; the other tables are whole frames. Posts and users may
+    be derived from events, so a reader that wants both asks for `event_batches` first: it saves a second reading.
+    """
 
     name: str  # names the lake parts: short, lower case, stable
     label: str  # what reports and pages call it
     simulated: bool  # true: whatever is computed on it is labelled simulated
     day_offset: timedelta  # the local time zone whose midnight parts the days
     splits: Splits
+    notes: tuple[str, ...]  # what was derived, sampled or left out, and what can therefore not be judged; whole sentences
+    derived_impressions: bool  # true: exposures were inferred from interactions, so calibration and off-policy can't be judged
+    sampled_negatives: int  # exposures that were drawn for each derived one; 0 = none
 
     def fingerprint(self) -> str:
         """Hash of everything the tables depend on: equal fingerprints mean equal tables."""
         ...
 
-    def tables(self) -> ContractTables:
-        """The whole dataset; raises MalformedFile."""
+    def event_batches(self) -> Iterator[SplitEvents]:
+        """Every event once, in batches of bounded size and no particular order; raises MalformedFile.
+
+        `good` has exactly the columns of the events contract. `dead` has them too (null where a cell could not be read), then
+        `reason`, and where the rows come from files of a user also `source_file`, `source_row` (from 1) and `raw` (JSON).
+        """
         ...
+
+    def posts(self) -> pl.DataFrame:
+        """All posts; raises MalformedFile."""
+        ...
+
+    def users(self) -> pl.DataFrame:
+        """All users; raises MalformedFile."""
+        ...
+
+    def edges(self) -> pl.DataFrame | None:
+        """The declared graph, or None where there is none; raises MalformedFile."""
+        ...
+
+    def tables(self) -> ContractTables:
+        """The whole dataset in memory; raises MalformedFile."""
+        ...
+
+
+def whole_tables(adapter: DatasetAdapter) -> ContractTables:
+    """All batches of `adapter` joined, beside its other tables."""
+    batches = list(adapter.event_batches())
+    return ContractTables(
+        events=pl.concat([batch.good for batch in batches]),
+        posts=adapter.posts(),
+        users=adapter.users(),
+        malformed=pl.concat([batch.dead for batch in batches], how="diagonal"),
+        edges=adapter.edges(),
+    )
 
 
 def open_adapter(settings: Settings) -> DatasetAdapter:

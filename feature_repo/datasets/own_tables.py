@@ -6,14 +6,15 @@ the contract lets be null may be left out; times are timestamps or ISO 8601 text
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
-from feature_repo.contracts import TABLES, ContractError, check_table, split_events
-from feature_repo.datasets.adapter import ContractTables, MalformedFile, Splits
+from feature_repo.contracts import TABLES, ContractError, SplitEvents, check_table, split_events
+from feature_repo.datasets.adapter import ContractTables, MalformedFile, Splits, whole_tables
 from feature_repo.datasets.checked_files import RawColumn, cast_columns
 from feature_repo.datasets.files_fingerprint import files_fingerprint
 
@@ -32,6 +33,9 @@ class OwnTables:
 
     name = "own"
     simulated = False
+    notes: tuple[str, ...] = ()
+    derived_impressions = False
+    sampled_negatives = 0
     day_offset = timedelta(0)
 
     def __init__(self, folder: Path) -> None:
@@ -58,17 +62,21 @@ class OwnTables:
         files = [self._file(name) for name in NEEDED]
         return files_fingerprint(files if optional is None else [*files, optional])
 
+    def event_batches(self) -> Iterator[SplitEvents]:
+        """The events as given; those that break a row-level rule are dead, with their reason."""
+        yield split_events(self._events)
+
+    def posts(self) -> pl.DataFrame:
+        return self._checked("posts")
+
+    def users(self) -> pl.DataFrame:
+        return self._checked("users")
+
+    def edges(self) -> pl.DataFrame | None:
+        return self._checked("edges") if table_file(self.folder, "edges") is not None else None
+
     def tables(self) -> ContractTables:
-        """The tables as given; events that break a row-level rule are malformed, with their reason."""
-        split = split_events(self._events)
-        has_edges = table_file(self.folder, "edges") is not None
-        return ContractTables(
-            events=split.good,
-            posts=self._checked("posts"),
-            users=self._checked("users"),
-            malformed=split.dead,
-            edges=self._checked("edges") if has_edges else None,
-        )
+        return whole_tables(self)
 
     @cached_property
     def _events(self) -> pl.DataFrame:
