@@ -8,7 +8,7 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
 from feature_repo.datasets.adapter import open_adapter
-from feature_repo.datasets.ingest import IngestReport, ingest
+from feature_repo.datasets.ingest import DATASET_MARKER, IngestReport, ingest
 from feature_repo.lake import Lake
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE
@@ -16,22 +16,53 @@ from infra.settings import get_settings
 
 
 @task(name="ingest tables", **FLAKY_EDGE)
-def ingest_tables() -> IngestReport:
+def ingest_tables(hold_out: bool | None) -> IngestReport:
     """Adapter to lake and holdout; a finished ingestion of the same data is recognised and skipped."""
     settings = get_settings()
     adapter = open_adapter(settings)
     announce(f"reading {adapter.label}")
     lake, holdout = (Lake(root, adapter.day_offset) for root in (settings.paths.lake, settings.paths.holdout))
-    return ingest(adapter, lake, holdout, on_progress=announce)
+    if hold_out is None:
+        held = lake.marker(DATASET_MARKER)
+        hold_out = held is not None and held.get("hold_out", True)
+    share = settings.split_train_share
+    report = ingest(adapter, lake, holdout, on_progress=announce, hold_out=hold_out, train_share=share)
+    for line in told(report):
+        announce(line)
+    return report
+
+
+def told(report: IngestReport) -> list[str]:
+    """What a person should read of `report`, a line each: the parts, what was dropped and why, and what is missing."""
+    train, replay, canary = (report.rows_per_split.get(part, 0) for part in ("train", "replay", "canary"))
+    splits = report.splits
+    lines = [
+        f"train: {train:,} events before {_minute(splits['train_end'])}; "
+        f"replay: {replay:,} from there to {_minute(splits['replay'][1])}; "
+        f"canary: {canary:,} to {_minute(splits['canary'][1])}" + ("" if report.hold_out else "; nothing is held out")
+    ]
+    if report.repeats:
+        lines.append(f"{report.repeats:,} events were repeats of an event_id and were dropped")
+    lines += [f"{rows:,} events are dead letters: {reason}" for reason, rows in report.malformed_by_reason.items()]
+    return [*lines, *report.split_notes, *report.notes]
+
+
+def _minute(moment: str) -> str:
+    return moment[:16].replace("T", " ") + " UTC"
 
 
 @flow(name="ingest")
-def ingest_flow() -> dict:
-    """Bring the dataset into the contract tables, partitioned by day; idempotent."""
-    report = ingest_tables()
+def ingest_flow(hold_out: bool | None = None) -> dict:
+    """Bring the dataset into the contract tables, partitioned by day; idempotent.
+
+    `hold_out`: keep the newest events out of the lake, to be replayed as live traffic by a tour. None: as this home was
+    ingested before; a new home holds nothing out.
+    """
+    report = ingest_tables(hold_out)
+    done = "already ingested, nothing to do" if report.skipped else "ingested"
     create_table_artifact(
         key="ingested-days",
         table=[{"day": day, "events": count} for day, count in report.rows_per_day.items()],
-        description=f"{report.label}: {'already ingested, nothing to do' if report.skipped else 'ingested'}",
+        description="; ".join([f"{report.label}: {done}", *told(report)]),
     )
     return asdict(report)

@@ -10,11 +10,16 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.feature_rows import FeatureRows
-from flows.days import day_start, microseconds
-from flows.lakes import dataset_marker, open_lakes, split_days
+from flows.days import microseconds
+from flows.lakes import dataset_marker, open_lakes, split_days, splits_of
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, PURE_STEP
 from infra.settings import get_settings
+
+
+class NothingToJudgeOn(RuntimeError):
+    """The dataset has no events after its training part."""
+
 
 HEADLINE_HEAD = "click"
 
@@ -142,11 +147,14 @@ def train_flow() -> dict[str, Any]:
 
     settings = get_settings()
     train_end, test_days, _ = split_days(settings)
+    splits = splits_of(settings)
     lake, _ = open_lakes(settings)
     days = [day for day in lake.event_days() if day <= train_end]
-    rows = read_rows([*days, *test_days])
-    boundary = microseconds(day_start(test_days[0], lake.day_offset))
-    train, test = split_at(rows, boundary)
+    if not test_days:
+        raise NothingToJudgeOn("no event lies after the training part, so no model can be judged; " + "; ".join(splits.notes))
+    rows = read_rows(sorted({*days, *test_days}))
+    train, later = split_at(rows, microseconds(splits.train_end))
+    test, _ = split_at(later, microseconds(splits.replay[1]))
     report = fit(train, f"champion-{lake.fingerprint(days)}")
     measured = measure(str(report.folder), train, test)
     version = register(report, measured, days, "champion", {"reason": "first training", "days": f"{days[0]}..{days[-1]}"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ def make_home(settings: Settings, config: WorldConfig = SMALL) -> datetime:
     adapter = WorldAdapter(config=config)
     lake, holdout = Lake(settings.paths.lake), Lake(settings.paths.holdout)
     ingest(adapter, lake, holdout)
-    as_of = datetime.combine(adapter.splits.train_end + timedelta(days=1), time(), UTC)
+    as_of = adapter.splits.train_end
     apply(settings)
     build_offline(settings, [lake], as_of)
     materialise(settings, as_of)

@@ -72,8 +72,6 @@ def _strays(at_s: np.ndarray, count: np.ndarray) -> tuple[int, int]:
     cumulative = np.cumsum(count)
     low = int(np.searchsorted(cumulative, allowed, side="right"))
     high = int(np.searchsorted(cumulative, total - allowed, side="left"))
-    if low >= high:
-        low, high = 0, len(count) - 1 if allowed == 0 else high
     gap = max(STRAY_GAP.total_seconds(), (at_s[high] - at_s[low]) / 4)
     wide = np.diff(at_s) > gap
     before = np.flatnonzero(wide[:low])
@@ -95,7 +93,8 @@ def _chosen_blocks(times: EventTimes, first: int, last: int, train_share: float)
         off = abs(blocks.count[: cuts[0]].sum() / blocks.count.sum() - train_share)
         if blocks.busy >= BUSY_BLOCKS and off <= NEAR_ENOUGH:
             return blocks, cuts
-        found.append((min(len(blocks.count), 3) < 3, off, len(found), blocks, cuts))
+        too_few = len(blocks.count) < 3
+        found.append((too_few, off, -len(found) if too_few else len(found), blocks, cuts))
     _, _, _, blocks, cuts = min(found, key=lambda one: one[:3])
     return blocks, cuts
 

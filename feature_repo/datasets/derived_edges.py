@@ -20,16 +20,17 @@ VIEW_WEIGHT = 0.25
 FULL_WEIGHT = 1.0
 
 
-def derive_follow_edges(events: pl.DataFrame) -> pl.DataFrame:
+def derive_follow_edges(events: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """Follow edges (EDGES schema, derived = True), one per user and author, sorted by both ids.
 
     `created_at` is the moment the rule first held, so edges as of a time are those created before it.
     """
     at = pl.col("occurred_at")
     follow, like, view = (pl.col("action") == action for action in (Action.FOLLOW, Action.LIKE, Action.VIDEO_VIEW))
+    engaged_rows = events.lazy().filter(follow | like | view).select("user_id", "author_id", "action", "occurred_at")
     pairs = (
-        events.lazy()
-        .filter(follow | like | view)
+        engaged_rows.collect(engine="streaming")
+        .lazy()
         .group_by("user_id", pl.col("author_id").alias("target_id"))
         .agg(
             follows=follow.sum(),

@@ -14,13 +14,13 @@ from pathlib import Path
 import polars as pl
 
 from feature_repo.contracts import TABLES, ContractError, SplitEvents, check_table, split_events
-from feature_repo.datasets.adapter import ContractTables, MalformedFile, Splits, whole_tables
+from feature_repo.datasets.adapter import ContractTables, MalformedFile, whole_tables
 from feature_repo.datasets.checked_files import RawColumn, cast_columns
 from feature_repo.datasets.files_fingerprint import files_fingerprint
+from feature_repo.plausible_times import EARLIEST
 
 NEEDED = ("events", "posts", "users")
 SUFFIXES = (".parquet", ".jsonl")
-LEAST_DAYS = 5  # one to learn from, two to replay, two for the canary
 
 
 def table_file(folder: Path, name: str) -> Path | None:
@@ -29,7 +29,7 @@ def table_file(folder: Path, name: str) -> Path | None:
 
 
 class OwnTables:
-    """Adapter of one folder. The last two days meet the canary, the two before are replayed, the rest trains."""
+    """Adapter of one folder. The splits are chosen from where the events are."""
 
     name = "own"
     simulated = False
@@ -37,24 +37,12 @@ class OwnTables:
     derived_impressions = False
     sampled_negatives = 0
     day_offset = timedelta(0)
+    earliest = EARLIEST
+    splits = None
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.label = f"own events ({folder.resolve().name})"
-
-    @cached_property
-    def splits(self) -> Splits:
-        """Counted back from the newest event's day; raises MalformedFile when there are fewer than five days."""
-        events = self._events
-        first, last = events.select(
-            pl.col("occurred_at").min().dt.date().alias("first"), pl.col("occurred_at").max().dt.date().alias("last")
-        ).row(0)
-        if first is None or (last - first).days + 1 < LEAST_DAYS:
-            raise MalformedFile(
-                self._file("events"), f"events from {first} to {last}; the splits need {LEAST_DAYS} days or more"
-            )
-        days = [last - timedelta(days=back) for back in range(LEAST_DAYS)]
-        return Splits(train_end=days[4], replay=(days[3], days[2]), canary=(days[1], days[0]))
 
     def fingerprint(self) -> str:
         """Hash of the files."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from flows.admin_client import answer
-from flows.lakes import split_days
+from flows.lakes import split_days, splits_of
 from flows.progress import announce
 from flows.replay import replay_days
 from infra.settings import Settings
@@ -155,7 +155,8 @@ class _Traffic:
     def _run(self) -> None:
         try:
             days = list(split_days(self.settings)[2])
-            report = replay_days(REPLAY, days, 1.0, stop_when=self._decided)
+            span = splits_of(self.settings).canary
+            report = replay_days(REPLAY, days, 1.0, stop_when=self._decided, span=span)
             self.report = report.summary()
             self.spent_at = None if report.stopped else time.monotonic()
         except BaseException as error:  # handed to the stage's own thread, which raises it

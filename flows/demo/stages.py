@@ -47,7 +47,7 @@ class Stage:
 
 def ingest(context: Context) -> Output:
     _find_or_fetch(context.settings)
-    return context.run_flow("flows.ingest:ingest_flow")
+    return context.run_flow("flows.ingest:ingest_flow", hold_out=True)
 
 
 def _find_or_fetch(settings: Settings) -> None:

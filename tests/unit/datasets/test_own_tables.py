@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -47,12 +47,6 @@ def test_json_lines_with_the_required_columns_only_are_enough(tmp_path: Path) ->
     assert tables.edges is None and tables.malformed.is_empty()
 
 
-def test_the_last_four_days_are_replayed_and_canaried(tmp_path: Path) -> None:
-    splits = OwnTables(write_lines(tmp_path)).splits
-    assert splits.train_end == date(2025, 1, 2)
-    assert splits.replay + splits.canary == tuple(date(2025, 1, day) for day in (3, 4, 5, 6))
-
-
 def test_parquet_tables_with_a_declared_graph_come_through_unchanged(tmp_path: Path) -> None:
     world = World(WorldConfig(users=40, posts=60, days=5))
     given = {"events": world.history_events(), "posts": world.posts(), "users": world.users(), "edges": world.edges()}
@@ -67,7 +61,7 @@ def test_a_row_that_breaks_a_rule_goes_to_the_dead_letters_and_the_rest_is_inges
     rows = [*(event(day, day) for day in range(6)), event(90, 1, action="poke"), event(91, 1, user_id=None)]
     adapter = OwnTables(write_lines(tmp_path / "own", rows))
     report = ingest(adapter, Lake(tmp_path / "lake"), Lake(tmp_path / "holdout"))
-    assert (report.lake_events, report.holdout_events, report.malformed) == (2, 4, 2)
+    assert (report.lake_events, report.holdout_events, report.malformed) == (4, 2, 2)
     dead = pl.read_parquet(tmp_path / "lake" / "dead_letters" / "own.parquet")
     assert dict(dead.select("event_id", "reason").iter_rows()) == {
         "e90": "action is not in the closed set",
@@ -93,11 +87,6 @@ def test_a_missing_column_and_a_missing_file_are_named(tmp_path: Path) -> None:
     (tmp_path / "posts.jsonl").unlink()
     with pytest.raises(MalformedFile, match="posts.parquet: the file is missing"):
         OwnTables(tmp_path).tables()
-
-
-def test_too_few_days_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(MalformedFile, match="need 5 days"):
-        _ = OwnTables(write_lines(tmp_path, [event(0), event(1, 3)])).splits
 
 
 def test_auto_takes_them_before_any_other_dataset_and_other_choices_do_not(tmp_path: Path) -> None:
