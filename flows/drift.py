@@ -65,7 +65,7 @@ def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str,
     from monitoring.drift.report import write_report
 
     folder = get_settings().paths.reports / "drift"
-    fault = plant_shift(window, PLANTED_COLUMN, reference=reference) if planted else None
+    fault = plant_shift(window, planted_column(reference), reference=reference) if planted else None
     rows = fault.rows if fault else window
     announce("deciding")
     decision = decide(
@@ -92,6 +92,19 @@ def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str,
         ],
         "report": f"reports/drift/{page.name}",
     }
+
+
+def planted_column(reference: pl.DataFrame) -> str:
+    """The column that a fault is planted in: PLANTED_COLUMN, or where it is constant the feature of most distinct values."""
+    from monitoring.drift.columns import feature_columns
+    from monitoring.drift.policy import DriftPolicy
+
+    clock = DriftPolicy().clock_columns
+    columns = [name for name in feature_columns(reference) if not name.startswith(clock)]
+    distinct = reference.select(pl.col(columns).n_unique()).row(0, named=True)
+    if distinct.get(PLANTED_COLUMN, 1) > 1:
+        return PLANTED_COLUMN
+    return max(columns, key=distinct.__getitem__)
 
 
 @flow(name="drift")

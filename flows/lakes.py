@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from typing import TypeVar
 
 import polars as pl
 
@@ -11,6 +12,8 @@ from feature_repo.datasets.event_times import EventTimes
 from feature_repo.datasets.splits import MICROSECOND, Span, Splits, overlaps
 from feature_repo.lake import Lake
 from infra.settings import Settings
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 # Where nothing is held out, this share of the lake's events trains and the newest ones evaluate.
 LIVED_TRAIN_SHARE = 0.85
@@ -84,6 +87,6 @@ def lived_until(settings: Settings) -> datetime:
     return min(splits.replay[1], newest + MICROSECOND)
 
 
-def within(events: pl.DataFrame, span: Span) -> pl.DataFrame:
+def within(events: Frame, span: Span) -> Frame:
     """The `events` from the first moment of `span` up to its end."""
     return events.filter((pl.col("occurred_at") >= span[0]) & (pl.col("occurred_at") < span[1]))

@@ -13,14 +13,11 @@ from feature_repo.datasets.splits import Span
 from flows.lakes import dataset_marker, open_lakes, split_days, splits_of, within
 from flows.progress import announce
 from flows.retries import PURE_STEP
+from flows.too_little import TooLittleData
 from flows.traffic.driver import Replay, ReplayReport
 from flows.traffic.outcomes import ReferenceRates, reference_rates
-from flows.traffic.visits import labelled_exposures, slices
+from flows.traffic.visits import SLICE_HOURS, labelled_exposures, slices
 from infra.settings import Settings, get_settings
-
-
-class NothingHeldOut(RuntimeError):
-    """There is no logged event to replay."""
 
 
 def training_reference() -> ReferenceRates:
@@ -36,19 +33,19 @@ def replay_days(
     days: list[date],
     share: float,
     stop_when: Callable[[], str | None] = lambda: None,
-    *,
+    slice_hours: int = SLICE_HOURS,
     span: Span | None = None,
 ) -> ReplayReport:
     """Replay the holdout's `days` under `name`, of them only `span` where it is given; a repeated call goes on where the last
-    one stopped. Raises NothingHeldOut.
+    one stopped. Raises TooLittleData where there is no event to replay.
     """
     settings = get_settings()
     _, holdout = open_lakes(settings)
     events = holdout.events(days)
     events = events if span is None else within(events, span)
     if events.is_empty():
-        raise NothingHeldOut(f"{name}: no logged event is held out for it; {' '.join(_why_nothing(settings))}")
-    parts = list(slices(events, share=share, seed=settings.seed, name=name))
+        raise TooLittleData(f"{name}: there are no later events to replay; {_why_nothing(settings)}")
+    parts = list(slices(events, share=share, seed=settings.seed, name=name, hours=slice_hours))
     replay = Replay(settings, name, training_reference())
 
     def tell(report: ReplayReport) -> None:
@@ -57,24 +54,30 @@ def replay_days(
     return replay.run(parts, on_progress=tell, stop_when=stop_when)
 
 
-def _why_nothing(settings: Settings) -> tuple[str, ...]:
-    if dataset_marker(settings)["hold_out"]:
-        return splits_of(settings).notes
-    return ("this home was ingested with everything lived through: `mixer demo` holds the newest events out, in a new home",)
+def _why_nothing(settings: Settings) -> str:
+    if not dataset_marker(settings)["hold_out"]:
+        return "this home was ingested with everything lived through. `mixer demo` in a new home holds the newest events out"
+    return "; ".join(splits_of(settings).notes) or "a longer log is needed"
 
 
 @task(name="replay traffic", **PURE_STEP)
-def replay_traffic(name: str, days: list[date], share: float, span: Span | None) -> dict:
-    return replay_days(name, days, share, span=span).summary()
+def replay_traffic(name: str, days: list[date], share: float, slice_hours: int, span: Span | None) -> dict:
+    return replay_days(name, days, share, slice_hours=slice_hours, span=span).summary()
 
 
 @flow(name="replay")
-def replay_flow(name: str = "replay", days: list[date] | None = None, share: float | None = None) -> dict:
-    """Send `days` (default: the dataset's replay days) as traffic of a `share` of users; all events are sent."""
+def replay_flow(
+    name: str = "replay", days: list[date] | None = None, share: float | None = None, slice_hours: int = SLICE_HOURS
+) -> dict:
+    """Send `days` (default: the dataset's replay days) as traffic of a `share` of users; all events are sent.
+
+    slice_hours: events reach the platform this much later than requests do.
+    """
     settings = get_settings()
     chosen = list(days or split_days(settings)[1])
     span = None if days else splits_of(settings).replay
-    report = replay_traffic(name, chosen, settings.replay_user_share if share is None else share, span)
+    share = settings.replay_user_share if share is None else share
+    report = {**replay_traffic(name, chosen, share, slice_hours, span), "share": share}
     create_table_artifact(
         key="replay",
         table=[{"release": release, "requests": count} for release, count in report["by_release"].items()],

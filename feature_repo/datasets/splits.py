@@ -50,6 +50,23 @@ class Splits:
         """The local day of the last moment that the first model may learn from."""
         return local_day(self.train_end - MICROSECOND, day_offset)
 
+    def in_words(self, day_offset: timedelta) -> str:
+        """The three parts in local time: as days where they begin and end at midnight, else to the minute."""
+        moments = {self.train_end, *self.replay, *self.canary}
+        whole = all(local_midnight(local_day(moment, day_offset), day_offset) == moment for moment in moments)
+
+        def last(moment: datetime) -> str:
+            return f"{local_day(moment - MICROSECOND, day_offset)}" if whole else f"{moment + day_offset:%Y-%m-%d %H:%M}"
+
+        def part(name: str, span: Span) -> str:
+            if span[0] >= span[1]:
+                return f"{name} nothing"
+            start = local_day(span[0], day_offset) if whole else f"{span[0] + day_offset:%Y-%m-%d %H:%M}"
+            return f"{name} {start} to {last(span[1])}"
+
+        parts = [f"learned from up to {last(self.train_end)}", part("replayed", self.replay), part("for canaries", self.canary)]
+        return ", ".join(parts)
+
     def part_names(self) -> dict[str, tuple[datetime | None, datetime]]:
         """Every part by name with its span; training has no beginning."""
         return {"train": (None, self.train_end), "replay": self.replay, "canary": self.canary}

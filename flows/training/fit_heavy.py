@@ -47,10 +47,10 @@ HEAD_WEIGHTS = {
 DWELL_WEIGHT = 0.05  # beside the actions' weights, whose sum is 1
 
 
-def schedule_for(rows: int, preset: str = DEFAULT) -> Schedule:
+def schedule_for(rows: int, preset: str = DEFAULT, epochs: int = SCHEDULE.epochs) -> Schedule:
     """The schedule for that many training rows."""
     most = SCHEDULE.batch if preset == DEFAULT else BATCH_BY_ROWS
-    return replace(SCHEDULE, batch=max(LEAST_BATCH, min(most, rows // LEAST_STEPS)))
+    return replace(SCHEDULE, epochs=epochs, batch=max(LEAST_BATCH, min(most, rows // LEAST_STEPS)))
 
 
 def fit_heavy(

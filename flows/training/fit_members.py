@@ -86,7 +86,7 @@ def fit_member(
         fingerprint=f"{learned.fingerprint}/{how.teacher_share}/{how.kept_negatives}",
         checkpoints=checkpoints,
         config=ranker_config(how.preset, learned.fitted.normaliser.widths),
-        schedule=schedule_for(len(chosen) if negatives is None else len(negatives.rows), how.preset),
+        schedule=schedule_for(len(chosen) if negatives is None else len(negatives.rows), how.preset, how.epochs),
         negatives=negatives,
         kept_out=KeptOut(learned.kept_out, learned.calibrating.labels, how.patience) if how.patience else None,
         hardware=Hardware.chosen(how.device, how.precision),

@@ -33,6 +33,7 @@ def fit_two_tower(
     seed: int,
     fingerprint: str,
     checkpoints: Path,
+    epochs: int = SCHEDULE.epochs,
     on_progress: OnProgress | None = None,
     hardware: Hardware | None = None,
 ) -> tuple[TwoTower, list[float]]:
@@ -44,7 +45,7 @@ def fit_two_tower(
     torch.manual_seed(seed)
     widths = {name: block.shape[1] for name, block in rows.blocks.items()}
     model = TwoTower(TwoTowerConfig(widths, TableBits()))
-    schedule = replace(SCHEDULE, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
+    schedule = replace(SCHEDULE, epochs=epochs, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
     loss = retrieval_loss(model, rows, torch.from_numpy(engaged(labels)), hardware)
     named = {"hardware": hardware, "whole_batch": True}
     training = Training("two_tower", model, loss, len(rows), schedule, seed, fingerprint, **named)

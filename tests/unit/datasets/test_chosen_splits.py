@@ -148,3 +148,13 @@ def test_parts_of_whole_days_begin_and_end_at_local_midnight() -> None:
     assert [day for day in days if overlaps(day, splits.replay, offset)] == days[1:3]
     assert [day for day in days if overlaps(day, splits.canary, offset)] == days[3:5]
     assert Splits.from_json(splits.as_json()) == splits
+
+
+def test_parts_are_told_as_local_days_or_to_the_minute() -> None:
+    offset = timedelta(hours=8)
+    days = Splits.of_days(date(2022, 5, 1), (date(2022, 5, 2), date(2022, 5, 3)), (date(2022, 5, 4),), offset)
+    told = "learned from up to 2022-05-01, replayed 2022-05-02 to 2022-05-03, for canaries 2022-05-04 to 2022-05-04"
+    assert days.in_words(offset) == told
+    hours = Splits(START + 9 * HOUR, (START + 9 * HOUR, START + 12 * HOUR), (START + 12 * HOUR, START + 12 * HOUR))
+    told = "learned from up to 2025-03-03 17:00, replayed 2025-03-03 17:00 to 2025-03-03 20:00, for canaries nothing"
+    assert hours.in_words(offset) == told

@@ -16,9 +16,8 @@ from starlette.routing import Route
 from feature_repo.feature_rows import HEADS
 from flows.traffic import asker
 from flows.traffic.asker import Answer, Asker
-from flows.traffic.outcomes import JUDGED_HEADS, reference_rates
-from flows.traffic.visits import Visit, labelled_exposures
-from tests.unit.flows.test_traffic import _events
+from flows.traffic.outcomes import ReferenceRates
+from flows.traffic.visits import Visit
 
 LIVE = "http://live.test"
 
@@ -32,7 +31,7 @@ def arm(release: str, failures: int, status: int = 503) -> Starlette:
         if len(asked) <= failures:
             return JSONResponse({"error": {"code": "away"}}, status, headers={"x-mixer-release": release})
         content = await request.json()
-        predictions = dict.fromkeys(JUDGED_HEADS, 0.25)
+        predictions = dict.fromkeys(HEADS, 0.25)
         rows = [{"post_id": post, "score": 1.0, "predictions": predictions, "known": True} for post in content["post_ids"]]
         return JSONResponse({"release": release, "scores": rows}, headers={"x-mixer-release": release})
 
@@ -42,8 +41,7 @@ def arm(release: str, failures: int, status: int = 503) -> Starlette:
 def ask(monkeypatch, live: Starlette) -> Answer:
     monkeypatch.setattr(asker, "REFERENCE_WAIT_S", 0.001)
     noon = datetime(2022, 5, 2, 12, tzinfo=UTC)
-    logged = _events((1, 10, "impression", "tab_1", noon, "a"), (1, 10, "click", "tab_1", noon, "a"))
-    rates = reference_rates(labelled_exposures(logged))
+    rates = ReferenceRates(HEADS[:2], np.array([10]), np.array([[0.3, 0.2]]), np.array([0.1, 0.1]))
     visit = Visit(
         user_id=1,
         product="tab_1",

@@ -13,15 +13,16 @@ DAY = timedelta(days=1)
 
 
 def lines(tmp_path, rows: list[dict], **options) -> list[str]:
-    return told(ingest(GivenDataset(rows), Lake(tmp_path / "lake"), Lake(tmp_path / "holdout"), **options))
+    report = ingest(GivenDataset(rows), Lake(tmp_path / "lake"), Lake(tmp_path / "holdout"), **options)
+    return told(report, timedelta(0))
 
 
 def test_parts_repeats_and_dead_letters_are_told(tmp_path) -> None:
     rows = [*spread(1_000, 10 * DAY), event(3, START), event(2_000, datetime(2106, 1, 1, tzinfo=UTC))]
     parts, repeats, dead = lines(tmp_path, rows)
     assert parts == (
-        "train: 700 events before 2025-03-10 00:00 UTC; replay: 100 from there to 2025-03-11 00:00 UTC; "
-        "canary: 200 to 2025-03-13 00:00 UTC"
+        "splits: learned from up to 2025-03-09, replayed 2025-03-10 to 2025-03-10, for canaries 2025-03-11 to 2025-03-12 "
+        "(events: train 700, replay 100, canary 200)"
     )
     assert repeats == "1 events were repeats of an event_id and were dropped"
     assert dead.startswith("1 events are dead letters: occurred_at is after the moment of ingestion")
