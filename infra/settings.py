@@ -39,9 +39,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MIXER_", extra="ignore")
 
     home: Path = Field(Path("var"), description="Folder that holds all run-time state.")
-    data: Path | None = Field(None, description="First folder searched for datasets.")
-    dataset: Literal["auto", "kuairand", "world"] = Field(
-        "auto", description="Dataset of the main job; `auto` takes KuaiRand where found, else the simulated world."
+    data: Path | None = Field(None, description="First folder searched for datasets, or a file of your own events.")
+    dataset: Literal["auto", "own", "kuairand", "world"] = Field(
+        "auto",
+        description="Dataset of the main job; `auto` takes your own events where found, else KuaiRand, else the simulated world.",
     )
     world_users: int = Field(1_500, ge=20, description="Accounts in the simulated world.")
     world_posts: int = Field(3_000, ge=20, description="Posts in the simulated world.")

@@ -38,6 +38,7 @@ def spread(count: int, over: timedelta, start: datetime = START) -> list[dict]:
 class GivenDataset:
     """Adapter of `rows`, given in batches of `batch` rows."""
 
+    place = "/logs"
     simulated = False
     notes: tuple[str, ...] = ()
     derived_impressions = False

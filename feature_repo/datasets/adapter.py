@@ -54,6 +54,7 @@ class DatasetAdapter(Protocol):
 
     name: str  # names the lake parts: short, lower case, stable
     label: str  # what reports and pages call it
+    place: str  # where it is read from; one label at two places is two datasets. Empty where the label says all
     simulated: bool  # true: whatever is computed on it is labelled simulated
     day_offset: timedelta  # the local time zone whose midnight parts the days
     earliest: datetime  # the first moment that is believed; events before it are dead letters
@@ -104,22 +105,31 @@ def whole_tables(adapter: DatasetAdapter) -> ContractTables:
 
 
 def open_adapter(settings: Settings) -> DatasetAdapter:
-    """The dataset that the settings choose; `auto` takes your own tables, else KuaiRand, else the simulated world."""
-    from feature_repo.datasets.search_path import find_kuairand, find_own_tables, search_path
+    """The dataset that the settings choose; `auto` takes your own events, else KuaiRand, else the simulated world.
 
-    own = find_own_tables(settings) if settings.dataset == "auto" else None
+    Raises DatasetNotFound where the chosen one is not there.
+    """
+    from feature_repo.datasets.search_path import find_kuairand, find_own, search_path
+
+    searched = ", ".join(str(place) for place in search_path(settings))
+    own = find_own(settings) if settings.dataset in ("auto", "own") else None
     if own is not None:
-        from feature_repo.datasets.own_tables import OwnTables
+        from feature_repo.datasets.own.adapter import OwnData
+        from feature_repo.ids import IdTable
 
-        return OwnTables(own)
-    if settings.dataset != "world":
+        return OwnData(own, IdTable(settings.platform_database_url))
+    if settings.dataset == "own":
+        raise DatasetNotFound(
+            f"MIXER_DATASET=own, but no file of events (events.csv, .tsv, .jsonl or .parquet) and no mapping.yaml is in "
+            f"any of: {searched}. Point MIXER_DATA at your folder; `mixer data inspect FOLDER --write` makes a mapping."
+        )
+    if settings.dataset in ("auto", "kuairand"):
         folder = find_kuairand(settings)
         if folder is not None:
             from feature_repo.datasets.kuairand.adapter import KuaiRand
 
             return KuaiRand(folder)
         if settings.dataset == "kuairand":
-            searched = ", ".join(str(place) for place in search_path(settings))
             raise DatasetNotFound(
                 f"KuaiRand-Pure was not found in any of: {searched}. Run `mixer data fetch kuairand`, "
                 "point MIXER_DATA at its folder, or set MIXER_DATASET=world."

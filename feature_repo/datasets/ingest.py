@@ -121,7 +121,7 @@ def ingest(
 def refuse_another_dataset(adapter: DatasetAdapter, source: str, lake: Lake, holdout: Lake) -> None:
     """Raise IngestError where the lakes hold another dataset than `adapter`, whose fingerprint is `source`.
 
-    The same dataset has the same fingerprint, or the same name and label: files may have been added to it.
+    The same dataset has the same fingerprint, or the same name, label and place: files may have been added to it.
     """
     for place in (lake, holdout):
         if place.day_offset != adapter.day_offset:
@@ -132,13 +132,17 @@ def refuse_another_dataset(adapter: DatasetAdapter, source: str, lake: Lake, hol
         held = place.marker(DATASET_MARKER)
         if held is None or held["fingerprint"].startswith(f"{source}-"):
             continue
-        if (held["name"], held["label"]) != (adapter.name, adapter.label):
+        if (held["name"], held["label"], held.get("place")) != (adapter.name, adapter.label, adapter.place):
             since = f"{place.marked_at(DATASET_MARKER):%Y-%m-%d %H:%M} UTC"
             raise IngestError(
-                f"{place.root} holds dataset {held['name']!r} ({held['label']}), ingested {since}, not {adapter.name!r} "
-                f"({adapter.label}); "
+                f"{place.root} holds dataset {held['name']!r} ({_named(held['label'], held.get('place'))}), ingested {since}, not {adapter.name!r} "
+                f"({_named(adapter.label, adapter.place)}); "
                 "set MIXER_HOME to another folder, or remove this one with all that was learned from it"
             )
+
+
+def _named(label: str, place: str | None) -> str:
+    return f"{label} from {place}" if place else label
 
 
 def mark_dataset(adapter: DatasetAdapter, fingerprint: str, splits: Splits, hold_out: bool, *places: Lake) -> None:
@@ -146,6 +150,7 @@ def mark_dataset(adapter: DatasetAdapter, fingerprint: str, splits: Splits, hold
     content = {
         "name": adapter.name,
         "label": adapter.label,
+        "place": adapter.place,
         "simulated": adapter.simulated,
         "fingerprint": fingerprint,
         "day_offset_s": adapter.day_offset // timedelta(seconds=1),

@@ -32,6 +32,7 @@ class KuaiRand:
     """Adapter of one folder. Days are Beijing days of `time_ms` (the logs' own `date` disagrees in about 1 % of rows)."""
 
     name = "kuairand"
+    place = ""
     simulated = False
     notes: tuple[str, ...] = ()
     derived_impressions = False

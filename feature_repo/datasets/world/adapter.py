@@ -29,6 +29,7 @@ class WorldAdapter:
 
     name = "world"
     label = "world (simulated)"
+    place = ""
     simulated = True
     notes: tuple[str, ...] = ()
     derived_impressions = False

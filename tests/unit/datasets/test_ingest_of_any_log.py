@@ -126,10 +126,12 @@ def test_progress_is_told_in_events(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [line for line in told if line.startswith("read ")] == ["read 300 events", "read 500 events"]
 
 
-def test_a_second_own_dataset_in_one_home_is_refused_with_what_the_home_holds(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("label", "place"), [("own events (shop)", "/logs"), ("own events (test)", "/elsewhere")])
+def test_a_second_own_dataset_in_one_home_is_refused_with_what_the_home_holds(tmp_path: Path, label: str, place: str) -> None:
     ingested(tmp_path, spread(600, 6 * DAY))
-    other = GivenDataset(spread(50, 6 * DAY), label="own events (shop)")
-    with pytest.raises(IngestError, match=r"holds dataset 'own' \(own events \(test\)\), ingested 20\d\d-.* MIXER_HOME"):
+    other = GivenDataset(spread(50, 6 * DAY))
+    other.label, other.place = label, place
+    with pytest.raises(IngestError, match=r"holds dataset 'own' \(own events \(test\) from /logs\), ingested 20\d\d-.* MIXER_HOME"):
         ingest(other, Lake(tmp_path / "lake"), Lake(tmp_path / "holdout"))
 
 
