@@ -42,7 +42,8 @@ class Settings(BaseSettings):
     data: Path | None = Field(None, description="First folder searched for datasets, or a file of your own events.")
     dataset: Literal["auto", "own", "kuairand", "world"] = Field(
         "auto",
-        description="Dataset of the main job; `auto` takes your own events where found, else KuaiRand, else the simulated world.",
+        description="Dataset of the main job; `auto` takes your own events where found, else KuaiRand, else the simulated "
+        "world.",
     )
     world_users: int = Field(1_500, ge=20, description="Accounts in the simulated world.")
     world_posts: int = Field(3_000, ge=20, description="Posts in the simulated world.")

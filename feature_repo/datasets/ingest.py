@@ -132,17 +132,18 @@ def refuse_another_dataset(adapter: DatasetAdapter, source: str, lake: Lake, hol
         held = place.marker(DATASET_MARKER)
         if held is None or held["fingerprint"].startswith(f"{source}-"):
             continue
-        if (held["name"], held["label"], held.get("place")) != (adapter.name, adapter.label, adapter.place):
+        former = (held["name"], held["label"], held.get("place", ""))
+        new = (adapter.name, adapter.label, adapter.place)
+        if former != new:
             since = f"{place.marked_at(DATASET_MARKER):%Y-%m-%d %H:%M} UTC"
             raise IngestError(
-                f"{place.root} holds dataset {held['name']!r} ({_named(held['label'], held.get('place'))}), ingested {since}, not {adapter.name!r} "
-                f"({_named(adapter.label, adapter.place)}); "
+                f"{place.root} holds dataset {_named(*former)}, ingested {since}, not {_named(*new)}; "
                 "set MIXER_HOME to another folder, or remove this one with all that was learned from it"
             )
 
 
-def _named(label: str, place: str | None) -> str:
-    return f"{label} from {place}" if place else label
+def _named(name: str, label: str, place: str) -> str:
+    return f"{name!r} ({label}{f' from {place}' if place else ''})"
 
 
 def mark_dataset(adapter: DatasetAdapter, fingerprint: str, splits: Splits, hold_out: bool, *places: Lake) -> None:

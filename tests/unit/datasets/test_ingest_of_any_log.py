@@ -131,7 +131,8 @@ def test_a_second_own_dataset_in_one_home_is_refused_with_what_the_home_holds(tm
     ingested(tmp_path, spread(600, 6 * DAY))
     other = GivenDataset(spread(50, 6 * DAY))
     other.label, other.place = label, place
-    with pytest.raises(IngestError, match=r"holds dataset 'own' \(own events \(test\) from /logs\), ingested 20\d\d-.* MIXER_HOME"):
+    held = r"holds dataset 'own' \(own events \(test\) from /logs\), ingested 20\d\d-.* MIXER_HOME"
+    with pytest.raises(IngestError, match=held):
         ingest(other, Lake(tmp_path / "lake"), Lake(tmp_path / "holdout"))
 
 
