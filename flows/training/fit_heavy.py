@@ -33,16 +33,7 @@ LEAST_BATCH = 16
 GROUPS_OF_BATCH = 2  # sequences of like length are learned from together; a batch is of two such groups
 
 # Weight of each head in the loss: the common actions teach the shared layers, the rarer ones must not drown in them.
-HEAD_WEIGHTS = {
-    "click": 1.0,
-    "video_view": 1.0,
-    "like": 2.0,
-    "profile_click": 2.0,
-    "follow": 1.0,
-    "reply": 1.0,
-    "share": 1.0,
-    "not_interested": 1.0,
-}
+HEAD_WEIGHTS = {**dict.fromkeys(HEADS, 1.0), "like": 2.0, "profile_click": 2.0}
 
 DWELL_WEIGHT = 0.05  # beside the actions' weights, whose sum is 1
 

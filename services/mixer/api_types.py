@@ -6,8 +6,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, field_validator
 
-from feature_repo.contracts import HISTORY_BEFORE
-from feature_repo.products import KNOWN_PRODUCTS
+from feature_repo.surfaces import MOST_SURFACE_CHARS
 from services.ranking.weights import PRESETS
 
 INT64 = 2**63
@@ -15,12 +14,13 @@ MOST_POSTS = 200  # a page
 MOST_SEEN = 5_000  # what the 2023 home mixer remembers as seen
 MOST_SCORED = 1_000  # posts of one /score
 MOST_EVENTS = 1_000  # events of one batch
-PRODUCTS = tuple(name for name in KNOWN_PRODUCTS if name != HISTORY_BEFORE)
 
 UserId = Field(ge=0, lt=INT64, description="Any id: a user that nobody knows gets a cold-start timeline.")
 RequestedAt = Field(None, description="Moment of use, ISO 8601 with a time zone; now when absent. Set when a log is replayed.")
 Weights = Field(None, description=f"Weight preset: one of {', '.join(PRESETS)}; the release's own when absent.")
-Product = Field(None, description=f"Surface that the ranker sees: one of {', '.join(PRODUCTS)}.")
+Product = Field(
+    None, min_length=1, max_length=MOST_SURFACE_CHARS, description="Surface that the client shows, by your own name for it."
+)
 
 
 class RankingRequest(BaseModel):
@@ -33,13 +33,6 @@ class RankingRequest(BaseModel):
     requested_at: AwareDatetime | None = RequestedAt
     weights: str | None = Weights
     request_id: str | None = Field(None, min_length=1, max_length=128, description="Made up when absent.")
-
-    @field_validator("product")
-    @classmethod
-    def _known_product(cls, value: str | None) -> str | None:
-        if value is not None and value not in PRODUCTS:
-            raise ValueError(f"there is no product {value!r}; choose one of {', '.join(PRODUCTS)}")
-        return value
 
     @field_validator("weights")
     @classmethod
@@ -70,7 +63,7 @@ class ScoreRequest(RankingRequest):
     """Ask what the ranker thinks of given posts."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"user_id": 7, "post_ids": [101, 102], "product": "tab_1"}]}
+        extra="forbid", json_schema_extra={"examples": [{"user_id": 7, "post_ids": [101, 102], "product": "home"}]}
     )
 
     post_ids: list[StrictInt] = Field(min_length=1, max_length=MOST_SCORED)

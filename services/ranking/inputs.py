@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from feature_repo.feature_rows import HEADS, HISTORY_LENGTH, FeatureRows, History
+from feature_repo.feature_rows import HISTORY_LENGTH, FeatureRows, History
+from feature_repo.heads import HEADS
 from services.ranking.id_hashing import hash_ids
 from services.ranking.normalise import Normaliser
 
@@ -25,8 +26,7 @@ DWELL_ROWS = 19
 OUTPUTS = len(HEADS) + 1
 DWELL = len(HEADS)
 
-PRODUCT_ROWS = 65  # 64 buckets, and row 0 for "none"
-ACTION_MASKS = 256  # every combination of the eight action bits
+PRODUCT_ROWS = 65  # surfaces, and row 0 for "none"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class HistoryTensors:
     post: torch.Tensor  # int32 embedding rows
     author: torch.Tensor
     topic: torch.Tensor
-    actions: torch.Tensor  # uint8 bit masks
+    actions: torch.Tensor  # int64 bit masks in the order of HEADS
     product: torch.Tensor  # int32, PRODUCT_ROWS
     age: torch.Tensor  # int32, AGE_ROWS: since the exposure
     gap: torch.Tensor  # int32, AGE_ROWS: from the exposure before to this one
@@ -102,12 +102,17 @@ def history_tensors(history: History, bits: TableBits) -> HistoryTensors:
         post=torch.from_numpy(hash_ids(history.post_id, bits.post)),
         author=torch.from_numpy(hash_ids(np.where(absent, -1, history.author_id), bits.author)),
         topic=torch.from_numpy(hash_ids(np.where(absent, -1, history.topic), bits.topic)),
-        actions=torch.from_numpy(np.where(absent, 0, history.actions).astype(np.uint8)),
+        actions=torch.from_numpy(np.where(absent, np.uint64(0), history.actions).astype(np.int64)),
         product=torch.from_numpy(product_rows(np.where(absent, -1, history.product))),
         age=torch.from_numpy(np.where(absent, AGE_PADDING, age_rows(history.age_s)).astype(np.int32)),
         gap=torch.from_numpy(np.where(absent, AGE_PADDING, gap_rows(history.age_s)).astype(np.int32)),
         dwell=torch.from_numpy(np.where(absent, 0, dwell_rows(history.dwell_s))),
     )
+
+
+def action_flags(masks: torch.Tensor) -> torch.Tensor:
+    """float32 (..., len(HEADS)) of int64 bit masks (...)."""
+    return (masks.unsqueeze(-1) >> torch.arange(len(HEADS), device=masks.device) & 1).float()
 
 
 def age_rows(age_s: np.ndarray) -> np.ndarray:
@@ -130,8 +135,8 @@ def gap_rows(age_s: np.ndarray) -> np.ndarray:
 
 
 def product_rows(product: np.ndarray) -> np.ndarray:
-    """Embedding rows of product buckets: bucket + 1, and 0 for none; int32."""
-    return np.clip(product.astype(np.int32) + 1, 0, PRODUCT_ROWS - 1)
+    """Embedding rows of surface codes, in [1, PRODUCT_ROWS), and 0 for none; int32."""
+    return np.where(product < 0, 0, 1 + product % (PRODUCT_ROWS - 1)).astype(np.int32)
 
 
 def row_tensors(rows: FeatureRows, normaliser: Normaliser, bits: TableBits) -> RowTensors:
