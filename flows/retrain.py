@@ -6,7 +6,7 @@ worse than the champion's.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.feature_rows import FeatureRows
-from flows.days import day_end, microseconds
-from flows.lakes import open_lakes, split_days
+from flows.days import microseconds
+from flows.lakes import open_lakes, splits_of
 from flows.progress import announce
 from flows.retries import PURE_STEP
 from flows.traffic.visits import in_sample
@@ -87,7 +87,7 @@ def retrain_flow(reason: str = "scheduled", limits: TrainingLimits | None = None
     days = lake.event_days()
     announce(f"retraining on {days[0]}..{days[-1]}: {reason}")
     rows = read_rows(days)
-    kept_out = newest_users(rows, split_days(settings)[0], lake.day_offset)
+    kept_out = newest_users(rows, splits_of(settings).train_end)
     judging = rows.take(np.flatnonzero(kept_out))
     tags = {"reason": reason, "days": f"{days[0]}..{days[-1]}"}
     with (
@@ -111,7 +111,6 @@ def retrain_flow(reason: str = "scheduled", limits: TrainingLimits | None = None
     return result
 
 
-def newest_users(rows: FeatureRows, train_end: date, offset) -> np.ndarray:
-    """bool (n,): rows after `train_end` of the users who judge the challenger."""
-    boundary = microseconds(day_end(train_end, offset))
-    return (rows.occurred_at >= boundary) & in_sample(rows.user_id, GATE_SHARE, get_settings().seed + 1)
+def newest_users(rows: FeatureRows, train_end: datetime) -> np.ndarray:
+    """bool (n,): rows from `train_end` on of the users who judge the challenger."""
+    return (rows.occurred_at >= microseconds(train_end)) & in_sample(rows.user_id, GATE_SHARE, get_settings().seed + 1)

@@ -13,8 +13,8 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.feature_rows import FeatureRows
-from flows.days import day_end, microseconds
-from flows.lakes import dataset_marker, open_lakes, split_days
+from flows.days import microseconds
+from flows.lakes import dataset_marker, open_lakes, split_days, splits_of
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, PURE_STEP
 from flows.training.bundle_folder import bundle_folder
@@ -172,10 +172,12 @@ def train_flow(limits: TrainingLimits | None = None) -> dict[str, Any]:
 
     settings = get_settings()
     train_end, test_days, _ = split_days(settings)
+    splits = splits_of(settings)
     lake, _ = open_lakes(settings)
     days = [day for day in lake.event_days() if day <= train_end]
-    rows = read_rows([*days, *test_days])
-    train, test = split_at(rows, microseconds(day_end(train_end, lake.day_offset)))
+    rows = read_rows(sorted({*days, *test_days}))
+    train, later = split_at(rows, microseconds(splits.train_end))
+    test, _ = split_at(later, microseconds(splits.replay[1]))
     tags = {"reason": "first training", "days": f"{days[0]}..{days[-1]}"}
     with (
         bundle_folder(settings.paths.bundles, f"champion-{lake.fingerprint(days)}", announce) as folder,

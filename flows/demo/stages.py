@@ -71,7 +71,7 @@ class Stage:
 
 def ingest(context: Context) -> Output:
     _find_or_fetch(context.settings)
-    return context.run_flow(INGEST)
+    return context.run_flow(INGEST, hold_out=True)
 
 
 def _find_or_fetch(settings: Settings) -> None:
