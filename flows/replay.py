@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
+import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from flows.lakes import open_lakes, split_days
+from feature_repo.datasets.splits import Span
+from flows.lakes import dataset_marker, open_lakes, split_days, splits_of, within
 from flows.progress import announce
 from flows.retries import PURE_STEP
 from flows.too_little import TooLittleData
 from flows.traffic.driver import Replay, ReplayReport
 from flows.traffic.outcomes import ReferenceRates, reference_rates
 from flows.traffic.visits import SLICE_HOURS, labelled_exposures, slices
-from infra.settings import get_settings
+from infra.settings import Settings, get_settings
 
 
 def training_reference() -> ReferenceRates:
     """Smoothed rates per post over the training days: known before any replay, the same for all arms."""
     lake, _ = open_lakes(get_settings())
-    train_end = split_days(get_settings())[0]
-    events = lake.events([day for day in lake.event_days() if day <= train_end])
+    train_end, last_day = splits_of(get_settings()).train_end, split_days(get_settings())[0]
+    events = lake.events([day for day in lake.event_days() if day <= last_day]).filter(pl.col("occurred_at") < train_end)
     return reference_rates(labelled_exposures(events))
 
 
@@ -32,16 +34,17 @@ def replay_days(
     share: float,
     stop_when: Callable[[], str | None] = lambda: None,
     slice_hours: int = SLICE_HOURS,
+    span: Span | None = None,
 ) -> ReplayReport:
-    """Replay the holdout's `days` under `name`; a repeated call goes on where the last one stopped.
-
-    Raises TooLittleData where the days hold no event.
+    """Replay the holdout's `days` under `name`, of them only `span` where it is given; a repeated call goes on where the last
+    one stopped. Raises TooLittleData where there is no event to replay.
     """
     settings = get_settings()
     _, holdout = open_lakes(settings)
-    events = holdout.events(days) if days else None
-    if events is None or events.is_empty():
-        raise TooLittleData(f"{name}: there are no later days to replay; a longer log is needed")
+    events = holdout.events(days)
+    events = events if span is None else within(events, span)
+    if events.is_empty():
+        raise TooLittleData(f"{name}: there are no later events to replay; {_why_nothing(settings)}")
     parts = list(slices(events, share=share, seed=settings.seed, name=name, hours=slice_hours))
     replay = Replay(settings, name, training_reference())
 
@@ -51,9 +54,15 @@ def replay_days(
     return replay.run(parts, on_progress=tell, stop_when=stop_when)
 
 
+def _why_nothing(settings: Settings) -> str:
+    if not dataset_marker(settings)["hold_out"]:
+        return "this home was ingested with everything lived through. `mixer demo` in a new home holds the newest events out"
+    return "; ".join(splits_of(settings).notes) or "a longer log is needed"
+
+
 @task(name="replay traffic", **PURE_STEP)
-def replay_traffic(name: str, days: list[date], share: float, slice_hours: int) -> dict:
-    return replay_days(name, days, share, slice_hours=slice_hours).summary()
+def replay_traffic(name: str, days: list[date], share: float, slice_hours: int, span: Span | None) -> dict:
+    return replay_days(name, days, share, slice_hours=slice_hours, span=span).summary()
 
 
 @flow(name="replay")
@@ -66,8 +75,9 @@ def replay_flow(
     """
     settings = get_settings()
     chosen = list(days or split_days(settings)[1])
+    span = None if days else splits_of(settings).replay
     share = settings.replay_user_share if share is None else share
-    report = {**replay_traffic(name, chosen, share, slice_hours), "share": share}
+    report = {**replay_traffic(name, chosen, share, slice_hours, span), "share": share}
     create_table_artifact(
         key="replay",
         table=[{"release": release, "requests": count} for release, count in report["by_release"].items()],

@@ -13,9 +13,9 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.feature_rows import FeatureRows
-from flows.days import day_end, microseconds
+from flows.days import microseconds
 from flows.drawn_rows import draw_of, with_judges
-from flows.lakes import open_lakes, split_days
+from flows.lakes import open_lakes, splits_of
 from flows.progress import announce
 from flows.retries import PURE_STEP
 from flows.traffic.visits import in_sample
@@ -86,7 +86,7 @@ def retrain_flow(reason: str = "scheduled", limits: TrainingLimits | None = None
     lake, _ = open_lakes(settings)
     days = lake.event_days()
     announce(f"retraining on {days[0]}..{days[-1]}: {reason}")
-    since_us = microseconds(day_end(split_days(settings)[0], lake.day_offset))
+    since_us = microseconds(splits_of(settings).train_end)
     share, exposures = row_share(days, limits)
     judges = GATE_SHARE if exposures is None else min(GATE_SHARE, 2 * share)  # no more to judge on than there is to learn from
     rows = read_rows(days, with_judges(draw_of(share, settings.seed), judges, since_us, settings.seed))

@@ -14,9 +14,9 @@ from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.training_rows import RowDraw
-from flows.days import day_end, microseconds
+from flows.days import microseconds
 from flows.drawn_rows import DRAW_SEED, draw_of, exposed_users, share_for
-from flows.lakes import dataset_marker, open_lakes, split_days
+from flows.lakes import dataset_marker, open_lakes, split_days, splits_of
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, PURE_STEP
 from flows.training.bundle_folder import bundle_folder
@@ -196,11 +196,13 @@ def train_flow(limits: TrainingLimits | None = None) -> dict[str, Any]:
 
     settings = get_settings()
     train_end, test_days, _ = split_days(settings)
+    splits = splits_of(settings)
     lake, _ = open_lakes(settings)
     days = [day for day in lake.event_days() if day <= train_end]
     share, exposures = row_share(days, limits)
-    rows = read_rows([*days, *test_days], draw_of(share, settings.seed))
-    train, test = split_at(rows, microseconds(day_end(train_end, lake.day_offset)))
+    rows = read_rows(sorted({*days, *test_days}), draw_of(share, settings.seed))
+    train, later = split_at(rows, microseconds(splits.train_end))
+    test, _ = split_at(later, microseconds(splits.replay[1]))
     tags = {"reason": "first training", "days": f"{days[0]}..{days[-1]}"}
     with (
         bundle_folder(settings.paths.bundles, f"champion-{lake.fingerprint(days)}", announce) as folder,

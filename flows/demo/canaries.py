@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from flows.admin_client import answer
-from flows.lakes import open_lakes, split_days
+from flows.lakes import open_lakes, split_days, splits_of, within
 from flows.progress import announce
 from flows.replay import replay_days
 from flows.too_little import TooLittleData
@@ -64,7 +64,7 @@ def canary_users(settings: Settings) -> int:
     days = list(split_days(settings)[2])
     if not days:
         return 0
-    exposures = holdout.scan_events(days).filter(pl.col("action") == "impression")
+    exposures = within(holdout.scan_events(days), splits_of(settings).canary).filter(pl.col("action") == "impression")
     return exposures.select(pl.col("user_id").n_unique()).collect().item()
 
 
@@ -207,7 +207,8 @@ class _Traffic:
     def _run(self) -> None:
         try:
             days = list(split_days(self.settings)[2])
-            report = replay_days(REPLAY, days, 1.0, stop_when=self._decided)
+            span = splits_of(self.settings).canary
+            report = replay_days(REPLAY, days, 1.0, stop_when=self._decided, span=span)
             self.report = report.summary()
             self.spent_at = None if report.stopped else time.monotonic()
         except BaseException as error:  # handed to the stage's own thread, which raises it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from flows.demo.plan import Plan
 from flows.training.limits import TrainingLimits
@@ -30,17 +29,12 @@ def _of_dataset(settings: Settings) -> Iterator[str]:
         adapter = open_adapter(settings)
         simulated = " (simulated)" if adapter.simulated else ""
         yield f"dataset: {adapter.label}{simulated}"
-        yield f"splits: {splits_in_words(adapter.splits)}"
+        if adapter.splits is None or settings.split_train_share is not None:
+            yield "splits: chosen at ingestion from where the events are"
+        else:
+            yield f"splits: {adapter.splits.in_words(adapter.day_offset)}"
     except (DatasetNotFound, MalformedFile) as error:
         yield f"dataset: {error}"
-
-
-def splits_in_words(splits: Any) -> str:
-    """Training's end, the replayed days and the canary's, and what a part lacks."""
-    parts = [f"learned from up to {splits.train_end:%Y-%m-%d}"]
-    for name, part in (("replayed", splits.replay), ("for canaries", splits.canary)):
-        parts.append(f"{name} {part[0]:%Y-%m-%d} to {part[-1]:%Y-%m-%d}" if part else f"{name} nothing")
-    return ", ".join([*parts, *getattr(splits, "notes", ())])
 
 
 def _of_training(limits: TrainingLimits | None) -> str:

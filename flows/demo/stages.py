@@ -71,7 +71,7 @@ class Stage:
 
 def ingest(context: Context) -> Output:
     _find_or_fetch(context.settings)
-    return context.run_flow(INGEST)
+    return context.run_flow(INGEST, hold_out=True)
 
 
 def _find_or_fetch(settings: Settings) -> None:
@@ -79,10 +79,10 @@ def _find_or_fetch(settings: Settings) -> None:
     from pathlib import Path
 
     from feature_repo.datasets.fetch import FetchError, fetch_kuairand
-    from feature_repo.datasets.search_path import find_kuairand, find_own_tables
+    from feature_repo.datasets.search_path import find_kuairand, find_own
     from flows.progress import announce
 
-    found = find_kuairand(settings) or find_own_tables(settings)
+    found = find_kuairand(settings) or find_own(settings)
     if settings.dataset != "auto" or found or settings.paths.lake.exists():
         return
     announce("KuaiRand is not on the search path: fetching it (CC BY-SA 4.0)")
