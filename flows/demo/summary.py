@@ -99,6 +99,7 @@ def notes(settings: Settings, outcomes: Mapping[str, Outcome]) -> list[str]:
         if marker["simulated"]:
             sentences.append(f"simulated: every figure is of {marker['label']}")
         sentences += marker.get("notes", ())
+    sentences += [f"splits: {note}" for note in found.get("ingest", {}).get("split_notes", ())]
     if found.get("ingest", {}).get("edges_derived"):
         sentences.append("derived: the follow graph is read off engagements, since the dataset logs none")
     for name, what in (("train", "the first model"), ("fault", "the challenger")):

@@ -178,9 +178,11 @@ def test_the_summary_of_a_tour_that_went_only_so_far_names_what_is_missing(conte
 
 def test_notes_tell_what_was_sampled(context):
     folder = context.folder
+    folder.finish("ingest", {"split_notes": ["the log holds no later day for canaries"]}, 1.0)
     folder.finish("train", {"sampled": True, "learned_from": "4,000 of 9,000 exposures", "not_measured": ["no recall"]}, 1.0)
     folder.finish("replay", {"share": 0.2}, 1.0)
     assert notes(context.settings, folder.outcomes()) == [
+        "splits: the log holds no later day for canaries",
         "sampled: the first model learned from 4,000 of 9,000 exposures",
         "sampled: the visits of 20% of the users were replayed; events are everybody's",
         "no recall",
