@@ -1,7 +1,8 @@
-"""One line of progress from inside a flow, to whoever listens: the demo's display, or the flow run's log."""
+"""One line of progress from inside a flow, to whoever listens, such as the demo's display, and to the flow run's log."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,11 +12,11 @@ _listeners: list[Listener] = []
 
 
 def announce(text: str) -> None:
-    """Tell every listener what is being done now; without a listener it goes to the flow run's log."""
-    if _listeners:
-        for listener in _listeners:
-            listener(text)
-        return
+    """Tell every listener what is being done now, and the log of the flow run where this is one."""
+    for listener in _listeners:
+        listener(text)
+    if "prefect.context" not in sys.modules:
+        return  # nobody has begun a run; importing Prefect would take seconds
     from prefect.context import get_run_context
     from prefect.exceptions import MissingContextError
     from prefect.logging import get_run_logger

@@ -23,7 +23,7 @@ from services.gateway.states import ReleaseState
 
 REPLAY = "canary-days"  # both canaries share the days: the second goes on where the first stopped
 RAMP = [50]  # one step at half the users: eleven days of logs hold too few visits for the default 1, 5, 25, 50
-STEP_TIMEOUT_S = 240.0
+STEP_TIMEOUT_S = 1200.0  # the canary ends earlier where its traffic is spent; this is for a very slow machine
 MIN_USERS = 200  # in each arm, before the judge may promote
 LEAST_USERS = 2 * MIN_USERS  # of the canary days: half of them meet each release
 LEAST_USERS_TO_ROLL_BACK = 2 * JudgePolicy.min_users_to_roll_back
@@ -233,7 +233,7 @@ def _await_release(ledger: Ledger, run_id: Any, version: str) -> str:
     return _await(found, run_id, f"a release of model version {version}")
 
 
-def _await(ask: Callable[[], str | None], run_id: Any, what: str, timeout_s: float = 180.0) -> str:
+def _await(ask: Callable[[], str | None], run_id: Any, what: str, timeout_s: float = 600.0) -> str:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         answer_ = ask()

@@ -11,7 +11,8 @@ from flows.progress import announce
 from flows.too_little import TooLittleData
 from infra.settings import Settings
 
-RUN_TIMEOUT_S = 600.0
+START_TIMEOUT_S = 600.0  # until the automation's run is at work: two cores may be busy with others
+RUN_TIMEOUT_S = 6 * 3600.0  # until it has ended; a training on all of a large log takes hours
 CLOCK_SLACK = timedelta(seconds=5)
 
 
@@ -59,14 +60,15 @@ def await_run(deployment: str, began: datetime, *, planted: bool) -> dict[str, A
     """
     from prefect.client.orchestration import get_client
 
-    deadline = time.monotonic() + RUN_TIMEOUT_S
+    began_waiting = time.monotonic()
+    at_work = False
     with get_client(sync_client=True) as client:
         wanted = client.read_deployment_by_name(deployment).id
         said = None
-        while time.monotonic() < deadline:
+        while time.monotonic() - began_waiting < (RUN_TIMEOUT_S if at_work else START_TIMEOUT_S):
             run = _newest(client, wanted, began, planted)
             if run is not None:
-                by = run.created_by
+                by, at_work = run.created_by, at_work or run.state.is_running()
                 if run.state.name != said:
                     said = run.state.name
                     announce(f"{deployment} run {run.name!r}, created by {by.type.lower() if by else 'unknown'}: {said}")
@@ -76,7 +78,8 @@ def await_run(deployment: str, began: datetime, *, planted: bool) -> dict[str, A
                     told = {"id": str(run.id), "name": run.name, "created_by": created_by, "state": run.state.name}
                     return {**told, "refused": refused}
             time.sleep(0.5)
-    raise NotCaught(f"no run of {deployment} completed within {RUN_TIMEOUT_S:.0f} s; see the Prefect worker's log")
+    waited = f"{time.monotonic() - began_waiting:.0f} s"
+    raise NotCaught(f"no run of {deployment} {'ended' if at_work else 'began'} within {waited}; see the Prefect worker's log")
 
 
 def _newest(client: Any, deployment_id: Any, began: datetime, planted: bool) -> Any | None:

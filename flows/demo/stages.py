@@ -218,6 +218,12 @@ def _gate_refused(found: Output) -> str | None:
     return None if found["challenger"] is not None else f"the gate refused the challenger: {found['refused']}"
 
 
+def _undecided(found: Output) -> str | None:
+    """Why a canary ended without a verdict, None where the judge gave one."""
+    verdict = found["verdict"]
+    return None if verdict is not None and verdict["decision"] != "inconclusive" else f"no verdict: {found['reason']}"
+
+
 def _released(found: Output) -> str:
     return f"{found['release']} is {found['state']}: {found['reason']}"
 
@@ -250,7 +256,7 @@ STAGES = (
         apart=(DRIFT, *DRIFT_IMPORTS),
         lacking=_gate_refused,
     ),
-    Stage("canary", "challenger's canary", canary, _released, needs=("fault",)),
+    Stage("canary", "challenger's canary", canary, _released, needs=("fault",), lacking=_undecided),
     Stage("bad_release", "bad release", bad_release, _released, needs=("release",)),
     Stage(
         "pages",

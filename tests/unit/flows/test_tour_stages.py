@@ -123,6 +123,13 @@ def test_a_challenger_that_the_gate_refused_is_no_failure_of_the_tour(context, m
         stages.require_challenger(found)
 
 
+def test_a_canary_without_a_verdict_gets_no_tick(context, shown):
+    undecided = {"verdict": {"decision": "inconclusive"}, "reason": "no verdict in time: too few users"}
+    _run(context, shown, _stage("canary", lambda context: undecided, lacking=stages._undecided))
+    assert "! canary all of it; no verdict: no verdict in time: too few users" in _lines(shown)
+    assert stages._undecided({"verdict": {"decision": "rollback"}, "reason": "log loss is worse"}) is None
+
+
 def test_another_end_of_a_retraining_is_a_failure():
     from types import SimpleNamespace
 
