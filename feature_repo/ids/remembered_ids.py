@@ -16,6 +16,7 @@ from hashlib import blake2b
 import numpy as np
 import polars as pl
 
+from feature_repo.heads import OWN_SLOTS
 from feature_repo.ids.id_table import KINDS, Form, IdTable
 from feature_repo.ids.id_texts import FIRST_ALLOTTED, whole_numbers
 
@@ -47,7 +48,11 @@ class RememberedIds:
         table = IdTable(self._url)
         self._forms: dict[str, Form] = {kind: table.form(kind) for kind in KINDS}
         self._apart = table.authors_apart()
-        self.own_actions = {name: f"own_{code + 1}" for code, name in enumerate(table.all_names("own_action"))}
+        self.own_actions = {
+            name: slot
+            for role, slots in OWN_SLOTS.items()
+            for slot, name in zip(slots, table.all_names(f"own_action:{role}"), strict=False)
+        }
         self.table = table
 
     # ---- what clients send ----------------------------------------------------------------------------------------
