@@ -25,6 +25,19 @@ quiet_libraries()
 settings.register_profile("home-mixer", deadline=None)
 settings.load_profile("home-mixer")
 
+# The files that run longest, longest first. Begun last, each would keep one process busy while the others have nothing left.
+LONGEST_FILES = (
+    "tests/end_to_end/test_demo.py",
+    "tests/faults/test_stream_killed_fifty_times.py",
+    "tests/bench/quality/test_peers.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; all else keeps its place."""
+    place = {file: number for number, file in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: place.get(item.nodeid.split("::")[0], len(place)))
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show what tests wanted to be read: also where they ran in another process."""
