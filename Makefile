@@ -4,7 +4,7 @@ export VENV
 BIN := $(VENV)/bin
 # Tests mostly wait for real servers: two files at a time.
 TEST_PROCESSES ?= 2
-# A file's tests share its fixtures, so a file stays in one process; tests/conftest.py puts the longest files first.
+# What shares fixtures stays in one process, and the longest files come first: see tests/work_units.py.
 PYTEST_OPTIONS := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install demo test test-fast lint up down clean bench-quality

@@ -7,10 +7,12 @@ import sys
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 
 from infra.native_teardown import mute_native_teardown
 from infra.settings import quiet_libraries
 from tests.said import SAID_AT_THE_END
+from tests.work_units import UnitScheduling, place_of
 
 # A process that pytest-xdist starts has a main module without origin, which PySpark takes for its own doctests: it exits.
 # Here it is what it would be without xdist.
@@ -25,18 +27,14 @@ quiet_libraries()
 settings.register_profile("home-mixer", deadline=None)
 settings.load_profile("home-mixer")
 
-# The files that run longest, longest first. Begun last, each would keep one process busy while the others have nothing left.
-LONGEST_FILES = (
-    "tests/end_to_end/test_demo.py",
-    "tests/faults/test_stream_killed_fifty_times.py",
-    "tests/bench/quality/test_peers.py",
-)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; all else keeps its place."""
-    place = {file: number for number, file in enumerate(LONGEST_FILES)}
-    items.sort(key=lambda item: place.get(item.nodeid.split("::")[0], len(place)))
+    items.sort(key=lambda item: place_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> UnitScheduling:
+    return UnitScheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
