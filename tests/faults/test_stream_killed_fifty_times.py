@@ -132,6 +132,12 @@ def saved_position(settings: Settings) -> int | None:
     return progress["offsets"].get("0") if progress else None
 
 
+def said(settings: Settings) -> str:
+    """The end of what the workers said, nothing where none has come so far."""
+    log = settings.home / "worker.log"
+    return log.read_text()[-3_000:] if log.exists() else ""
+
+
 def killed_at_random(settings: Settings, port: int, random: np.random.Generator, content: list[bytes]) -> set[int | None]:
     """Start and SIGKILL a worker for each piece of the messages, sent while it lives; returns the saved positions they left."""
     size = len(content) // KILLS + 1
@@ -146,7 +152,7 @@ def killed_at_random(settings: Settings, port: int, random: np.random.Generator,
             if number % SAVING_EVERY == SAVING_EVERY - 1:
                 await_save(settings, worker, before)
             time.sleep(random.uniform(*LIVES_S))
-            assert worker.exitcode is None, (settings.home / "worker.log").read_text()[-3_000:]
+            assert worker.exitcode is None, said(settings)
             os.kill(worker.pid, signal.SIGKILL)
             worker.join()
             assert worker.exitcode == -signal.SIGKILL
@@ -160,9 +166,8 @@ def await_save(settings: Settings, worker: BaseProcess, before: int | None) -> N
     """Wait until the worker has saved more than was saved `before`."""
     deadline = time.monotonic() + DEADLINE_S
     while saved_position(settings) == before:
-        log = (settings.home / "worker.log").read_text()[-3_000:]
-        assert worker.exitcode is None, log
-        assert time.monotonic() < deadline, f"nothing was saved after {before}:\n{log}"
+        assert worker.exitcode is None, said(settings)
+        assert time.monotonic() < deadline, f"nothing was saved after {before}:\n{said(settings)}"
         time.sleep(0.02)
 
 
@@ -179,9 +184,8 @@ def finish(settings: Settings, port: int, records: int) -> None:
     deadline = time.monotonic() + DEADLINE_S
     # The killed workers may have applied everything: then this one is to have begun before it is asked to stop.
     while not (reached(settings, records) and asks_to_stop_are_heard(worker)):
-        log = (settings.home / "worker.log").read_text()[-3_000:]
-        assert worker.exitcode is None, log
-        assert time.monotonic() < deadline, f"{records} records wanted, progress {read_progress(settings)}:\n{log}"
+        assert worker.exitcode is None, said(settings)
+        assert time.monotonic() < deadline, f"{records} records wanted, progress {read_progress(settings)}:\n{said(settings)}"
         time.sleep(0.05)
     worker.terminate()
     worker.join(30)
