@@ -17,7 +17,6 @@ from pathlib import Path
 
 import ibis
 import numpy as np
-import orjson
 import polars as pl
 import pytest
 from confluent_kafka import Producer
@@ -79,10 +78,11 @@ def messages(events: pl.DataFrame, random: np.random.Generator) -> list[bytes]:
     place[late] = np.minimum(place[late], rows[late] + len(rows) / WORLD.days * 0.8)  # within the declared bound of a day
     place = np.concatenate([place, place[again] + random.exponential(20_000, len(again))])
     order = np.concatenate([rows, again])[np.argsort(place)]
-    sent = events.drop("topic").rename({"at": "occurred_at"})[order].to_dicts()
+    sent = events.drop("topic").rename({"at": "occurred_at"})
+    sent = sent.select(pl.struct(pl.all()).struct.json_encode()).to_series()[order].to_list()
     bounds = np.cumsum(random.integers(1, 21, len(sent)))
     bounds = [0, *bounds[bounds < len(sent)].tolist(), len(sent)]
-    return [orjson.dumps(sent[start:end]) for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [f"[{','.join(sent[start:end])}]".encode() for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
 
 
 def send(port: int, content: list[bytes]) -> None:
