@@ -33,6 +33,15 @@ class Action(StrEnum):
     MUTE = "mute"
     BLOCK = "block"
     REPORT = "report"
+    # Slots for a dataset's own actions; feature_repo/heads.py says which slot stands for what kind of action.
+    OWN_1 = "own_1"
+    OWN_2 = "own_2"
+    OWN_3 = "own_3"
+    OWN_4 = "own_4"
+    OWN_5 = "own_5"
+    OWN_6 = "own_6"
+    OWN_7 = "own_7"
+    OWN_8 = "own_8"
 
 
 class EdgeKind(StrEnum):

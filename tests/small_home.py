@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ def make_home(settings: Settings, config: WorldConfig = SMALL, change: Callable[
     ingest(adapter, lake, holdout)
     for one in (lake, holdout):
         change(one)
-    as_of = datetime.combine(adapter.splits.train_end + timedelta(days=1), time(), UTC)
+    as_of = adapter.splits.train_end
     apply(settings)
     build_offline(settings, [lake], as_of)
     materialise(settings, as_of)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ import httpx
 import numpy as np
 
 from feature_repo.ids import RememberedIds
-from flows.traffic.outcomes import JUDGED_HEADS, ReferenceRates, log_losses, visit_ndcg
+from flows.traffic.outcomes import ReferenceRates, log_losses, visit_ndcg
 from flows.traffic.visits import Visit
 from monitoring.canary.visits import VisitEvidence
 
@@ -26,13 +27,14 @@ class ReplayFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Answer:
-    """One visit's evidence, and whether a whole timeline was asked for too.
+    """One visit's evidence, whether a whole timeline was asked for too, and of an error what was said.
 
     No evidence: the live arm gave no reference, so the visit counts for neither arm.
     """
 
     evidence: VisitEvidence | None
     timeline: bool
+    said: str | None = None
 
 
 class Asker:
@@ -69,15 +71,17 @@ class Asker:
         if fallback is not None:
             # The live release answered for a canary that failed. The failure is the canary's evidence; the answer is
             # nobody's, since a user who counted for both arms would be left out of the comparison.
-            return Answer(_failure(visit, fallback.partition(":")[0], latency_ms), timeline=False)
+            return Answer(_failure(visit, fallback.partition(":")[0], latency_ms), timeline=False, said=fallback)
         if response.status_code != 200:
-            return Answer(_failure(visit, release, latency_ms), timeline=False)
+            return Answer(_failure(visit, release, latency_ms), timeline=False, said=words(response))
         scored = _predictions(visit, response.json(), self.rates)
         reference = scored[0] if release == self.live else await self._reference(visit, body)
         if reference is None:
             return Answer(None, timeline=False)
         timeline = await self._timeline(visit, body) if with_timeline else None
-        return Answer(_evidence(visit, release, latency_ms, scored, reference, timeline), timeline=with_timeline)
+        evidence = _evidence(visit, release, latency_ms, scored, reference, timeline, self.rates.heads)
+        said = words(timeline) if timeline is not None and evidence.error else None
+        return Answer(evidence, timeline=with_timeline, said=said)
 
     async def _reference(self, visit: Visit, body: dict[str, Any]) -> np.ndarray | None:
         """The live arm's probabilities for the visit's posts, None where it will not answer.
@@ -110,13 +114,23 @@ class Asker:
         }
 
 
+def words(response: httpx.Response) -> str:
+    """An error as people read it: the status and the message of the API's error shape, or the beginning of the body."""
+    try:
+        error = response.json()["error"]
+        text = f"{error['message']}; {error['remedy']}"
+    except (ValueError, KeyError, TypeError):
+        text = response.text[:300]
+    return f"{response.status_code} at {response.request.url.path}: {text}"
+
+
 def _distinct(post_ids: np.ndarray) -> np.ndarray:
     """Each post once, in the order of the first places."""
     return np.array(list(dict.fromkeys(post_ids.tolist())), np.int64)
 
 
 def _predictions(visit: Visit, content: dict[str, Any], rates: ReferenceRates) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (n, len(JUDGED_HEADS)) and scores (n,) of the visit's posts, in their order.
+    """Probabilities (n, len(rates.heads)) and scores (n,) of the visit's posts, in their order.
 
     A post that the mixer does not know has no prediction: it is judged by the global rates, and ranked last.
     """
@@ -126,7 +140,7 @@ def _predictions(visit: Visit, content: dict[str, Any], rates: ReferenceRates) -
     for place, post in enumerate(visit.post_ids.tolist()):
         row = scored[post]
         if row["known"]:
-            probabilities[place] = [row["predictions"][head] for head in JUDGED_HEADS]
+            probabilities[place] = [row["predictions"][head] for head in rates.heads]
             scores[place] = row["score"]
     return probabilities, scores
 
@@ -138,6 +152,7 @@ def _evidence(
     scored: tuple[np.ndarray, np.ndarray],
     reference: np.ndarray,
     timeline: httpx.Response | None,
+    heads: Sequence[str],
 ) -> VisitEvidence:
     probabilities, scores = scored
     posts = timeline.json().get("posts", []) if timeline is not None and timeline.status_code == 200 else None
@@ -147,10 +162,10 @@ def _evidence(
         request_id=visit.request_id,
         at_us=visit.at_us,
         rows=len(visit.post_ids),
-        log_loss=log_losses(visit, probabilities),
-        reference_log_loss=log_losses(visit, reference),
-        ndcg=visit_ndcg(visit, scores),
-        reference_ndcg=visit_ndcg(visit, reference.sum(axis=1)),
+        log_loss=log_losses(visit, probabilities, heads),
+        reference_log_loss=log_losses(visit, reference, heads),
+        ndcg=visit_ndcg(visit, scores, heads),
+        reference_ndcg=visit_ndcg(visit, reference.sum(axis=1), heads),
         latency_ms=latency_ms,
         error=timeline is not None and timeline.status_code != 200,
         empty=posts is not None and not posts,

@@ -71,7 +71,7 @@ class ScoreRequest(RankingRequest):
     """Ask what the ranker thinks of given posts."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"user_id": 7, "post_ids": [101, 102], "product": "tab_1"}]}
+        extra="forbid", json_schema_extra={"examples": [{"user_id": 7, "post_ids": [101, 102], "product": "home"}]}
     )
 
     post_ids: ScoredPosts

@@ -17,9 +17,8 @@ from feature_repo.feature_rows import HEADS
 from feature_repo.ids import IdTable, RememberedIds
 from flows.traffic import asker
 from flows.traffic.asker import Answer, Asker
-from flows.traffic.outcomes import JUDGED_HEADS, reference_rates
-from flows.traffic.visits import Visit, labelled_exposures
-from tests.unit.flows.test_traffic import _events
+from flows.traffic.outcomes import ReferenceRates
+from flows.traffic.visits import Visit
 
 LIVE = "http://live.test"
 
@@ -35,7 +34,7 @@ def arm(release: str, failures: int, status: int = 503, bodies: list[dict] | Non
         content = await request.json()
         if bodies is not None:
             bodies.append(content)
-        predictions = dict.fromkeys(JUDGED_HEADS, 0.25)
+        predictions = dict.fromkeys(HEADS, 0.25)
         rows = [{"post_id": post, "score": 1.0, "predictions": predictions, "known": True} for post in content["post_ids"]]
         return JSONResponse({"release": release, "scores": rows}, headers={"x-mixer-release": release})
 
@@ -45,8 +44,7 @@ def arm(release: str, failures: int, status: int = 503, bodies: list[dict] | Non
 def ask(monkeypatch, live: Starlette, url: str, user: int = 1, post: int = 10) -> Answer:
     monkeypatch.setattr(asker, "REFERENCE_WAIT_S", 0.001)
     noon = datetime(2022, 5, 2, 12, tzinfo=UTC)
-    logged = _events((user, post, "impression", "tab_1", noon, "a"), (user, post, "click", "tab_1", noon, "a"))
-    rates = reference_rates(labelled_exposures(logged))
+    rates = ReferenceRates(HEADS[:2], np.array([post]), np.array([[0.3, 0.2]]), np.array([0.1, 0.1]))
     visit = Visit(
         user_id=user,
         product="tab_1",
