@@ -16,12 +16,13 @@ import pyarrow as pa
 
 from feature_repo.aggregates.cell_table import as_words
 from feature_repo.aggregates.families import FAMILIES, FAMILY_OF
+from feature_repo.aggregates.late_posts import fill_topics
 from feature_repo.aggregates.ranking_projection import packed_cells, ranking_states, rows_of_keys
 from feature_repo.aggregates.ranking_state import Key
-from feature_repo.aggregates.stream_apply import Topics
 from feature_repo.aggregates.stream_histories import HISTORY, stored_exposures
 from feature_repo.aggregates.stream_profiles import StreamProfiles, rows_of_ids
 from feature_repo.aggregates.stream_state import WAITING, StreamState
+from feature_repo.aggregates.topics import Topics
 from feature_repo.aggregates.waiting_cells import WaitingCells
 from feature_repo.blocks import States
 from feature_repo.bulk_online.writer import open_bulk_writer
@@ -64,6 +65,10 @@ class OnlineWriter:
         """Take in users and posts that the lake got since the last look: their rows wait to be written with what they are."""
         for key, ids in self._profiles.refresh().items():
             self._waiting[key.value].add(rows_of_keys(self._state.engine.tables[key.value], np.ascontiguousarray(ids)))
+
+    def note_users(self, user_ids: np.ndarray) -> None:
+        """Let the rows of these users (int64 (n,)) wait for their writing."""
+        self._waiting["user"].add(rows_of_keys(self._state.engine.tables["user"], np.ascontiguousarray(user_ids)))
 
     def note_changed_since(self, at_us: int) -> int:
         """Let every key wait that an event at or after `at_us` touched; returns how many cells those are."""
@@ -153,6 +158,7 @@ class OnlineWriter:
         rows = self._state.histories.rows_of(ids)
         histories = as_words(self._state.histories.rows)[rows[rows >= 0]].view(HISTORY).reshape(-1)
         histories = histories[histories["length"] > 0]
+        fill_topics(histories, self._profiles.topics)
         values, ends = stored_exposures(histories)
         lists = pa.LargeListArray.from_arrays(pa.array(np.concatenate([[0], ends])), pa.array(values))
         users, stamps_us = histories["user_id"].copy(), histories["newest_us"] + 1

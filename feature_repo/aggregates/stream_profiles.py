@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from feature_repo.aggregates.ranking_state import Key
+from feature_repo.aggregates.topics import Topics
 from feature_repo.event_log import read_table
 from feature_repo.lake import Lake
 from feature_repo.profiles import post_profiles, unknown_post_profile, unknown_user_profile, user_profiles
@@ -49,6 +50,7 @@ class StreamProfiles:
         if key is Key.USER:
             values = {"profile": np.concatenate([user_profiles(rows), unknown_user_profile()])}
         else:
+            self.topics = Topics(rows)
             created_at = np.append(rows["created_at"].dt.epoch("us").to_numpy(), 0)
             values = {"profile": np.concatenate([post_profiles(rows), unknown_post_profile()]), "created_at": created_at}
         self._parts[key], self._ids[key], self._values[key] = parts, ids, values
