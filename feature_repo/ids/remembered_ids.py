@@ -16,9 +16,9 @@ from hashlib import blake2b
 import numpy as np
 import polars as pl
 
-from feature_repo.heads import OWN_SLOTS
 from feature_repo.ids.id_table import KINDS, Form, IdTable
 from feature_repo.ids.id_texts import FIRST_ALLOTTED, whole_numbers
+from feature_repo.ids.own_actions import own_actions
 
 USERS_KEPT = 50_000
 POSTS_KEPT = 200_000
@@ -48,11 +48,7 @@ class RememberedIds:
         table = IdTable(self._url)
         self._forms: dict[str, Form] = {kind: table.form(kind) for kind in KINDS}
         self._apart = table.authors_apart()
-        self.own_actions = {
-            name: slot
-            for role, slots in OWN_SLOTS.items()
-            for slot, name in zip(slots, table.all_names(f"own_action:{role}"), strict=False)
-        }
+        self.own_actions = own_actions(table)
         self.table = table
 
     # ---- what clients send ----------------------------------------------------------------------------------------
