@@ -133,7 +133,10 @@ def test_a_line_that_is_no_row_of_a_csv_file_is_named_and_later_rows_keep_their_
     (tmp_path / "events.csv").write_text("\n".join(lines) + "\n")
     split = read(own(tmp_path))
     assert split.good.height == 4
-    assert split.dead.sort("source_row").select("source_row", "raw").rows()[:2] == [(2, "1,5,impression,2025-01-02,x"), (3, "1,6")]
+    assert split.dead.sort("source_row").select("source_row", "raw").rows()[:2] == [
+        (2, "1,5,impression,2025-01-02,x"),
+        (3, "1,6"),
+    ]
     assert split.dead.filter(pl.col("reason").str.contains("post_id"))["source_row"].to_list() == [5]
 
 

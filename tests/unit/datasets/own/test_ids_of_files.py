@@ -34,7 +34,10 @@ def test_text_ids_are_allotted_numbers_and_answers_show_the_text(tmp_path: Path)
 
 def test_texts_that_look_like_one_number_stay_three_users(tmp_path: Path) -> None:
     assert users(tmp_path / "a", ["007", "+7", "7", " 7"]) == ["007", "+7", "7", " 7"]
-    write_csv(tmp_path / "b" / "events.csv", "user_id,post_id,action,occurred_at\n007,1,impression,2025-01-01\n7,1,impression,2025-01-01\n")
+    write_csv(
+        tmp_path / "b" / "events.csv",
+        "user_id,post_id,action,occurred_at\n007,1,impression,2025-01-01\n7,1,impression,2025-01-01\n",
+    )
     assert read(own(tmp_path / "b")).good["user_id"].n_unique() == 2
 
 
