@@ -96,7 +96,7 @@ def retrain_flow(reason: str = "scheduled", limits: TrainingLimits | None = None
     ):
         report = fit(learned, folder, limits)
         passed = gate(str(report.folder), str(bundle_of(settings, "champion")), judging)
-        version = register(report, passed, days, "challenger", tags)
+        version = register(report, passed, days, "challenger", {**tags, "learned_from": sample.words()})
     result = {
         "model_version": version,
         "reason": reason,

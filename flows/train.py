@@ -185,7 +185,7 @@ def train_flow(limits: TrainingLimits | None = None) -> dict[str, Any]:
     ):
         report = fit(learned, folder, limits)
         measured = measure(str(report.folder), learned, test, limits)
-        version = register(report, measured, days, "champion", tags)
+        version = register(report, measured, days, "champion", {**tags, "learned_from": sample.words()})
     result = {
         "model_version": version,
         "headline": headline(measured["metrics"]),

@@ -130,7 +130,8 @@ def main(target: str, log: str, *imports: str) -> int:
         # First, and outside the log's redirection: some libraries keep the stream that they find when they are imported.
         from flows.demo.logs import libraries_to_log
 
-        with libraries_to_log(Path(log)), listening(lambda text: say(told=text)):
+        logger.setLevel(logging.INFO)
+        with libraries_to_log(Path(log)), listening(lambda text: say(told=text)), listening(logger.info):
             flow = getattr(importlib.import_module(module), name)
             for one in imports:
                 importlib.import_module(one)

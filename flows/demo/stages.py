@@ -113,7 +113,9 @@ def limits_of(limits: TrainingLimits | None) -> Output | None:
 def release(context: Context) -> Output:
     """Release 1: no live release yet, so readiness alone decides."""
     context.platform.start_serving()
-    found = context.run_flow(RELEASE, model="champion", note="first release")
+    trained = context.folder.output("train")
+    note = f"first release; learned from {trained['learned_from']}" if trained["sampled"] else "first release"
+    found = context.run_flow(RELEASE, model="champion", note=note)
     return {**found, "page": context.platform.pages()["a timeline"]}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 
+from feature_repo.ids import RememberedIds
 from flows.traffic.outcomes import ReferenceRates, log_losses, visit_ndcg
 from flows.traffic.visits import Visit
 from monitoring.canary.visits import VisitEvidence
@@ -43,15 +44,23 @@ class Asker:
     of the canary that of the live release on the same rows. The judge then compares pairs, and needs far fewer users.
     """
 
-    def __init__(self, client: httpx.AsyncClient, rates: ReferenceRates, live: str | None, live_address: str | None) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        rates: ReferenceRates,
+        ids: RememberedIds,
+        live: str | None,
+        live_address: str | None,
+    ) -> None:
         self.client = client
+        self.ids = ids
         self.rates = rates
         self.live = live
         self.live_address = live_address
 
     async def ask(self, visit: Visit, *, with_timeline: bool) -> Answer:
         """POST /score with the visit's posts, and POST /for_you where `with_timeline`."""
-        body = _body(visit)
+        body = self._body(visit)
         started = time.perf_counter()
         response = await self.client.post("/score", json=body)
         latency_ms = (time.perf_counter() - started) * 1000
@@ -91,8 +100,18 @@ class Asker:
         return None
 
     async def _timeline(self, visit: Visit, body: dict[str, Any]) -> httpx.Response:
-        request = {"user_id": visit.user_id, "count": 20, "requested_at": body["requested_at"]}
+        request = {"user_id": body["user_id"], "count": 20, "requested_at": body["requested_at"]}
         return await self.client.post("/for_you", json={**request, "request_id": f"{visit.request_id}-timeline"})
+
+    def _body(self, visit: Visit) -> dict[str, Any]:
+        """The visit as a client asks for it: ids as their owner writes them."""
+        return {
+            "user_id": self.ids.shown("user", np.array([visit.user_id]))[0],
+            "post_ids": self.ids.shown("post", _distinct(visit.post_ids)),
+            "product": visit.product,
+            "requested_at": datetime.fromtimestamp(visit.at_us / 1e6, UTC).isoformat(),
+            "request_id": visit.request_id,
+        }
 
 
 def words(response: httpx.Response) -> str:
@@ -105,14 +124,9 @@ def words(response: httpx.Response) -> str:
     return f"{response.status_code} at {response.request.url.path}: {text}"
 
 
-def _body(visit: Visit) -> dict[str, Any]:
-    return {
-        "user_id": visit.user_id,
-        "post_ids": list(dict.fromkeys(visit.post_ids.tolist())),
-        "product": visit.product,
-        "requested_at": datetime.fromtimestamp(visit.at_us / 1e6, UTC).isoformat(),
-        "request_id": visit.request_id,
-    }
+def _distinct(post_ids: np.ndarray) -> np.ndarray:
+    """Each post once, in the order of the first places."""
+    return np.array(list(dict.fromkeys(post_ids.tolist())), np.int64)
 
 
 def _predictions(visit: Visit, content: dict[str, Any], rates: ReferenceRates) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +134,7 @@ def _predictions(visit: Visit, content: dict[str, Any], rates: ReferenceRates) -
 
     A post that the mixer does not know has no prediction: it is judged by the global rates, and ranked last.
     """
-    scored = {row["post_id"]: row for row in content["scores"]}
+    scored = dict(zip(_distinct(visit.post_ids).tolist(), content["scores"], strict=True))
     probabilities = rates.of(np.full(len(visit.post_ids), -1)).copy()
     scores = np.full(len(visit.post_ids), -np.inf)
     for place, post in enumerate(visit.post_ids.tolist()):

@@ -19,6 +19,7 @@ import httpx
 import numpy as np
 import polars as pl
 
+from feature_repo.ids import RememberedIds
 from flows.traffic.asker import Answer, Asker, ReplayFailed
 from flows.traffic.outcomes import ReferenceRates
 from flows.traffic.visits import Slice, Visit
@@ -85,6 +86,7 @@ class Replay:
         self.checkpoint = Checkpoint(settings.paths.runs / "replays" / f"{name}.json")
         self.evidence = EvidenceStore(settings.platform_database_url)
         self.ledger = Ledger(settings.platform_database_url)
+        self.ids = RememberedIds(settings.platform_database_url)
 
     def run(
         self,
@@ -152,7 +154,7 @@ class Replay:
         limits = httpx.Limits(max_connections=2 * CONCURRENCY)
         route, arms = self.ledger.route_and_arms()
         async with httpx.AsyncClient(base_url=self.settings.gateway_url, limits=limits, timeout=30.0) as client:
-            asker = Asker(client, self.reference, route.live, arms.get(route.live or ""))
+            asker = Asker(client, self.reference, self.ids, route.live, arms.get(route.live or ""))
 
             async def one(position: int, visit: Visit) -> Answer:
                 async with gate:

@@ -74,7 +74,7 @@ def fit_heavy(
         rows, labels = rows.select(torch.from_numpy(negatives.rows)), labels[negatives.rows]
         dwell_s = None if dwell_s is None else dwell_s[negatives.rows]
     torch.manual_seed(seed)
-    config = config or ranker_config(DEFAULT, {name: block.shape[1] for name, block in rows.blocks.items()})
+    config = config or ranker_config(DEFAULT, {name: block.shape[1] for name, block in rows.blocks.items()}, rows.bits)
     model = build(config)
     used = np.ones(labels.shape, bool) if negatives is None else negatives.used
     _start_at_base_rates(model, labels, used, dwell_s)

@@ -44,14 +44,14 @@ def own_actions(mapping: EventsMapping, ids: IdTable) -> tuple[OwnAction, ...]:
             named.setdefault(rule.kind, {})[rule.name] = None
     found = []
     for kind, names in named.items():
-        codes = ids.codes(f"own_action:{kind}", pl.Series("name", list(names)))
-        slots = SLOTS[kind]
-        if int(codes.max()) >= len(slots):
-            told = ", ".join(ids.all_names(f"own_action:{kind}"))
+        slots, given = SLOTS[kind], ids.all_names(f"own_action:{kind}")
+        wanted = [*given, *sorted(set(names) - set(given))]
+        if len(wanted) > len(slots):
             raise ActionError(
-                f"there are {len(slots)} slots for own actions of kind {kind}, and {told} want one each; give one another "
-                "kind, or map it to an action of the contract"
+                f"there are {len(slots)} slots for own actions of kind {kind}, and {', '.join(wanted)} want one each; give one "
+                "another kind, or map it to an action of the contract"
             )
+        codes = ids.codes(f"own_action:{kind}", pl.Series("name", list(names)))
         found += [OwnAction(slots[code], name, kind) for name, code in zip(names, codes.to_list(), strict=True)]
     return tuple(found)
 

@@ -69,8 +69,10 @@ class OwnData:
     simulated = False
     splits = None  # chosen from where the events are
 
-    def __init__(self, place: Path, ids: IdTable, mapping: Mapping | None = None, now: datetime | None = None) -> None:
-        """`mapping`: instead of that in the folder; `now`: what counts as the future, for tests."""
+    def __init__(
+        self, place: Path, ids: IdTable, mapping: Mapping | None = None, now: datetime | None = None, limit: int | None = None
+    ) -> None:
+        """`mapping`: instead of that in the folder; `now`: what counts as the future; `limit`: rows of each file at most."""
         self.root = place if place.is_dir() else place.parent
         self.label = f"own events ({place.resolve().stem if place.is_file() else place.resolve().name})"
         mapping_file = self.root / FILE_NAME
@@ -79,6 +81,7 @@ class OwnData:
         self.ids = ids
         self.bounds = Bounds.of(self.mapping.earliest, now)
         self.day_offset = timedelta(hours=self.mapping.day_offset_hours)
+        self.limit = limit
         self.counts = RowCounts()
         self._seen: Seen | None = None
 
@@ -160,7 +163,7 @@ class OwnData:
     @cached_property
     def survey(self) -> Survey:
         """What one reading of all rows says; its refusals are not yet raised."""
-        return survey_events(self.reader, self.mapping.events, self.columns, self.actions, self.bounds)
+        return survey_events(self.reader, self.mapping.events, self.columns, self.actions, self.bounds, self.limit)
 
     @property
     def derived_impressions(self) -> bool:
@@ -210,12 +213,12 @@ class OwnData:
         self._record_forms()
         self.counts = counts = RowCounts()
         seen, rows = Seen(), self._event_rows()
-        left_out = repeated_rows(self.reader.batches(rows.source_columns), rows, self.survey.repeated_ids) \
+        left_out = repeated_rows(self.reader.batches(rows.source_columns, limit=self.limit), rows, self.survey.repeated_ids) \
             if len(self.survey.repeated_ids) else {}  # fmt: skip
         counts.repeats = sum(numbers.len() for numbers in left_out.values())
         with ExitStack() as stack:
             interactions = stack.enter_context(Interactions()) if self.derived_impressions else None
-            for batch in self.reader.batches(rows.source_columns):
+            for batch in self.reader.batches(rows.source_columns, limit=self.limit):
                 mapped = rows.map(without(batch, left_out.get(batch.file)))
                 counts.rows += batch.frame.height
                 counts.skipped += mapped.skipped

@@ -19,6 +19,7 @@ from feature_repo.datasets.own.times import Bounds, TimeReading
 
 MOST_SURFACE_CHARACTERS = 64
 DEFAULT_SURFACE = "home"
+UNKNOWN_AUTHOR = "unknown author of post "  # and the post's number: the text of the author's id
 TEXTS = ("release", "request_id")
 PLAIN = {"position": pl.Int32, "propensity": pl.Float64, "value": pl.Float64}
 SCHEMA: dict[str, pl.DataType] = dict(pl.from_arrow(EVENTS.empty_table()).schema)
@@ -264,7 +265,7 @@ class AuthorLookup:
         open_ = author.is_null() & post.is_not_null()
         if not open_.any():
             return author
-        names = frame.select(pl.concat_str(pl.lit("unknown author of post "), "post_id")).to_series().set(~open_, None)
+        names = frame.select(pl.concat_str(pl.lit(UNKNOWN_AUTHOR), "post_id")).to_series().set(~open_, None)
         return author.zip_with(author.is_not_null(), self.ids.numbers("author", names))
 
 

@@ -58,9 +58,9 @@ class Interactions:
 
     def exposures(self) -> Iterator[pl.DataFrame]:
         """Derived exposures, oldest first, in the columns kept and `session` (text)."""
-        if self._writer is None:
-            return
         self._close()
+        if not self.file.exists():
+            return
         with duckdb.connect() as connection:
             connection.execute(
                 f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{self._folder.name}'; SET TimeZone = 'UTC'"
@@ -71,6 +71,8 @@ class Interactions:
     def pairs(self) -> np.ndarray:
         """Sorted hashes of all (user, post) that had an interaction, uint64 (n,)."""
         self._close()
+        if not self.file.exists():
+            return np.empty(0, np.uint64)
         with duckdb.connect() as connection:
             connection.execute(f"SET memory_limit = '{MEMORY}'; SET temp_directory = '{self._folder.name}'")
             relation = connection.sql(f"SELECT user_id, post_id FROM read_parquet('{self.file}')")

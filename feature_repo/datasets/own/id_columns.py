@@ -13,7 +13,8 @@ from feature_repo.datasets.own.reader import RawBatch
 from feature_repo.datasets.own.refusal import Example, Refusal, first_where
 from feature_repo.ids import FIRST_ALLOTTED, MOST_ID_CHARACTERS, IdTable
 
-LARGEST_EXACT = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
+# Whole numbers of this size or more may have lost their last digit, by width of the float.
+FIRST_INEXACT = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
 _FLOAT = r"^[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+)$"
 _INTEGER = r"^[+-]?[0-9]+$"
 _TRUTH = ("true", "false")
@@ -43,9 +44,9 @@ class IdCheck:
         if kind.is_integer():
             self.allotted |= bool(((values < 0) | (values >= FIRST_ALLOTTED)).any())
         elif kind.is_float():
-            self._add_floats(values, LARGEST_EXACT[kind.base_type()], batch)
+            self._add_floats(values, FIRST_INEXACT[kind.base_type()], batch)
         elif kind.is_decimal():
-            self._add_floats(values.cast(pl.Float64), LARGEST_EXACT[pl.Float64], batch)
+            self._add_floats(values.cast(pl.Float64), FIRST_INEXACT[pl.Float64], batch)
         elif kind in (pl.String, pl.Categorical, pl.Enum):
             self._add_texts(values.cast(pl.String), kinds, batch)
         else:
@@ -54,7 +55,7 @@ class IdCheck:
     def _add_floats(self, values: pl.Series, largest: int, batch: RawBatch) -> None:
         self.floats = self.floats or first_where(values.is_not_null(), values, batch)
         fraction = ((values != values.round()) | ~values.is_finite()).fill_null(False)
-        large = (values.abs() > largest).fill_null(False) & ~fraction
+        large = (values.abs() >= largest).fill_null(False) & ~fraction
         if self.fraction is None and fraction.any():
             self.fraction = first_where(fraction, values, batch)
         if self.large is None and large.any():
@@ -75,7 +76,7 @@ class IdCheck:
         others = texts.set(~rest, None)
         floats = others.str.contains(_FLOAT).fill_null(False)
         if floats.any():
-            self._add_floats(others.set(~floats, None).cast(pl.Float64, strict=False), LARGEST_EXACT[pl.Float64], batch)
+            self._add_floats(others.set(~floats, None).cast(pl.Float64, strict=False), FIRST_INEXACT[pl.Float64], batch)
         truths = others.str.to_lowercase().is_in(_TRUTH).fill_null(False)
         self.truths += int(truths.sum())
         words = rest & ~floats & ~others.str.contains(_INTEGER).fill_null(False) & (others.str.strip_chars() != "")
@@ -102,7 +103,7 @@ class IdCheck:
             return self._refusal(f"{self.fraction.value} is no whole number, so it is no id; {REMEDY}", self.fraction)
         if self.large is not None:
             return self._refusal(
-                f"{self.large.value} is a float above 2^53, where digits are lost; write the ids as integers or as text",
+                f"{self.large.value} is a float of 2^53 or more, where digits are lost; write the ids as integers or as text",
                 self.large,
             )
         return IdReading(floats=True, form="text" if self.allotted else "number")

@@ -49,6 +49,19 @@ def test_rows_with_little_to_learn_are_trained_on_and_judged(tmp_path, sparse):
 
 
 @pytest.mark.slow
+def test_a_training_of_which_no_row_happens_to_be_held_out_has_no_ensemble(tmp_path, monkeypatch):
+    monkeypatch.setattr("flows.training.learned_rows.CALIBRATION_SHARE", 0.0)
+    report = train_bundle(synthetic_rows(120, seed=1, posts=12, users=4), None, tmp_path / "bundle", **OPTIONS)
+    assert report.ensemble == {"used": False, "heads": {}}
+
+
+@pytest.mark.slow
+def test_a_training_without_an_ensemble_reports_none(tmp_path):
+    options = {**OPTIONS, "ensemble": False}
+    assert train_bundle(synthetic_rows(120, seed=1), None, tmp_path / "bundle", **options).ensemble == {}
+
+
+@pytest.mark.slow
 def test_a_catalogue_that_turns_over_and_a_test_without_rows_are_said(tmp_path):
     train = synthetic_rows(150, seed=1, posts=12, users=4)
     tomorrow = synthetic_rows(80, seed=2, posts=12, users=4)

@@ -58,7 +58,7 @@ def test_numbers_below_zero_and_beyond_the_own_range_are_kept(tmp_path: Path) ->
         ([True, False], "of type Boolean"),
         (["true", "false"], "every value is true or false"),
         ([[1], [2]], "of type List"),
-        ([float("nan"), 1.0], "NaN is no whole number"),
+        ([float("nan"), 1.0], "nan is no whole number"),
     ],
     ids=str,
 )
