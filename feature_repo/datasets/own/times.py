@@ -15,7 +15,7 @@ import polars as pl
 from feature_repo.datasets.own.mapping import TimeMapping
 from feature_repo.datasets.own.reader import RawBatch
 from feature_repo.datasets.own.refusal import Example, Refusal, first_where
-from feature_repo.datasets.own.time_formats import ISO, Format, formats_that_fit, parsed
+from feature_repo.datasets.own.time_formats import ISO, Format, fits, formats_that_fit, parsed
 
 UNITS = {"s": 1_000_000.0, "ms": 1_000.0, "us": 1.0, "ns": 0.001}  # microseconds
 NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
@@ -154,6 +154,8 @@ class TimeCheck:
 
     def _add_texts(self, values: pl.Series, batch: RawBatch) -> None:
         values = values.set(values == "", None)
+        if self.texts and self._all_fit(values):
+            return
         numeric = values.cast(pl.Float64, strict=False)
         if numeric.null_count() < values.len():
             self._add_numbers(
@@ -166,11 +168,22 @@ class TimeCheck:
         if words.len():
             self._try_formats(words)
 
+    def _all_fit(self, values: pl.Series) -> bool:
+        """Count the values of a later batch where one of the formats found so far fits them all."""
+        found = fits(values, [one for one, count in (self.fitting or {}).items() if count])
+        given = values.len() - values.null_count()
+        if max(found.values(), default=0) < given:
+            return False
+        self.texts += given
+        for one, count in found.items():
+            self.fitting[one] += count
+        return True
+
     def _try_formats(self, tried: pl.Series) -> None:
         if self.fitting is None or not any(self.fitting.values()):
             self.fitting = dict.fromkeys(formats_that_fit(tried.head(_SAMPLE)), 0)
-        for one in self.fitting:
-            self.fitting[one] += one.count(tried)
+        for one, count in fits(tried, list(self.fitting)).items():
+            self.fitting[one] += count
 
     @staticmethod
     def _has_fractions(values: pl.Series, numeric: pl.Series) -> bool:
