@@ -43,7 +43,7 @@ class IdCheck:
             return
         self.rows += values.len() - values.null_count()
         if kind.is_integer():
-            self.allotted |= bool(((values < 0) | (values >= FIRST_ALLOTTED)).any())
+            self.allotted |= not all_own_numbers(values)
         elif kind.is_float():
             self._add_floats(values, FIRST_INEXACT[kind.base_type()], batch)
         elif kind.is_decimal():
@@ -146,6 +146,12 @@ def _not_blank(texts: pl.Series) -> pl.Series:
     return texts.set(empty, None) if empty.any() else texts
 
 
+def all_own_numbers(ids: pl.Series) -> bool:
+    """Whether every integer is from 0 to below 2^62."""
+    lowest, highest = ids.min(), ids.max()
+    return lowest is None or (lowest >= 0 and highest < FIRST_ALLOTTED)
+
+
 def is_own_number(texts: pl.Series) -> pl.Series:
     """Boolean (n,): text that is the decimal form of a whole number below 2^62. False for null."""
     whole = texts.cast(pl.Int64, strict=False)
@@ -176,15 +182,13 @@ class IdNumbers:
         """Int64 (n,), null where `ids` (integers or text) is null."""
         apart = kind == "author" and self.table.authors_apart()
         if ids.dtype.is_integer() and not apart:
-            lowest, highest = ids.min(), ids.max()
-            if lowest is None or (lowest >= 0 and highest < FIRST_ALLOTTED):
+            if all_own_numbers(ids):
                 return ids.cast(pl.Int64)
         texts = ids.cast(pl.String)
         if not apart and kind not in self._known:
             whole = texts.cast(pl.Int64, strict=False)
             if (whole.cast(pl.String).eq_missing(texts)).all():
-                lowest, highest = whole.min(), whole.max()
-                if lowest is None or (lowest >= 0 and highest < FIRST_ALLOTTED):
+                if all_own_numbers(whole):
                     return whole
         return self._looked_up(kind, texts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -11,6 +12,7 @@ import polars as pl
 
 Order = Literal["day", "month", "none"]
 
+_DIRECTIVE = re.compile(r"%[.#:]?[A-Za-z]")
 _PLAUSIBLE_YEARS = (1900, 2200)  # "25" read as %Y is the year 25: such a reading fits no value
 
 
@@ -29,6 +31,11 @@ class Format:
     @property
     def has_zone(self) -> bool:
         return any(mark in self.pattern for mark in ("%z", "%:z", "%#z", "%Z"))
+
+    @property
+    def marks(self) -> set[str]:
+        """The characters that every value of this form has."""
+        return set(_DIRECTIVE.sub("", self.pattern))
 
     def expression(self, text: pl.Expr, zone: str) -> pl.Expr:
         """Datetime (us, UTC) of stripped text, null where the pattern does not fit."""
@@ -84,7 +91,9 @@ def fits(values: pl.Series, formats: Sequence[Format]) -> dict[Format, int]:
 
 def formats_that_fit(values: pl.Series) -> list[Format]:
     """The known formats that fit at least one of `values`."""
-    return [one for one, count in fits(values, KNOWN).items() if count]
+    marks = set("".join(_normal(values).drop_nulls().to_list()))
+    likely = [one for one in KNOWN if one.marks <= marks]
+    return [one for one, count in fits(values, likely).items() if count]
 
 
 def parsed(values: pl.Series, formats: tuple[Format, ...], zone: str) -> pl.Series:

@@ -93,7 +93,8 @@ def _from_numbers(values: pl.Series, unit: str) -> pl.Series:
     size = UNITS[unit]
     if values.dtype.is_integer():
         bound = int(9e18 // max(size, 1.0))
-        inside = values.set(~values.is_between(-bound, bound), None).cast(pl.Int64)
+        whole = values.cast(pl.Int64, strict=False)
+        inside = whole.set(~whole.is_between(-bound, bound), None)
         return (inside // 1_000 if unit == "ns" else inside * int(size)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     numbers = values.cast(pl.Float64)
     scaled = (numbers.set(~numbers.is_finite(), None) * size).round()
@@ -142,11 +143,11 @@ class TimeCheck:
             large = (values.abs() > LARGEST_EXACT).fill_null(False)
             if large.any():
                 self.inexact = first_where(large, values, batch)
-        real = values.drop_nulls()
-        real = real.filter((real != 0) & (real != -1))
+        real = values.drop_nulls().cast(pl.Float64)  # exact enough to tell units apart
+        real = real.filter((real != 0) & (real != -1) & real.is_finite())
         self.numbers += real.len()
         if values.dtype.is_integer() and real.len() and int(real.min()) >= _FIRST_DIGITS and int(real.max()) <= _LAST_DIGITS:
-            self._try_formats(real.cast(pl.String))
+            self._try_formats(real.cast(pl.Int64).cast(pl.String))
         earliest, latest = (moment.timestamp() * 1e6 for moment in (self.bounds.earliest, self.bounds.latest))
         for unit, size in UNITS.items():
             self.units[unit] += int(real.is_between(earliest / size, latest / size).sum())
