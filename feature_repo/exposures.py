@@ -9,8 +9,8 @@ import polars as pl
 
 from feature_repo.contracts import HISTORY_BEFORE, Action
 from feature_repo.dwell import MOST_TENTHS, seconds_of, tenths_of
-from feature_repo.feature_rows import HEADS
-from feature_repo.products import product_bucket
+from feature_repo.heads import HEADS, flags_of, masks_of
+from feature_repo.surfaces import surface_code
 
 UNDATED = "undated"
 _NEVER = np.iinfo(np.int64).max
@@ -25,10 +25,10 @@ class ExposureLog:
     post_id: np.ndarray  # int64
     author_id: np.ndarray  # int64
     topic: np.ndarray  # int32, -1 = none
-    product: np.ndarray  # int16 bucket
+    product: np.ndarray  # int32 surface code
     at_us: np.ndarray  # int64
     dated: np.ndarray  # bool
-    actions: np.ndarray  # uint8, bits in the order of HEADS: everything that ever followed
+    actions: np.ndarray  # uint64, bits in the order of HEADS: everything that ever followed
     # int64 (late, len(HEADS)): when each action came, for the exposures whose actions came after the exposure's own moment.
     action_at: np.ndarray
     late_row: np.ndarray  # int32 (m,): row in action_at, -1 = all actions came with the exposure
@@ -44,7 +44,7 @@ class ExposureLog:
 
     def labels(self, index: np.ndarray) -> np.ndarray:
         """What followed the exposures at `index` (n,), uint8 (n, len(HEADS))."""
-        return np.unpackbits(self.actions[index, None], axis=1, bitorder="little")[:, : len(HEADS)]
+        return flags_of(self.actions[index])
 
     def dwell_s(self, index: np.ndarray) -> np.ndarray:
         """Seconds of dwell that followed the exposures at `index` (n,), float32 (n,)."""
@@ -126,7 +126,7 @@ def _columns(rows: pl.DataFrame, dwelt: pl.DataFrame) -> ExposureLog:
     late_row = np.full(len(rows), -1, np.int32)
     late_row[late] = np.arange(late.sum(), dtype=np.int32)
     names = rows["product"].unique().to_list()
-    buckets = rows["product"].replace_strict(names, [product_bucket(name) for name in names], return_dtype=pl.Int16)
+    buckets = rows["product"].replace_strict(names, [surface_code(name) for name in names], return_dtype=pl.Int32)
     return ExposureLog(
         user_id=rows["user_id"].to_numpy(),
         post_id=rows["post_id"].to_numpy(),
@@ -135,7 +135,7 @@ def _columns(rows: pl.DataFrame, dwelt: pl.DataFrame) -> ExposureLog:
         product=buckets.to_numpy(),
         at_us=at_us,
         dated=~rows[UNDATED].to_numpy(),
-        actions=np.packbits(followed, axis=1, bitorder="little")[:, 0] if len(rows) else np.zeros(0, np.uint8),
+        actions=masks_of(followed),
         action_at=np.where(followed[late], times[late], _NEVER),
         late_row=late_row,
         **_dwell_columns(dwelt, len(rows)),

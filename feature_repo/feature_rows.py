@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from feature_repo.heads import HEADS as HEADS
+
 # The dense blocks that the feature platform knows.
 BLOCKS = ("user", "post", "author", "topic", "user_author", "user_topic", "user_post", "context")
 # What a bundle's own collaborative vectors add to a row (services/ranking/collaborative.py), where it has some.
@@ -18,9 +20,6 @@ MODEL_BLOCKS = (*BLOCKS, *LEARNED_BLOCKS)
 
 HISTORY_LENGTH = 50  # newest exposures kept per user; short rows are padded at the front with post_id -1
 
-# Bits of `History.actions`, in the order of the models' heads.
-HEADS = ("click", "video_view", "like", "profile_click", "follow", "reply", "share", "not_interested")
-
 
 @dataclass(frozen=True)
 class History:
@@ -29,8 +28,8 @@ class History:
     post_id: np.ndarray  # int64, -1 = padding
     author_id: np.ndarray  # int64
     topic: np.ndarray  # int32, first topic, -1 = none
-    actions: np.ndarray  # uint8 bit mask in the order of HEADS
-    product: np.ndarray  # int16, product bucket, -1 = padding
+    actions: np.ndarray  # uint64 bit mask in the order of HEADS
+    product: np.ndarray  # int32, surface code, -1 = padding
     age_s: np.ndarray  # float32, seconds before the moment of use; NaN where only the order is known
     # float32, seconds watched or read by then, in whole tenths and capped (see dwell.py); 0 where nothing was or none is known
     dwell_s: np.ndarray = None  # type: ignore[assignment]  # left out: nothing was watched
@@ -52,8 +51,8 @@ class History:
             post_id=np.full(shape, -1, np.int64),
             author_id=np.full(shape, -1, np.int64),
             topic=np.full(shape, -1, np.int32),
-            actions=np.zeros(shape, np.uint8),
-            product=np.full(shape, -1, np.int16),
+            actions=np.zeros(shape, np.uint64),
+            product=np.full(shape, -1, np.int32),
             age_s=np.full(shape, np.nan, np.float32),
             dwell_s=np.zeros(shape, np.float32),
         )
@@ -78,7 +77,7 @@ class FeatureRows:
     post_id: np.ndarray
     author_id: np.ndarray
     topic: np.ndarray  # int32
-    product: np.ndarray  # int16 product bucket of the request
+    product: np.ndarray  # int32 surface code of the request
     blocks: dict[str, np.ndarray]  # BLOCKS, and LEARNED_BLOCKS once they are added -> (n, width)
     history: History
     labels: np.ndarray | None = None  # uint8 (n, len(HEADS)), training rows only

@@ -12,7 +12,8 @@ from feature_repo.aggregates.ranking_state import MICROSECONDS
 from feature_repo.as_of import last_before
 from feature_repo.dwell import MOST_TENTHS, seconds_of
 from feature_repo.exposures import ExposureLog
-from feature_repo.feature_rows import HEADS, HISTORY_LENGTH, History
+from feature_repo.feature_rows import HISTORY_LENGTH, History
+from feature_repo.heads import flags_of, masks_of
 
 UNDATED_AT = -1  # stored time of an exposure that is known only by its order
 
@@ -44,7 +45,7 @@ def histories_as_of(log: ExposureLog, user_id: np.ndarray, now_us: np.ndarray) -
         author_id=np.where(valid, log.author_id[safe], -1),
         topic=np.where(valid, log.topic[safe], -1).astype(np.int32),
         actions=_actions_as_of(log, safe, now_us) * valid,
-        product=np.where(valid, log.product[safe], -1).astype(np.int16),
+        product=np.where(valid, log.product[safe], -1).astype(np.int32),
         age_s=np.where(valid & log.dated[safe], _age_s(log.at_us[safe], now_us[:, None]), np.float32(np.nan)),
         dwell_s=seconds_of(_dwell_as_of(log, safe, now_us) * valid),
     )
@@ -65,7 +66,7 @@ def _actions_as_of(log: ExposureLog, index: np.ndarray, now_us: np.ndarray) -> n
     row, column = np.nonzero(late_row >= 0)
     if len(row):
         happened = log.action_at[late_row[row, column]] < now_us[row, None]  # (k, len(HEADS))
-        bits[row, column] = np.packbits(happened, axis=1, bitorder="little")[:, 0]
+        bits[row, column] = masks_of(happened)
     return bits
 
 
@@ -90,7 +91,7 @@ def _age_s(at_us: np.ndarray, now_us: np.ndarray | int) -> np.ndarray:
 
 def action_columns(history: History) -> np.ndarray:
     """The action bits as float32 (n, HISTORY_LENGTH, len(HEADS))."""
-    return np.unpackbits(history.actions[:, :, None], axis=2, bitorder="little")[:, :, : len(HEADS)].astype(np.float32)
+    return flags_of(history.actions).astype(np.float32)
 
 
 # ---- the stored form -------------------------------------------------------------------------------------------------

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from feature_repo.aggregates.derive import NEVER_S
-from feature_repo.aggregates.ranking_state import PRIOR_RATES
-from feature_repo.feature_rows import HEADS, History
+from feature_repo.feature_rows import History
+from feature_repo.heads import COMPLETED, DISLIKED, LIKED, OPENED, PRIOR_RATES, places
 from feature_repo.history import action_columns
 
-_CLICK, _VIEW, _LIKE = HEADS.index("click"), HEADS.index("video_view"), HEADS.index("like")
-_LIKED = [_LIKE, HEADS.index("follow"), HEADS.index("profile_click"), HEADS.index("share"), HEADS.index("reply")]
+# What the columns call clicked, viewed, liked and disliked: whether any action of the role followed.
+_ROLES = [places(role) for role in (OPENED, COMPLETED, LIKED, DISLIKED)]
 _STRENGTH = np.float32(3.0)
-_RATES = np.array([PRIOR_RATES["click"], PRIOR_RATES["video_view"]], np.float32)
+_RATES = np.array([PRIOR_RATES[OPENED[0]], PRIOR_RATES[COMPLETED[0]]], np.float32)
 # Log1p of seconds, and the shares beyond the two borders, that a user of whom little is known is believed to have.
 _LOG_DWELL = np.float32(2.0)
 _SHORT_S, _SHORT_SHARE = np.float32(3.0), np.float32(0.4)
@@ -64,12 +64,9 @@ class HistorySignals:
         acted = action_columns(history)  # (n, L, heads)
         shown = (history.post_id >= 0).astype(np.float32)
         dated = ~np.isnan(history.age_s)
-        liked = acted[:, :, _LIKED].max(axis=2)
-        disliked = acted[:, :, HEADS.index("not_interested")]
+        clicked, viewed, liked, disliked = (acted[:, :, role].max(axis=2) for role in _ROLES)
         # Clicks are unknown for undated exposures, so click rates divide by dated ones only.
-        self.weights = np.stack(
-            [shown, acted[:, :, _CLICK], acted[:, :, _VIEW], liked, disliked, dated.astype(np.float32)], axis=2
-        )  # (n, L, 6)
+        self.weights = np.stack([shown, clicked, viewed, liked, disliked, dated.astype(np.float32)], axis=2)  # (n, L, 6)
         self.age_s = np.where(dated, history.age_s, np.float32(NEVER_S))
         self.log_dwell = np.log1p(history.dwell_s)  # 0 where nothing is dated
 

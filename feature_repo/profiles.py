@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from feature_repo.products import media_code
+from feature_repo.surfaces import media_code
 
 ATTRIBUTE_CODES = 28  # categorical codes kept of a user; datasets with fewer are padded with -1, more are cut
 

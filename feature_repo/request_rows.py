@@ -8,8 +8,8 @@ from feature_repo.blocks import BLOCK_NAMES, States, post_block
 from feature_repo.feature_rows import FeatureRows, UserFeatures
 from feature_repo.history_blocks import HistorySignals
 from feature_repo.post_blocks import PostBlocks
-from feature_repo.products import product_bucket
 from feature_repo.snapshot import Snapshot
+from feature_repo.surfaces import surface_code
 
 
 def candidate_rows(
@@ -23,9 +23,9 @@ def candidate_rows(
     """
     rows = np.asarray(rows, np.int64)
     post_id, author_id, topic = (_taken(column, rows, -1) for column in (snapshot.post_id, snapshot.author_id, snapshot.topic))
-    bucket = np.full(len(rows), product_bucket(product), np.int16)
+    bucket = np.full(len(rows), surface_code(product), np.int32)
     signals = HistorySignals(user.history)
-    context = signals.context(np.array([product_bucket(product)], np.int16), np.array([now_us], np.int64))
+    context = signals.context(np.array([surface_code(product)], np.int32), np.array([now_us], np.int64))
     blocks = {
         "user": np.broadcast_to(user.user, (len(rows), user.user.shape[1])),
         **(_derived(snapshot, rows, author_id, topic, now_us) if posts is None else posts.of(rows)),

@@ -16,18 +16,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from feature_repo.aggregates.derive import lifetime_rate
-from feature_repo.aggregates.ranking_state import MEASURES, PRIOR_RATES, STATE_INDEX
+from feature_repo.aggregates.ranking_state import MEASURES, STATE_INDEX
 from feature_repo.blocks import States, post_block
 from feature_repo.event_log import first_topics
+from feature_repo.heads import COMPLETED, LIKED, OPENED, PRIOR_RATES
 from feature_repo.lake import Lake
-from feature_repo.products import media_code
 from feature_repo.profiles import post_profiles
+from feature_repo.surfaces import media_code
 from infra.settings import Settings
 from infra.storage import replace_atomically
 
 POINTER = "current.json"
 KEPT_VERSIONS = 3
+POPULARITY_STRENGTH = 20.0  # impressions that the prior of a post's popularity is worth
 ENTITIES = ("post", "author", "topic")
 _COLUMNS = ("post_id", "author_id", "topic", "created_at_us", "media", "popularity", "profile")
 
@@ -99,14 +100,21 @@ def _places(ascending: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def popularity(state: np.ndarray) -> np.ndarray:
-    """Smoothed engagement of posts from their packed states: what a quality view, click and like are expected to add up to."""
-    clicks = state[:, MEASURES.index("click")]
+    """Smoothed engagement of posts from their packed states: the expected sum of openings, completions and, twofold, likes."""
     shown = state[:, MEASURES.index("impression")]
-    click_rate = (clicks + 20.0 * PRIOR_RATES["click"]) / (shown + 20.0)
+    opened, completed, liked = (_rate(state, shown, role) for role in (OPENED, COMPLETED, LIKED))
     seen = np.log1p(shown + state[:, STATE_INDEX["prior_impression"]]) / 20.0  # a post that was shown more is known better
-    return (click_rate + lifetime_rate(state, "video_view") + 2.0 * lifetime_rate(state, "like") + 0.1 * seen).astype(
-        np.float32
-    )
+    return (opened + completed + 2.0 * liked + 0.1 * seen).astype(np.float32)
+
+
+def _rate(state: np.ndarray, shown: np.ndarray, role: tuple[str, ...]) -> np.ndarray:
+    """Actions of `role` per impression, dated and undated together, shrunk to the prior rate of the role's first action."""
+    undated = [f"prior_{head}" for head in role if f"prior_{head}" in STATE_INDEX]
+    acted = state[:, [MEASURES.index(head) for head in role]].sum(axis=1)
+    if undated:
+        acted = acted + state[:, [STATE_INDEX[name] for name in undated]].sum(axis=1)
+        shown = shown + state[:, STATE_INDEX["prior_impression"]]
+    return (acted + POPULARITY_STRENGTH * PRIOR_RATES[role[0]]) / (shown + POPULARITY_STRENGTH)
 
 
 def assemble_snapshot(posts: pl.DataFrame, states: dict[str, States], as_of_us: int, version: str | None = None) -> Snapshot:

@@ -55,12 +55,20 @@ def main() -> None:
 def demo(
     fresh: Annotated[bool, typer.Option(help="Begin a new run even where an unfinished one could be carried on.")] = False,
     down: Annotated[bool, typer.Option(help="Stop the platform at the end instead of leaving its pages open.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller trainings and less traffic: under 3 minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Learn from all of the data, however long it takes.")] = False,
 ) -> None:
-    """The whole loop on real feed logs: ingest, train, release, replay, drift, retrain, canary, rollback."""
+    """The whole loop on real feed logs: ingest, train, release, replay, drift, retrain, canary, rollback.
+
+    Trainings learn from as many users as there is time for; the exit code is 1 where a stage failed.
+    """
+    if quick and full:
+        raise ValueError("--quick and --full exclude each other: give one of them")
     apply_environment()
     from flows.demo.job import run_demo
 
-    leave(run_demo(get_settings(), fresh=fresh, down=down))
+    plan = "quick" if quick else "full" if full else None
+    leave(run_demo(get_settings(), plan=plan, fresh=fresh, down=down))
 
 
 @app.command()

@@ -11,7 +11,7 @@ from feature_repo.aggregates.cells import BUCKET_US, SPANS_US, faded_at, sliding
 from feature_repo.aggregates.families import FAMILY_OF, Family
 from feature_repo.aggregates.measures import BUCKETS, COUNTED, HOUR_US, MEASURES, UNDATED, VALUE_CAP_S, VALUED
 from feature_repo.contracts import HISTORY_BEFORE
-from feature_repo.products import product_bucket
+from feature_repo.surfaces import surface_code
 
 Key = tuple[int, int, str]
 
@@ -49,7 +49,7 @@ def remembered(events: pl.DataFrame, family: Family, until_us: int | None = None
         ids = {
             **event,
             "hour": event["at"] // HOUR_US % 24,
-            "product": product_bucket(event["product"]),
+            "product": surface_code(event["product"]),
         }
         if "topic" in family.ids and event["topic"] < 0:
             continue

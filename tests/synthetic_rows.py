@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from feature_repo.blocks import BLOCK_NAMES, history_blocks
-from feature_repo.feature_rows import BLOCKS, HEADS, HISTORY_LENGTH, FeatureRows, History
+from feature_repo.feature_rows import BLOCKS, HISTORY_LENGTH, FeatureRows, History
+from feature_repo.heads import HEADS
 
 # Read off histories, so their columns are the real ones: slates make them anew.
 MATCHED = {name: len(BLOCK_NAMES[name]) for name in ("user_author", "user_topic", "user_post", "context")}
 WIDTHS = {"user": 12, "post": 9, "author": 7, "topic": 6, **MATCHED}
-BASE_RATES = (0.4, 0.3, 0.1, 0.05, 0.03, 0.03, 0.02, 0.02)  # in the order of HEADS
+BASE_RATES = (0.4, 0.3, 0.1, 0.05, 0.03, 0.03, 0.02, 0.02)  # of the first heads; nothing follows by the others
 _DAY_US = 86_400_000_000
 _START_US = 1_651_334_400_000_000  # 30 April 2022 16:00 UTC
 
@@ -28,8 +29,8 @@ def synthetic_history(n: int, posts: int, random: np.random.Generator) -> Histor
         post_id=np.where(present, post, -1),
         author_id=np.where(present, post // 3, -1),
         topic=np.where(present, post % 11, -1).astype(np.int32),
-        actions=np.where(present, random.integers(0, 256, post.shape), 0).astype(np.uint8),
-        product=np.where(present, random.integers(0, 5, post.shape), -1).astype(np.int16),
+        actions=np.where(present, random.integers(0, 256, post.shape), 0).astype(np.uint64),
+        product=np.where(present, random.integers(0, 5, post.shape), -1).astype(np.int32),
         age_s=np.where(present & ~undated, age, np.nan).astype(np.float32),
         dwell_s=np.where(present & ~undated, dwell_s, 0.0).astype(np.float32),
     )
@@ -48,7 +49,7 @@ def synthetic_rows(
     history = synthetic_history(1 if shared else n, posts, random)
     if shared:
         blocks["user"] = np.broadcast_to(blocks["user"][:1], (n, widths["user"])).copy()
-    product = random.integers(0, 5, n).astype(np.int16)
+    product = random.integers(0, 5, n).astype(np.int32)
     occurred_at = np.sort(_START_US + random.integers(0, 3 * _DAY_US, n))
     topic = (post % 11).astype(np.int32)
     if met:
@@ -80,4 +81,6 @@ def _labels(blocks: dict[str, np.ndarray], post: np.ndarray, history: History, r
     base = np.log(np.array(BASE_RATES) / (1 - np.array(BASE_RATES)))
     strength = np.array([1.0, 1.0, 0.8, 0.5, 0.5, 0.5, 0.5, -0.5])
     probability = 1 / (1 + np.exp(-(pull[:, None] * strength + base)))
-    return (random.random((len(post), len(HEADS))) < probability).astype(np.uint8)
+    labels = np.zeros((len(post), len(HEADS)), np.uint8)
+    labels[:, : len(BASE_RATES)] = random.random(probability.shape) < probability
+    return labels

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from feature_repo.aggregates.ranking_state import PRIOR_RATES
+from feature_repo.heads import PRIOR_RATES
 
-# Events per impression. Those of the ranker's own heads are shared with it.
-RATES = {
-    **PRIOR_RATES,
-    "repost": 0.005,
-    "quote": 0.001,
-    "bookmark": 0.003,
-    "dwell": 0.9,
-    "mute": 0.0003,
-    "block": 0.0002,
-    "report": 0.0002,
-}
+# Smoothing priors, in events per impression: the rate assumed for a key with few impressions.
+RATES = {**PRIOR_RATES, "dwell": 0.9}
 RATE_WEIGHT = 5.0  # impressions that the belief in a rate is worth
 
 MEANS_S = {"dwell_s": 20.0, "video_view_s": 60.0}  # seconds per event

@@ -11,13 +11,13 @@ import ibis.expr.types as ir
 from feature_repo.aggregates.families import ID_COLUMNS
 from feature_repo.aggregates.measures import COUNTED, HOUR_US, VALUE_CAP_S, VALUED
 from feature_repo.contracts import HISTORY_BEFORE
-from feature_repo.products import product_bucket
+from feature_repo.surfaces import surface_code
 
 CODED_COLUMNS = (*ID_COLUMNS, "action", "dated", "seconds", "at")
 
 
 def coded_events(events: ir.Table) -> ir.Table:
-    """Expression of (user_id, post_id, author_id int64; topic int32; hour int8; product int16 bucket; action int8: place in
+    """Expression of (user_id, post_id, author_id int64; topic int32; hour int8; product int32 code; action int8: place in
     COUNTED; dated bool; seconds float64, null where the event adds none; at int64 us).
 
     `events` has the columns of `event_log.read_events`; of those, event_id, position and request_id are not needed.
@@ -37,7 +37,7 @@ def coded_events(events: ir.Table) -> ir.Table:
         author_id=events.author_id.cast("int64"),
         topic=events.topic.cast("int32"),
         hour=((events["at"] // HOUR_US) % 24).cast("int8"),
-        product=_code(events["product"], {name: product_bucket(name) for name in products}).cast("int16"),
+        product=_code(events["product"], {name: surface_code(name) for name in products}).cast("int32"),
         action=_code(events["action"], {name: place for place, name in enumerate(COUNTED)}).cast("int8"),
         dated=events["product"] != HISTORY_BEFORE,
         seconds=timed.ifelse(seconds, ibis.null("float64")),

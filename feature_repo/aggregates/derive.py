@@ -12,13 +12,12 @@ from feature_repo.aggregates.ranking_state import (
     MEASURES,
     MICROSECONDS,
     PRIOR,
-    PRIOR_RATES,
     PRIOR_STRENGTH,
     STATE_INDEX,
     STATE_WIDTH,
     WINDOWS,
 )
-from feature_repo.feature_rows import HEADS
+from feature_repo.heads import COMPLETED, HEADS, PRIOR_RATES
 
 NEVER_S = 365.0 * 86_400  # an event that never happened counts as a year ago
 
@@ -91,7 +90,7 @@ def _prior_rows(state: np.ndarray, out: np.ndarray, at: int) -> int:
     np.log1p(prior, out=out[at:end])
     out[end : end + len(PRIOR) - 1] = _smoothed(prior[1:], prior[0], _PRIOR_HEAD_RATES)
     end += len(PRIOR) - 1
-    out[end] = _lifetime_rate(state, "video_view")
+    out[end] = _lifetime_rate(state, COMPLETED[0])
     return end + 1
 
 

@@ -24,6 +24,7 @@ NOUNS = {
     Action.MUTE: ("mute", "mutes", "from"),
     Action.BLOCK: ("block", "blocks", "from"),
     Action.REPORT: ("report", "reports", "of"),
+    **{Action(f"own_{place}"): (f"own action {place}", f"own actions {place}", "on") for place in range(1, 9)},
 }
 
 # Which ids of a key name the thing acted on, the most specific wording first.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from feature_repo.contracts import Action
-from feature_repo.feature_rows import HEADS
+from feature_repo.heads import COMPLETED, HEADS, LIKED, OPENED
 
 MICROSECONDS = 1_000_000
 HOUR_US = 3_600 * MICROSECONDS
@@ -52,7 +52,7 @@ MEASURES = (*COUNTED, DWELL)
 
 # Undated exposures from before the first logged day carry only these three signals.
 PRIOR = (Action.IMPRESSION.value, Action.LIKE.value, Action.VIDEO_VIEW.value)
-AGED = (Action.IMPRESSION.value, Action.CLICK.value, Action.VIDEO_VIEW.value)
+AGED = (Action.IMPRESSION.value, OPENED[0], COMPLETED[0])
 NEVER = -1.0  # value of an age column before its first event
 
 
@@ -78,19 +78,8 @@ STATE_WIDTH = len(STATE_COLUMNS)
 STATE_INDEX = {column.name: index for index, column in enumerate(STATE_COLUMNS)}
 SUMS = len(WINDOWS) * len(MEASURES)  # the leading columns of a state: fading or plain sums, window by window
 
-# What a smoothed rate falls back to where nothing was seen, and the exposures that this belief is worth.
-PRIOR_RATES = {
-    "click": 0.35,
-    "video_view": 0.25,
-    "like": 0.015,
-    "profile_click": 0.02,
-    "follow": 0.003,
-    "reply": 0.004,
-    "share": 0.003,
-    "not_interested": 0.001,
-}
-PRIOR_STRENGTH = 5.0
-LOGGED_COUNTS = ("impression", "click", "video_view", "like")
+PRIOR_STRENGTH = 5.0  # impressions that the prior of a smoothed rate (heads.PRIOR_RATES) is worth
+LOGGED_COUNTS = (Action.IMPRESSION.value, OPENED[0], COMPLETED[0], LIKED[0])
 
 
 def _derived_columns() -> tuple[Column, ...]:
@@ -101,7 +90,7 @@ def _derived_columns() -> tuple[Column, ...]:
         columns.append(Column(f"mean_dwell.{window.name}", f"log1p of mean seconds per impression, {window.words}"))
     columns += [Column(f"log_prior_{action}", f"log1p of undated {action} count") for action in PRIOR]
     columns += [Column(f"prior_{action}_rate", f"smoothed undated {action} per undated impression") for action in PRIOR[1:]]
-    columns.append(Column("lifetime_video_view_rate", "smoothed quality views per impression, dated and undated together"))
+    columns.append(Column(f"lifetime_{COMPLETED[0]}_rate", "smoothed quality views per impression, dated and undated together"))
     columns += [Column(f"log_since_{action}", f"log1p of seconds since the last {action}") for action in AGED]
     return tuple(columns)
 

@@ -15,9 +15,10 @@ from feature_repo.aggregates.stream_events import StreamEvents
 from feature_repo.aggregates.stream_parts import part_name
 from feature_repo.aggregates.stream_state import Captured, Position, StreamState
 from feature_repo.event_log import first_topics
+from feature_repo.event_times import AHEAD_S
 from feature_repo.lake import Lake
 
-AHEAD_US = 300 * 1_000_000  # an event may be this much ahead of the broker's clock; beyond it, its sender's clock is wrong
+AHEAD_US = AHEAD_S * 1_000_000
 LATE_US = 24 * 3_600 * 1_000_000  # an event may come this much after newer ones: for as long its id is remembered
 IDS_KEPT = 20_000_000  # ids that are remembered whatever their age; beyond it, those of events older than LATE_US may go
 

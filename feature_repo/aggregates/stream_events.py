@@ -14,8 +14,8 @@ from feature_repo.aggregates.families import Family
 from feature_repo.aggregates.kernel import hash_texts
 from feature_repo.aggregates.measures import COUNTED, HOUR_US, MEASURE_INDEX, UNDATED, VALUE_CAP_S, VALUED
 from feature_repo.contracts import HISTORY_BEFORE, Action
-from feature_repo.feature_rows import HEADS
-from feature_repo.products import product_bucket
+from feature_repo.heads import HEADS
+from feature_repo.surfaces import surface_code
 
 NONE = 255  # no measure, no part in histories
 EXPOSURE = 254  # place in histories of what was shown
@@ -51,7 +51,7 @@ class StreamEvents:
         """From contract rows (`at` int64 us or occurred_at) whose actions are in the closed set; topic: int (n,), -1 none."""
         at_us = _numbers(events["at"] if "at" in events.columns else events["occurred_at"].dt.epoch("us"), np.int64)
         names = events["product"].unique().to_list()
-        bucket = events["product"].replace_strict(names, [product_bucket(name) for name in names], return_dtype=pl.Int64)
+        bucket = events["product"].replace_strict(names, [surface_code(name) for name in names], return_dtype=pl.Int64)
         ids = {name: _numbers(events[name], np.int64) for name in ("user_id", "post_id", "author_id")}
         ids |= {"topic": topic.astype(np.int64), "hour": at_us // HOUR_US % 24, "product": _numbers(bucket, np.int64)}
         seconds = events["value"].cast(pl.Float64).fill_null(np.nan).to_numpy() / 1000.0

@@ -25,13 +25,13 @@ EXPOSURE = np.dtype(
         ("author_id", np.int64),
         ("request", np.uint64),
         ("event", np.uint64),
+        ("actions", np.uint64),  # bits in the order of HEADS
         ("position", np.int32),
         ("topic", np.int32),
-        ("product", np.int16),
-        ("actions", np.uint8),
-        ("dated", np.uint8),
+        ("product", np.int32),
         ("dwell", np.uint16),  # tenths of a second
-        ("padding", np.uint8, (2,)),
+        ("dated", np.uint8),
+        ("padding", np.uint8, (1,)),
     ]
 )
 _ANSWER_BYTES = 32
@@ -79,7 +79,7 @@ class StreamHistories:
     def fold(self, events: StreamEvents) -> None:
         """Apply events, none of which was applied before; those of one call may come in any order."""
         ids = events.ids
-        topic, product = ids["topic"].astype(np.int32), ids["product"].astype(np.int16)
+        topic, product = ids["topic"].astype(np.int32), ids["product"].astype(np.int32)
         dated = (1 - events.undated).astype(np.uint8)
         columns = (
             *(events.heads(), ids["user_id"], ids["post_id"], ids["author_id"], topic, product, events.position, dated),

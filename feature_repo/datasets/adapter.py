@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
 
 from feature_repo.contracts import SplitEvents
+from feature_repo.datasets.splits import Splits
 from infra.settings import Settings
 
 
@@ -34,15 +35,6 @@ class DatasetNotFound(FileNotFoundError):
 
 
 @dataclass(frozen=True)
-class Splits:
-    """Which local days train the first model, which are replayed as live traffic, and which meet the canary."""
-
-    train_end: date  # last day that the first model may learn from
-    replay: tuple[date, ...]
-    canary: tuple[date, ...]
-
-
-@dataclass(frozen=True)
 class ContractTables:
     """A dataset in the shape of the contracts; `malformed` has the columns of `events` and a `reason`."""
 
@@ -62,9 +54,11 @@ class DatasetAdapter(Protocol):
 
     name: str  # names the lake parts: short, lower case, stable
     label: str  # what reports and pages call it
+    place: str  # where it is read from; one label at two places is two datasets. Empty where the label says all
     simulated: bool  # true: whatever is computed on it is labelled simulated
     day_offset: timedelta  # the local time zone whose midnight parts the days
-    splits: Splits
+    earliest: datetime  # the first moment that is believed; events before it are dead letters
+    splits: Splits | None  # None: chosen from where the events are
     notes: tuple[str, ...]  # what was derived, sampled or left out, and what can therefore not be judged; whole sentences
     derived_impressions: bool  # true: exposures were inferred from interactions, so calibration and off-policy can't be judged
     sampled_negatives: int  # exposures that were drawn for each derived one; 0 = none

@@ -2,5 +2,15 @@
 
 from feature_repo.ids.id_table import Form, IdTable
 from feature_repo.ids.id_texts import FIRST_ALLOTTED, MOST_ID_CHARACTERS, IdError, id_texts, whole_numbers
+from feature_repo.ids.remembered_ids import RememberedIds
 
-__all__ = ["FIRST_ALLOTTED", "MOST_ID_CHARACTERS", "Form", "IdError", "IdTable", "id_texts", "whole_numbers"]
+__all__ = [
+    "FIRST_ALLOTTED",
+    "MOST_ID_CHARACTERS",
+    "Form",
+    "IdError",
+    "IdTable",
+    "RememberedIds",
+    "id_texts",
+    "whole_numbers",
+]

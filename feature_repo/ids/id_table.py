@@ -42,15 +42,15 @@ class IdTable:
         known, waiting = self._own_numbers(kind, texts)
         if waiting.is_empty():
             return known
-        stored = self._known_texts(kind, waiting)
-        if (fresh := waiting.filter(~waiting.is_in(stored["text"].implode()))).len():
-            stored = pl.concat([stored, self._allot(kind, fresh)])
+        stored, newest = self._known_texts(kind, waiting)
+        if (fresh := _without(waiting, stored)).len():
+            stored = pl.concat([stored, self._allot(kind, fresh, newest)])
         return _filled(known, texts, stored)
 
     def known(self, kind: str, texts: pl.Series) -> pl.Series:
         """The number of each id, Int64 (n,), null where the id was never allotted one. A whole number is always known."""
         known, waiting = self._own_numbers(kind, texts)
-        return known if waiting.is_empty() else _filled(known, texts, self._known_texts(kind, waiting))
+        return known if waiting.is_empty() else _filled(known, texts, self._known_texts(kind, waiting)[0])
 
     def texts(self, kind: str, numbers: pl.Series) -> pl.Series:
         """The id of each number as its owner writes it, String (n,); null for null, and for a number never allotted."""
@@ -163,21 +163,23 @@ class IdTable:
         own = whole_numbers(texts) if self._is_own_number(kind) else texts.clear(texts.len()).cast(pl.Int64)
         return own, texts.filter(own.is_null()).unique().sort()
 
-    def _known_texts(self, kind: str, texts: pl.Series) -> pl.DataFrame:
+    def _known_texts(self, kind: str, texts: pl.Series) -> tuple[pl.DataFrame, int]:
+        """Text and number of those distinct `texts` that have one, and the newest number of any kind at that moment."""
         namespace = self._namespace(kind)
         with read_transaction(self._engine) as connection:
-            return _stored(connection, namespace, texts)
+            return _stored(connection, namespace, texts), _newest(connection)
 
-    def _allot(self, kind: str, texts: pl.Series) -> pl.DataFrame:
-        """Text and number of distinct `texts`, those of other processes included that came first."""
+    def _allot(self, kind: str, texts: pl.Series, newest: int) -> pl.DataFrame:
+        """Text and number of distinct `texts`, none of which had one when `newest` was the newest number."""
         namespace = self._namespace(kind)
         with write_transaction(self._engine) as connection:
             if not is_sqlite(connection):
                 # Two transactions that read the same newest number would allot the next one twice. Readers go on.
                 connection.execute(text(f"LOCK TABLE {IDS.name} IN SHARE ROW EXCLUSIVE MODE"))
-            taken = _stored(connection, namespace, texts)
-            fresh = texts.filter(~texts.is_in(taken["text"].implode()))
-            following = (connection.scalar(select(func.max(IDS.c.number))) or FIRST_ALLOTTED - 1) + 1
+            following = _newest(connection) + 1
+            # Where another process has allotted numbers meanwhile, some of them may be those of our texts.
+            taken = _stored(connection, namespace, texts if following > newest + 1 else texts.clear())
+            fresh = _without(texts, taken)
             for number, chunk in _numbered_chunks(fresh, following):
                 rows, given = value_list(connection, chunk)
                 place = rows.c.key - first_place(connection)
@@ -213,6 +215,15 @@ def _stored(connection: Connection, namespace: str, texts: pl.Series) -> pl.Data
         query = select(IDS.c.text, IDS.c.number).where(IDS.c.kind == namespace, IDS.c.text.in_(select(rows.c.value)))
         found += [tuple(row) for row in connection.execute(query, given)]
     return pl.DataFrame(found, {"text": pl.String, "number": pl.Int64}, orient="row")
+
+
+def _newest(connection: Connection) -> int:
+    """The newest number of any kind; the one before the first where there is none."""
+    return connection.scalar(select(func.max(IDS.c.number))) or FIRST_ALLOTTED - 1
+
+
+def _without(texts: pl.Series, stored: pl.DataFrame) -> pl.Series:
+    return texts if stored.is_empty() else texts.filter(~texts.is_in(stored["text"].implode()))
 
 
 def _filled(known: pl.Series, values: pl.Series, stored: pl.DataFrame) -> pl.Series:

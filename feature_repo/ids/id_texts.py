@@ -69,6 +69,8 @@ def id_text(value: object, name: str = "id") -> str:
         if value.bit_length() > _MOST_BITS:
             raise IdError(f"{name}: an integer of {value.bit_length()} bits is too long; the limit is {_MOST_BITS} bits")
         value = str(value)
+    if not _is_unicode(value):
+        raise IdError(f"{name}: {value[:_SHOWN]!r} holds half of a surrogate pair, which is no text")
     if not value.strip():
         raise IdError(f"{name}: an id may not be empty or blank")
     if "\0" in value:
@@ -76,6 +78,16 @@ def id_text(value: object, name: str = "id") -> str:
     if len(value) > MOST_ID_CHARACTERS:
         raise IdError(f"{name}: an id of {len(value)} characters is too long; the limit is {MOST_ID_CHARACTERS}")
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _whole(column: pl.Series) -> pl.Series:

@@ -19,7 +19,7 @@ from feature_repo.aggregates.stream_parts import stream_parts
 from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.event_log import first_topics, read_table
 from feature_repo.lake import Lake
-from feature_repo.products import product_bucket
+from feature_repo.surfaces import surface_code
 
 CLOCK_MARGIN_US = 50_000  # a file's time is that of the kernel's last tick, and writing takes some itself
 ANY_TIME_US = 2**62
@@ -75,7 +75,7 @@ def _saved_at_us(file: Path, streamed: bool, materialised_us: int | None) -> int
 def keyed_by(events: pl.DataFrame, family: Family) -> pl.DataFrame:
     """`events` with the family's ids as int64 columns a and b, without those that belong to no key of it."""
     names = events["product"].unique().to_list()
-    buckets = pl.col("product").replace_strict(names, [product_bucket(name) for name in names], return_dtype=pl.Int64)
+    buckets = pl.col("product").replace_strict(names, [surface_code(name) for name in names], return_dtype=pl.Int64)
     ids = {"hour": pl.col("at") // HOUR_US % 24, "product": buckets}
     a, b = (ids.get(name, pl.col(name)) for name in (*family.ids, family.ids[0])[:2])
     keyed = events.filter(pl.col("topic") >= 0) if "topic" in family.ids else events

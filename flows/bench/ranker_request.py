@@ -10,11 +10,12 @@ import torch
 
 from feature_repo.blocks import BLOCK_NAMES
 from feature_repo.feature_rows import MODEL_BLOCKS
+from feature_repo.heads import HEADS
 from services.ranking.collaborative import POST_VECTOR, USER_VECTOR, VECTOR_MATCH, VIEWS
 from services.ranking.collaborative import WIDTH as VECTOR_WIDTH
 from services.ranking.compiled import MATCH_BLOCKS, POST_BLOCKS, REQUEST_BLOCKS
 from services.ranking.heavy import HeavyConfig
-from services.ranking.inputs import ACTION_MASKS, AGE_BUCKETS, DWELL_ROWS, OUTPUTS, HistoryTensors, RowTensors, TableBits
+from services.ranking.inputs import AGE_BUCKETS, DWELL_ROWS, OUTPUTS, HistoryTensors, RowTensors, TableBits
 from services.ranking.members import CompiledMembers, Heavy
 
 VECTOR = len(VIEWS) * VECTOR_WIDTH
@@ -83,7 +84,7 @@ def random_rows(count: int, length: int) -> RowTensors:
         post=_integers(1 << bits.post, 1, length),
         author=_integers(1 << bits.author, 1, length),
         topic=_integers(1 << bits.topic, 1, length),
-        actions=_integers(ACTION_MASKS, 1, length).to(torch.uint8),
+        actions=_integers(1 << len(HEADS), 1, length).long(),
         product=_integers(15, 1, length),
         age=_integers(AGE_BUCKETS, 1, length),
         gap=_integers(AGE_BUCKETS, 1, length),

@@ -14,7 +14,7 @@ from feature_repo.datasets.exposure_file import read_exposure_file
 from feature_repo.event_log import first_topics, log_columns, read_events, read_table
 from feature_repo.exposures import exposure_frame
 from feature_repo.lake import Lake
-from feature_repo.products import product_bucket
+from feature_repo.surfaces import surface_code
 from feature_repo.training_rows import LABEL_GRACE, PointsInTime
 from flows.evaluation.off_policy import UnknownPropensity
 from infra.settings import Settings
@@ -70,7 +70,7 @@ def read_decisions(settings: Settings, lakes: list[Lake], file: Path, posts: pl.
         known=known,
         exposure=exposure,
         propensity=propensity[exposure],
-        products={product_bucket(name): name for name in chosen["product"].unique()},
+        products={surface_code(name): name for name in chosen["product"].unique()},
         impressions=shown.height,
         unknown=shown.height - chosen.height,
     )

@@ -72,7 +72,7 @@ def train_bundle(
     with _timed(seconds, "two_tower"):
         fitted = learned.fitted
         labels = learned.rows.labels[fitted.chosen]
-        two_tower, tower_losses = fit_two_tower(fitted, labels, fingerprint=learned.fingerprint, **shared)
+        two_tower, tower_losses = fit_two_tower(fitted, labels, fingerprint=learned.fingerprint, epochs=how.epochs, **shared)
     with _timed(seconds, "teacher"):
         targets = targets_of(learned, how)
     with _timed(seconds, "heavy"):
@@ -103,7 +103,7 @@ def train_bundle(
         losses={"two_tower": tower_losses, **{name: trained.losses for name, trained in trainings.items()}},
         rows_per_s=round(sum(trained.rows_per_second for trained in trainings.values())),
         peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        ensemble=bundle.details.get("ensemble", {}),
+        ensemble=bundle.details["ensemble"] if how.ensemble else {},
         metrics=metrics,
     )
 

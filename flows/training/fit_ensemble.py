@@ -31,7 +31,7 @@ _DAY_US = 86_400_000_000
 def fit_ensemble(
     bundle: ModelBundle, fitted: FeatureRows, held_out: FeatureRows, *, seed: int, threads: int
 ) -> tuple[Ensemble | None, dict[str, Any]]:
-    """The stack on `bundle`'s calibrated heavy ranker, None where it is no better, and what was found.
+    """The stack on `bundle`'s calibrated heavy ranker, None where it is no better or no row was held out, and what was found.
 
     Trees learn from the rows that the heavy ranker learned from, `fitted`; weights and decision come from `held_out`, which no
     model saw. A stack is weighed by head, and decided on for all heads together, since the rows kept out are too few to tell
@@ -39,6 +39,8 @@ def fit_ensemble(
     the newest VALIDATION_DAYS, and on all rows held out not higher than chance explains (a standard error). Found: used, and
     by head weights and both losses on either.
     """
+    if not len(held_out):
+        return None, {"used": False, "heads": {}}
     trees = fit_trees(fitted, seed=seed, threads=threads, heads=STACKED)
     heavy = bundle.heavy_predict(held_out)
     inputs = stack_inputs(heavy, trees.predict(held_out, threads), held_out, bundle.names.get("post", ()))

@@ -33,24 +33,15 @@ LEAST_BATCH = 16
 GROUPS_OF_BATCH = 2  # sequences of like length are learned from together; a batch is of two such groups
 
 # Weight of each head in the loss: the common actions teach the shared layers, the rarer ones must not drown in them.
-HEAD_WEIGHTS = {
-    "click": 1.0,
-    "video_view": 1.0,
-    "like": 2.0,
-    "profile_click": 2.0,
-    "follow": 1.0,
-    "reply": 1.0,
-    "share": 1.0,
-    "not_interested": 1.0,
-}
+HEAD_WEIGHTS = {**dict.fromkeys(HEADS, 1.0), "like": 2.0, "profile_click": 2.0}
 
 DWELL_WEIGHT = 0.05  # beside the actions' weights, whose sum is 1
 
 
-def schedule_for(rows: int, preset: str = DEFAULT) -> Schedule:
+def schedule_for(rows: int, preset: str = DEFAULT, epochs: int = SCHEDULE.epochs) -> Schedule:
     """The schedule for that many training rows."""
     most = SCHEDULE.batch if preset == DEFAULT else BATCH_BY_ROWS
-    return replace(SCHEDULE, batch=max(LEAST_BATCH, min(most, rows // LEAST_STEPS)))
+    return replace(SCHEDULE, epochs=epochs, batch=max(LEAST_BATCH, min(most, rows // LEAST_STEPS)))
 
 
 def fit_heavy(
@@ -83,7 +74,7 @@ def fit_heavy(
         rows, labels = rows.select(torch.from_numpy(negatives.rows)), labels[negatives.rows]
         dwell_s = None if dwell_s is None else dwell_s[negatives.rows]
     torch.manual_seed(seed)
-    config = config or ranker_config(DEFAULT, {name: block.shape[1] for name, block in rows.blocks.items()})
+    config = config or ranker_config(DEFAULT, {name: block.shape[1] for name, block in rows.blocks.items()}, rows.bits)
     model = build(config)
     used = np.ones(labels.shape, bool) if negatives is None else negatives.used
     _start_at_base_rates(model, labels, used, dwell_s)

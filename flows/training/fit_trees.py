@@ -7,6 +7,7 @@ from collections.abc import Collection
 import numpy as np
 
 from feature_repo.feature_rows import HEADS, FeatureRows
+from services.ranking.inputs import known_surfaces
 from services.ranking.trees import Trees, tree_features
 
 # Rounds by head: the common actions carry more rounds before they overfit than the rare ones do.
@@ -36,7 +37,8 @@ def fit_trees(train: FeatureRows, *, seed: int, threads: int, heads: Collection[
     """One model for each of `heads` whose training rows hold both outcomes; the others answer their base rate."""
     import lightgbm as lgb
 
-    features = tree_features(train)
+    surfaces = known_surfaces(train.product)
+    features = tree_features(train, surfaces)
     width = features.shape[1]
     parameters = {**_PARAMETERS, "seed": seed, "num_threads": threads}
     categorical = [width - 2, width - 1]
@@ -49,4 +51,4 @@ def fit_trees(train: FeatureRows, *, seed: int, threads: int, heads: Collection[
             data.set_label(label)
             own = parameters if head in COMMON else {**parameters, **_RARE}
             models[head] = lgb.train(own, data, num_boost_round=ROUNDS.get(head, RARE_ROUNDS))
-    return Trees(models, train.labels.mean(axis=0).astype(np.float32))
+    return Trees(models, train.labels.mean(axis=0).astype(np.float32), surfaces)

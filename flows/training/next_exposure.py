@@ -45,7 +45,7 @@ class Questions:
         asked = batch.tokens.age[:, 1:] == AGE_UNKNOWN
         places = asked.any(0).nonzero()
         chosen = asked[:, : int(places.max()) + 1 if len(places) else 0]
-        bits = batch.tokens.actions[:, 1 : 1 + chosen.shape[1]][chosen].int()
+        bits = batch.tokens.actions[:, 1 : 1 + chosen.shape[1]][chosen]
         return Questions(chosen, torch.stack([(bits >> HEADS.index(head)) & 1 for head in NEXT_HEADS], dim=-1).float())
 
 

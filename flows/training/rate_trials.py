@@ -139,7 +139,7 @@ def fit_trial(rows: TrialRows, rate: float, folder: Path, on_progress: OnProgres
             rows.targets,
             dwell_s=rows.dwell_s,
             negatives=rows.negatives,
-            config=ranker_config(rows.preset, rows.learned.normaliser.widths),
+            config=ranker_config(rows.preset, rows.learned.normaliser.widths, rows.learned.bits),
             schedule=rated(rows.schedule, rate),
             seed=rows.seed,
             fingerprint=rows.fingerprint,

@@ -25,7 +25,7 @@ def user_rules() -> tuple[Rule, ...]:
         holds(
             "attribute_codes_known",
             attributes.list.min() >= -1,
-            "a code below -1 (-124 in KuaiRand) is a sentinel that the adapter did not map to unknown",
+            "a code below -1 is a sentinel of the source that the adapter did not map to unknown",
             Severity.SOFT,
             mostly=0.99,
         ),

@@ -33,21 +33,24 @@ RULE_WORDS = {
 def explain_page(runtime: MixerRuntime, result: Result) -> list[dict]:
     """An explanation of every post of the page; see PostExplanation."""
     why = reasons(result.query, result.page, runtime.graph)
-    return [_of_row(result, result.page, row, "selected", [why[row]]) for row in range(len(result.page))]
+    shown = runtime.ids.shown("post", result.page.post_id)
+    return [_of_row(result, result.page, row, "selected", [why[row]], shown[row]) for row in range(len(result.page))]
 
 
-def explain_post(runtime: MixerRuntime, result: Result, post_id: int, scored: Result | None = None) -> dict:
+def explain_post(runtime: MixerRuntime, result: Result, post: str | int, scored: Result | None = None) -> dict:
     """An explanation of one post, shown or not.
 
-    `scored`: the post's own scoring, used where no source proposed it, to say how it would have fared.
+    post: as the request gave it. scored: the post's own scoring, used where no source proposed it, to say how it would have
+    fared.
     """
+    post_id, shown = runtime.ids.known("post", [post])[0], runtime.ids.as_written("post", post)
     row = np.flatnonzero(result.page.post_id == post_id)
     if len(row):
         why = reasons(result.query, result.page.take(row), runtime.graph)
-        return _of_row(result, result.page, int(row[0]), "selected", why)
+        return _of_row(result, result.page, int(row[0]), "selected", why, shown)
     ordinals = np.flatnonzero(result.trace.proposed.post_id == post_id)
     if not len(ordinals):
-        return _not_proposed(result, post_id, scored)
+        return _not_proposed(result, shown, scored)
     ordinal = int(ordinals[0])  # the first proposal is the one that the duplicates rule kept
     stage, last = result.trace.last_columns(ordinal)
     fate = result.trace.fate_of(ordinal)
@@ -55,15 +58,16 @@ def explain_post(runtime: MixerRuntime, result: Result, post_id: int, scored: Re
         why = [f"It ranked below the {len(result.page)} posts of the page.", *reasons(result.query, last, runtime.graph)]
     else:
         why = [RULE_WORDS.get(fate, f"The rule {fate} removed it.")]
-    return {**_of_row(result, last, 0, fate if fate == "reserve" else "removed", why, fate), "stage": stage}
+    outcome, rule = ("reserve", None) if fate == "reserve" else ("removed", fate)
+    return {**_of_row(result, last, 0, outcome, why, shown), "rule": rule, "stage": stage}
 
 
-def _of_row(result: Result, candidates: Candidates, row: int, outcome: str, why: list[str], rule: str | None = None) -> dict:
+def _of_row(result: Result, candidates: Candidates, row: int, outcome: str, why: list[str], post_id: str | int) -> dict:
     mask = int(candidates["source_mask"][row])
     return {
-        "post_id": int(candidates.post_id[row]),
+        "post_id": post_id,
         "outcome": outcome,
-        "rule": rule if outcome == "removed" else None,
+        "rule": None,
         "stage": None,
         "position": row if outcome == "selected" else None,
         "sources": [name for bit, name in enumerate(candidates.source_names) if mask >> bit & 1],
@@ -73,7 +77,7 @@ def _of_row(result: Result, candidates: Candidates, row: int, outcome: str, why:
     }
 
 
-def _not_proposed(result: Result, post_id: int, scored: Result | None) -> dict:
+def _not_proposed(result: Result, post_id: str | int, scored: Result | None) -> dict:
     why = [f"None of the sources ({', '.join(result.trace.proposed.source_names)}) proposed it for you."]
     scores, heads = {}, []
     if scored is not None and len(scored.page):

@@ -6,22 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from feature_repo.feature_rows import HEADS
+from feature_repo.heads import HEAD_OF, HEADS
 from services.mixer.candidates import Candidates
 from services.mixer.query import Query
 from services.mixer.social_graph import SocialGraph, Targets
 from services.ranking.weights import contributions
 
-HEAD_WORDS = {
-    "click": "open it",
-    "video_view": "watch it through",
-    "like": "like it",
-    "profile_click": "visit the author's profile",
-    "follow": "follow the author",
-    "reply": "reply to it",
-    "share": "share it",
-    "not_interested": "say you are not interested",
-}
 NAMED_HEADS = 2  # how many predicted actions a reason mentions
 
 
@@ -72,5 +62,5 @@ def _promise(probabilities: np.ndarray, added: np.ndarray) -> str:
     best: Sequence[int] = [head for head in np.argsort(-added)[:NAMED_HEADS] if added[head] > 0]
     if not best:
         return "Nothing speaks for it strongly."
-    words = [f"{HEAD_WORDS[HEADS[head]]} ({probabilities[head]:.0%})" for head in best]
+    words = [f"{HEAD_OF[HEADS[head]].promise} ({probabilities[head]:.0%})" for head in best]
     return f"Ranked by the chance that you {' or '.join(words)}."

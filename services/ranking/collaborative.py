@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from feature_repo.feature_rows import HEADS, FeatureRows, History
+from feature_repo.feature_rows import FeatureRows, History
+from feature_repo.heads import COMPLETED, mask_of
 
 WIDTH = 16  # of each factorisation, where one is fitted; a bundle's own say how wide they are
 VIEWS = ("shown", "watched")
 POST_VECTOR, USER_VECTOR, VECTOR_MATCH = "post_vector", "user_vector", "vector_match"
 
 _ROWS_AT_ONCE = 16_384  # bounds the memory of gathered histories
-WATCHED = 1 << HEADS.index("video_view")
+WATCHED = mask_of(COMPLETED)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from services.ranking import kernel
 from services.ranking.heavy import HeavyRanker
-from services.ranking.inputs import AGE_PADDING, HistoryTensors, RowTensors
+from services.ranking.inputs import AGE_PADDING, HistoryTensors, RowTensors, action_flags
 
 POST_BLOCKS = ("post", "author", "topic", "post_vector")
 REQUEST_BLOCKS = ("user", "context", "user_vector")
 MATCH_BLOCKS = ("user_author", "user_topic", "user_post", "vector_match")
+_ACTIONS = 3  # place of the actions' table among the kernel's
 
 
 class NotCompilable(ValueError):
@@ -86,6 +87,7 @@ class CompiledRanker:
         projections = model.block_sum.projections
         self._shared = {name: _plain(projections[name].weight).T for name in REQUEST_BLOCKS if name in projections}
         self._bias, self._product = _plain(model.block_sum.bias), _plain(model.product.weight)
+        self._actions = _plain(model.actions.weight).T
 
     # ---- once per version of the posts ----------------------------------------------------------------------------
     def project(self, blocks: Mapping[str, Tensor], post: Tensor, author: Tensor, topic: Tensor) -> Projected:
@@ -107,11 +109,14 @@ class CompiledRanker:
         weight, bias = self._user
         token = _through(weight, user) + bias
         names = ("post", "author", "topic", "actions", "product", "gap", "dwell", "age")
-        rows = np.concatenate([getattr(history, name).numpy() for name in names]).astype(np.int32, copy=False)
+        columns = {name: getattr(history, name).numpy() for name in names}
+        tables, columns["actions"], kept = self._with_actions(columns["actions"])
+        rows = np.concatenate(list(columns.values())).astype(np.int32, copy=False)
         length = rows.shape[1]
         asked = kernel.History(length, AGE_PADDING, rows.ctypes.data, rows[-1].ctypes.data, token.ctypes.data)
         packed = self._room(length + 1)
-        kernel.encode(self._ranker, self._tables, asked, packed.context, self.level)
+        kernel.encode(self._ranker, tables, asked, packed.context, self.level)
+        del kept  # the kernel has read it
         return packed
 
     def request(self, context: PackedContext, blocks: Mapping[str, Tensor], product: Tensor) -> Request:
@@ -193,10 +198,9 @@ class CompiledRanker:
 
     def _look_up(self, model: HeavyRanker) -> kernel.Tables:
         """The tables that an exposure's token is the sum of."""
-        with torch.inference_mode():
-            actions = model.actions(model.action_bits)
         weights = (model.post, model.author, model.topic, None, model.product, model.gap, model.dwell)
-        tables = [_plain(actions if table is None else table.weight) for table in weights]
+        nothing = torch.zeros(1, model.config.d)  # stands where `_with_actions` puts a request's own table
+        tables = [_plain(nothing if table is None else table.weight) for table in weights]
         biases = [_plain(layer.age_bias) for layer in model.layers]
         self._kept += [*tables, *biases]
         packed = kernel.Tables((ctypes.c_int32 * kernel.TABLES)(*(len(table) for table in tables)), len(biases[0]))
@@ -204,6 +208,14 @@ class CompiledRanker:
             for number, array in enumerate(arrays):
                 place[number] = array.ctypes.data
         return packed
+
+    def _with_actions(self, masks: np.ndarray) -> tuple[kernel.Tables, np.ndarray, np.ndarray]:
+        """The tables, one of them for the masks of actions (1, length) of this request; its rows of them; and its memory."""
+        own, row = np.unique(masks, return_inverse=True)
+        table = np.ascontiguousarray(action_flags(torch.from_numpy(own)).numpy() @ self._actions)
+        tables = kernel.Tables.from_buffer_copy(self._tables)
+        tables.rows[_ACTIONS], tables.table[_ACTIONS] = len(own), table.ctypes.data
+        return tables, row.reshape(masks.shape), table
 
     def _pack(self, model: HeavyRanker) -> kernel.Ranker:
         config = model.config

@@ -24,7 +24,6 @@ from torch.nn import functional as F
 from feature_repo.feature_rows import HEADS, HISTORY_LENGTH, MODEL_BLOCKS
 from services.ranking.dropout import ByteDropout
 from services.ranking.inputs import (
-    ACTION_MASKS,
     AGE_ROWS,
     DWELL_ROWS,
     OUTPUTS,
@@ -32,6 +31,7 @@ from services.ranking.inputs import (
     HistoryTensors,
     RowTensors,
     TableBits,
+    action_flags,
 )
 from services.ranking.tables import Table
 
@@ -196,8 +196,6 @@ class HeavyRanker(nn.Module):
         self.gap = Table(AGE_ROWS, d, TABLE_DEVIATION)
         self.dwell = Table(DWELL_ROWS, d, TABLE_DEVIATION)
         self.actions = nn.Linear(len(HEADS), d, bias=False)
-        masks = torch.arange(ACTION_MASKS).unsqueeze(1) >> torch.arange(len(HEADS))
-        self.register_buffer("action_bits", (masks & 1).float(), persistent=False)
         self.user_token = nn.Linear(max(config.widths.get("user", 0), 1), d)
         self.block_sum = BlockSum(config.widths, config.hidden)
         self.from_blocks = nn.Linear(config.hidden, d)
@@ -217,7 +215,7 @@ class HeavyRanker(nn.Module):
 
     def outcome(self, history: HistoryTensors) -> Tensor:
         """Of exposures, any shape -> (..., D): where it was shown, what was done, how long, and how long after the last."""
-        tokens = F.embedding(history.actions.int(), self.actions(self.action_bits))
+        tokens = self.actions(action_flags(history.actions))
         return tokens + self.product(history.product) + self.gap(history.gap) + self.dwell(history.dwell)
 
     def encode_context(self, user_BW: Tensor, history: HistoryTensors) -> EncodedContext:

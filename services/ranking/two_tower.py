@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from feature_repo.feature_rows import HEADS
-from services.ranking.inputs import ACTION_MASKS, HistoryTensors, TableBits
+from services.ranking.inputs import HistoryTensors, TableBits, action_flags
 from services.ranking.tables import Table
 
 POST_BLOCKS = ("post", "author", "topic")  # what is known of a post without knowing who asks
@@ -50,8 +50,6 @@ class TwoTower(nn.Module):
         self.author = Table(1 << config.bits.author, d, TABLE_DEVIATION)
         self.topic = Table(1 << config.bits.topic, d, TABLE_DEVIATION)
         self.actions = nn.Linear(len(HEADS), 1)  # how much an exposure says about taste, by what was done
-        masks = torch.arange(ACTION_MASKS).unsqueeze(1) >> torch.arange(len(HEADS))
-        self.register_buffer("action_bits", (masks & 1).float(), persistent=False)
         self.user_net = nn.Sequential(
             nn.Linear(config.widths["user"] + d, config.hidden), nn.GELU(), nn.Linear(config.hidden, d)
         )
@@ -67,7 +65,7 @@ class TwoTower(nn.Module):
 
     def users(self, user_BW: Tensor, history: HistoryTensors) -> Tensor:
         """User vectors (B, D + 1)."""
-        say_BT = F.embedding(history.actions.int(), self.actions(self.action_bits)).squeeze(-1)
+        say_BT = self.actions(action_flags(history.actions)).squeeze(-1)
         present = ~history.padding
         weight = torch.where(present, F.softplus(say_BT), 0.0)
         weight = weight / weight.sum(1, keepdim=True).clamp_min(1.0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import yaml
 
-from feature_repo.feature_rows import HEADS
+from feature_repo.heads import HEAD_OF, HEADS, Role
 
 EPSILON = 0.001  # net-negative posts rank inside [0, EPSILON), below every net-positive one
 
@@ -24,16 +26,13 @@ class Bounds:
 
 
 # A head that stands for displeasure may never be rewarded, and one that stands for pleasure never punished.
-BOUNDS: dict[str, Bounds] = {
-    "click": Bounds(0.0, 20.0),
-    "video_view": Bounds(0.0, 20.0),
-    "like": Bounds(0.0, 20.0),
-    "profile_click": Bounds(0.0, 20.0),
-    "follow": Bounds(0.0, 50.0),
-    "reply": Bounds(0.0, 50.0),
-    "share": Bounds(0.0, 50.0),
-    "not_interested": Bounds(-400.0, 0.0),
+_BOUNDS_OF = {
+    Role.OPENED: Bounds(0.0, 20.0),
+    Role.COMPLETED: Bounds(0.0, 20.0),
+    Role.LIKED: Bounds(0.0, 50.0),
+    Role.DISLIKED: Bounds(-400.0, 0.0),
 }
+BOUNDS: dict[str, Bounds] = {name: _BOUNDS_OF[head.role] for name, head in HEAD_OF.items()}
 
 
 class WeightError(ValueError):
@@ -68,65 +67,15 @@ class WeightPreset:
         return replace(self, name=f"{self.name}+tuned", weights={**self.weights, **changes})
 
 
-def _preset(name: str, source: str, **weights: float) -> WeightPreset:
-    return WeightPreset(name, source, weights)
+def _declared(file: Path) -> dict[str, WeightPreset]:
+    """The presets of a YAML file, {name: {source, weights}}; heads that one does not name weigh nothing."""
+    return {
+        name: WeightPreset(name, preset["source"], {**dict.fromkeys(HEADS, 0.0), **preset["weights"]})
+        for name, preset in yaml.safe_load(file.read_text()).items()
+    }
 
 
-PRESETS: dict[str, WeightPreset] = {
-    preset.name: preset
-    for preset in (
-        _preset(
-            "balanced",
-            "Default. Clicks and quality views carry the order; rarer, costlier actions add to it; displeasure weighs most.",
-            click=1.0,
-            video_view=1.0,
-            like=2.0,
-            profile_click=1.0,
-            follow=4.0,
-            reply=5.0,
-            share=2.0,
-            not_interested=-40.0,
-        ),
-        _preset(
-            "home_mixer_2023",
-            "twitter/the-algorithm-ml, projects/home/recap, 5 April 2023: fav .5, retweet 1 (here share), reply 13.5, "
-            "good profile click 12, video playback 50 % .005, good click 11, negative feedback -74. No head for follow then.",
-            click=11.0,
-            video_view=0.005,
-            like=0.5,
-            profile_click=12.0,
-            follow=0.0,
-            reply=13.5,
-            share=1.0,
-            not_interested=-74.0,
-        ),
-        _preset(
-            "x_2026",
-            "xai-org/x-algorithm, RankingScorer, August 2026: favorite .5, reply 5, share 2, follow author 4, click .4, "
-            "profile click 0, video quality view .05, not interested -43.2.",
-            click=0.4,
-            video_view=0.05,
-            like=0.5,
-            profile_click=0.0,
-            follow=4.0,
-            reply=5.0,
-            share=2.0,
-            not_interested=-43.2,
-        ),
-        _preset(
-            "clicks_only",
-            "The click head alone: for judging a ranker on one logged outcome.",
-            click=1.0,
-            video_view=0.0,
-            like=0.0,
-            profile_click=0.0,
-            follow=0.0,
-            reply=0.0,
-            share=0.0,
-            not_interested=0.0,
-        ),
-    )
-}
+PRESETS: dict[str, WeightPreset] = _declared(Path(__file__).with_name("weight_presets.yaml"))
 
 DEFAULT_PRESET = "balanced"
 

@@ -20,10 +20,10 @@ from feature_repo.feature_services import RANKING, REQUEST
 from feature_repo.feature_store import FeatureTablesMissing, apply, build_offline, materialise, online_file, open_store
 from feature_repo.lake import Lake
 from feature_repo.online import OnlineFeatures, cold_start
-from feature_repo.products import product_bucket
 from feature_repo.request_rows import candidate_rows
 from feature_repo.snapshot import SnapshotMissing, build_snapshot, current_version, load_snapshot, publish
 from feature_repo.state_tables import read_state_table
+from feature_repo.surfaces import surface_code
 from feature_repo.training_rows import point_in_time_rows
 from infra.settings import Settings
 from tests.small_events import FIRST_DAY, START, small_events, small_lake
@@ -74,7 +74,7 @@ def test_a_request_reads_what_training_would_have_seen_at_the_same_moment(home, 
     online, snapshot, cut_us = OnlineFeatures(settings), load_snapshot(settings), round(CUT.timestamp() * 1e6)
     for user_id in range(12):
         for product in ("tab_0", "tab_1", "tab_2"):
-            rows = trained.take((trained.user_id == user_id) & (trained.product == product_bucket(product)))
+            rows = trained.take((trained.user_id == user_id) & (trained.product == surface_code(product)))
             served = candidate_rows(online.user(user_id, cut_us), snapshot, snapshot.rows_of(rows.post_id), product, cut_us)
             for name in BLOCKS:
                 np.testing.assert_allclose(served.blocks[name], rows.blocks[name], rtol=1e-5, atol=1e-5, err_msg=name)

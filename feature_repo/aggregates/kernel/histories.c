@@ -11,13 +11,12 @@ enum { SHOWN = 254, DWELT = 253, LEFT_OUT = 255 }; /* codes beside the bits of t
 typedef struct {
     int64_t at, post, author;
     uint64_t request, event; /* hashes of the request's and the exposure's id; `event` decides between equals */
-    int32_t position, topic;
-    int16_t product;
-    uint8_t actions, dated;
+    uint64_t actions; /* one bit a head */
+    int32_t position, topic, product;
     uint16_t dwell; /* tenths of a second: the sum of what was dwelt, capped */
-    uint8_t padding[2];
+    uint8_t dated, padding;
 } Exposure;
-_Static_assert(sizeof(Exposure) == 56, "an exposure is 56 bytes");
+_Static_assert(sizeof(Exposure) == 64, "an exposure is 64 bytes");
 
 typedef struct {
     int64_t at, post;
@@ -109,7 +108,7 @@ static inline int comes_before(const Exposure *x, const Exposure *y) {
 }
 
 static inline void answer_with(Exposure *exposure, const Answer *answer) {
-    if (answer->action != DWELT) exposure->actions |= (uint8_t)(1u << answer->action);
+    if (answer->action != DWELT) exposure->actions |= UINT64_C(1) << answer->action;
     else if (answer->dwell < MOST_DWELL - exposure->dwell) exposure->dwell += answer->dwell;
     else exposure->dwell = MOST_DWELL;
 }
@@ -156,7 +155,7 @@ static void act(History *history, Answer answer) {
  * answers. Returns 0, NO_MEMORY or TABLE_FULL.
  */
 int64_t histories_apply(Histories *all, uint64_t n, const uint8_t *head, const int64_t *user, const int64_t *post,
-                        const int64_t *author, const int32_t *topic, const int16_t *product, const int32_t *position,
+                        const int64_t *author, const int32_t *topic, const int32_t *product, const int32_t *position,
                         const uint8_t *dated, const int64_t *at, const uint64_t *request, const uint64_t *event,
                         const uint16_t *dwell) {
     for (int exposures = 1; exposures >= 0; exposures--) {
@@ -166,8 +165,8 @@ int64_t histories_apply(Histories *all, uint64_t n, const uint8_t *head, const i
             if (row < 0) return row;
             History *history = &all->history[row];
             if (exposures)
-                show(history, (Exposure){at[i], post[i], author[i], request[2 * i], event[2 * i], position[i], topic[i], product[i],
-                                         0, dated[i], 0, {0}});
+                show(history, (Exposure){at[i], post[i], author[i], request[2 * i], event[2 * i], 0, position[i], topic[i], product[i],
+                                         0, dated[i], 0});
             else act(history, (Answer){at[i], post[i], request[2 * i], head[i], dated[i], dwell[i], {0}});
             if (at[i] > history->newest) history->newest = at[i];
             list_row(&all->shown, &history->shown, (uint64_t)row);

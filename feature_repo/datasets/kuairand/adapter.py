@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from feature_repo.contracts import SplitEvents, split_events
-from feature_repo.datasets.adapter import ContractTables, Splits, whole_tables
+from feature_repo.datasets.adapter import ContractTables, whole_tables
 from feature_repo.datasets.checked_files import read_raw
 from feature_repo.datasets.files_fingerprint import files_fingerprint
 from feature_repo.datasets.kuairand.accounts import users_of
@@ -18,6 +18,8 @@ from feature_repo.datasets.kuairand.exposures import exposure_events, history_ev
 from feature_repo.datasets.kuairand.layouts import Layout, files_of
 from feature_repo.datasets.kuairand.raw_columns import HISTORY, LOG, USERS, VIDEOS
 from feature_repo.datasets.kuairand.videos import BEIJING, posts_of
+from feature_repo.datasets.splits import Splits
+from feature_repo.plausible_times import EARLIEST
 
 LABELS = {Layout.SLICE: "KuaiRand-Pure slice", Layout.OFFICIAL: "KuaiRand-Pure"}
 
@@ -30,15 +32,15 @@ class KuaiRand:
     """Adapter of one folder. Days are Beijing days of `time_ms` (the logs' own `date` disagrees in about 1 % of rows)."""
 
     name = "kuairand"
+    place = ""
     simulated = False
     notes: tuple[str, ...] = ()
     derived_impressions = False
     sampled_negatives = 0
     day_offset: timedelta = BEIJING
-    splits = Splits(
-        train_end=date(2022, 5, 1),
-        replay=(date(2022, 5, 2), date(2022, 5, 3)),
-        canary=(date(2022, 5, 4), date(2022, 5, 5)),
+    earliest = EARLIEST
+    splits = Splits.of_days(
+        date(2022, 5, 1), (date(2022, 5, 2), date(2022, 5, 3)), (date(2022, 5, 4), date(2022, 5, 5)), BEIJING
     )
 
     def __init__(self, folder: Path) -> None:

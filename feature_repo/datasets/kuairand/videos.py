@@ -10,6 +10,7 @@ import polars as pl
 from feature_repo.datasets.adapter import MalformedFile
 
 BEIJING = timedelta(hours=8)
+MEDIA = {"NORMAL": "video", "AD": "ad"}  # `video_type` by the platform's names of media kinds; others are kept as they are
 
 
 def posts_of(videos: pl.DataFrame, file: Path) -> pl.DataFrame:
@@ -28,7 +29,7 @@ def posts_of(videos: pl.DataFrame, file: Path) -> pl.DataFrame:
         author_id="author_id",
         created_at=(day.cast(pl.Datetime("us")) - BEIJING).dt.replace_time_zone("UTC"),
         topics=tags.str.extract_all(r"\d+").cast(pl.List(pl.Int32)),
-        media="video_type",
+        media=pl.col("video_type").replace(MEDIA),
         duration_ms=pl.col("video_duration").round().cast(pl.Int64),
         language=pl.lit(None, pl.String),
         text=pl.lit(None, pl.String),

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import get_args
@@ -15,7 +15,7 @@ from typing import get_args
 import polars as pl
 
 from feature_repo.contracts import SplitEvents
-from feature_repo.datasets.adapter import ContractTables, MalformedFile, Splits, whole_tables
+from feature_repo.datasets.adapter import ContractTables, MalformedFile, whole_tables
 from feature_repo.datasets.files_fingerprint import files_fingerprint
 from feature_repo.datasets.own.actions import IMPRESSION, ActionReader, OwnAction, own_actions
 from feature_repo.datasets.own.columns import Columns, existing, resolved
@@ -44,7 +44,6 @@ from feature_repo.ids import IdTable
 # Bumped when the same files and mapping would give other tables.
 OWN_VERSION = 1
 
-LEAST_DAYS = 5  # one to learn from, two to replay, two for the canary
 MOST_DEAD = 0.5  # share of unreadable rows beyond which the mapping is taken to be wrong
 
 
@@ -68,6 +67,7 @@ class OwnData:
 
     name = "own"
     simulated = False
+    splits = None  # chosen from where the events are
 
     def __init__(
         self, place: Path, ids: IdTable, mapping: Mapping | None = None, now: datetime | None = None, limit: int | None = None
@@ -84,6 +84,16 @@ class OwnData:
         self.limit = limit
         self.counts = RowCounts()
         self._seen: Seen | None = None
+
+    @property
+    def place(self) -> str:
+        """The folder or file, as an absolute path."""
+        return str(self.root.resolve() / (self._only or ""))
+
+    @property
+    def earliest(self) -> datetime:
+        """The mapping's bound."""
+        return self.bounds.earliest
 
     # ---- files ----------------------------------------------------------------------------------------------------
     @cached_property
@@ -360,15 +370,3 @@ class OwnData:
     def tables(self) -> ContractTables:
         """Everything in memory."""
         return whole_tables(self)
-
-    # ---- days -----------------------------------------------------------------------------------------------------
-    @cached_property
-    def splits(self) -> Splits:
-        """Counted back from the newest event's day; raises MalformedFile when there are fewer than five days."""
-        first, last = self.seen.days(self.day_offset)
-        if (last - first).days + 1 < LEAST_DAYS:
-            raise MalformedFile(
-                self.events_table.files[0], f"events from {first} to {last}; the splits need {LEAST_DAYS} days or more"
-            )
-        days: list[date] = [last - timedelta(days=back) for back in range(LEAST_DAYS)]
-        return Splits(train_end=days[4], replay=(days[3], days[2]), canary=(days[1], days[0]))

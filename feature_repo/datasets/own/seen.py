@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
-
 import polars as pl
 
 _TIME = pl.Datetime("us", "UTC")
@@ -16,15 +14,12 @@ class Seen:
     def __init__(self) -> None:
         self._posts: list[pl.DataFrame] = [pl.DataFrame(schema={"post_id": pl.Int64, "author_id": pl.Int64, "first": _TIME})]
         self._users: list[pl.DataFrame] = [pl.DataFrame(schema={"user_id": pl.Int64, "first": _TIME})]
-        self._last: datetime | None = None
 
     def add(self, events: pl.DataFrame) -> None:
         """Look at mapped events."""
         if events.is_empty():
             return
         first = pl.col("occurred_at").min().alias("first")
-        last = events["occurred_at"].max()
-        self._last = last if self._last is None else max(self._last, last)
         self._posts.append(events.group_by("post_id").agg(pl.col("author_id").first(), first))
         self._users.append(events.group_by("user_id").agg(first))
         if len(self._posts) > _MERGED_AT:
@@ -38,8 +33,3 @@ class Seen:
     def users(self) -> pl.DataFrame:
         """user_id, first: sorted by user."""
         return pl.concat(self._users).group_by("user_id").agg(pl.col("first").min()).sort("user_id")
-
-    def days(self, offset: timedelta) -> tuple[date, date]:
-        """First and last local day of all events, which must be at least one."""
-        first = self.users()["first"].min()
-        return (first + offset).date(), (self._last + offset).date()

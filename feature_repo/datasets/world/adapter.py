@@ -12,9 +12,11 @@ from functools import cached_property
 import polars as pl
 
 from feature_repo.contracts import SplitEvents, split_events
-from feature_repo.datasets.adapter import ContractTables, Splits, whole_tables
+from feature_repo.datasets.adapter import ContractTables, whole_tables
+from feature_repo.datasets.splits import Splits
 from feature_repo.datasets.world.config import WorldConfig
 from feature_repo.datasets.world.simulation import World
+from feature_repo.plausible_times import EARLIEST
 
 # Bumped when the same configuration would give another world.
 WORLD_VERSION = 1
@@ -27,18 +29,20 @@ class WorldAdapter:
 
     name = "world"
     label = "world (simulated)"
+    place = ""
     simulated = True
     notes: tuple[str, ...] = ()
     derived_impressions = False
     sampled_negatives = 0
     day_offset = timedelta(0)
+    earliest = EARLIEST
 
     def __init__(self, seed: int = 7, config: WorldConfig | None = None) -> None:
         self.config = config or WorldConfig(seed=seed)
         if self.config.days < LEAST_DAYS:
             raise ValueError(f"WorldConfig.days is {self.config.days}; the splits need at least {LEAST_DAYS}")
         days = [self.config.start + timedelta(days=day) for day in range(self.config.days)]
-        self.splits = Splits(train_end=days[-5], replay=(days[-4], days[-3]), canary=(days[-2], days[-1]))
+        self.splits = Splits.of_days(days[-5], days[-4:-2], days[-2:], self.day_offset)
 
     def fingerprint(self) -> str:
         """Hash of the configuration and of the simulator's version, 16 hex digits."""

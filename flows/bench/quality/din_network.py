@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from feature_repo.feature_rows import BLOCKS
-from services.ranking.inputs import ACTION_MASKS, AGE_ROWS, PRODUCT_ROWS, RowTensors, TableBits
+from feature_repo.heads import HEADS
+from services.ranking.inputs import AGE_ROWS, PRODUCT_ROWS, RowTensors, TableBits, action_flags
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class DeepInterestNetwork(nn.Module):
         self.names = tuple(name for name in BLOCKS if config.widths.get(name, 0) > 0)
         rows = {"post": 1 << config.bits.post, "author": 1 << config.bits.author, "topic": 1 << config.bits.topic}
         self.items = nn.ModuleDict({name: nn.Embedding(size, d) for name, size in rows.items()})
-        self.product, self.age, self.actions = (nn.Embedding(size, d) for size in (PRODUCT_ROWS, AGE_ROWS, ACTION_MASKS))
+        self.product, self.age = (nn.Embedding(size, d) for size in (PRODUCT_ROWS, AGE_ROWS))
+        self.actions = nn.Linear(len(HEADS), d, bias=False)
         for table in self.modules():
             if isinstance(table, nn.Embedding):
                 nn.init.normal_(table.weight, std=0.02)
@@ -61,7 +63,7 @@ class DeepInterestNetwork(nn.Module):
     def interest(self, candidate_ND: Tensor, rows: RowTensors) -> Tensor:
         """The past, weighed against each candidate: (N, D)."""
         past = rows.history
-        met_NTD = self.item(past) + self.product(past.product) + self.age(past.age) + self.actions(past.actions.int())
+        met_NTD = self.item(past) + self.product(past.product) + self.age(past.age) + self.actions(action_flags(past.actions))
         asked = candidate_ND.unsqueeze(1).expand_as(met_NTD)
         pairs = torch.cat([met_NTD, asked, met_NTD - asked, met_NTD * asked], dim=2)
         weight_NT = self.unit(pairs).squeeze(2).masked_fill(past.padding, 0.0)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from feature_repo.feature_rows import HEADS, FeatureRows, History
+from feature_repo.feature_rows import FeatureRows, History
+from feature_repo.heads import HEADS, mask_of
 
 LIKED = ("click", "video_view", "like", "profile_click", "follow", "reply", "share")
-_BITS = np.uint8(sum(1 << HEADS.index(head) for head in LIKED))
+_BITS = mask_of(LIKED)
 _COLUMNS = [HEADS.index(head) for head in LIKED]
 
 

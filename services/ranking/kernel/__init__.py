@@ -16,7 +16,7 @@ import numpy as np
 LANES = 16  # every width is a multiple of it
 PACK = 8  # outputs that lie together in a packed matrix
 MOST_LAYERS = 8
-MOST_OUTPUTS = 16
+MOST_OUTPUTS = 72
 
 TABLES = 7  # of an exposure: post, author, topic, actions, product, gap, dwell
 

@@ -19,7 +19,7 @@ typedef struct {
 } Layer;
 
 typedef struct {
-    int32_t d, heads, layers, hidden, ffn, tower, matched, outputs; /* outputs <= 16 */
+    int32_t d, heads, layers, hidden, ffn, tower, matched, outputs; /* outputs <= 72 */
     const float *match;                   /* matched -> hidden: the blocks that are of this user and this candidate */
     const float *narrow, *narrow_bias;    /* hidden -> d */
     const float *tower_up, *tower_bias;   /* d + hidden -> tower */

@@ -10,6 +10,7 @@ import pytest
 
 from feature_repo.datasets.search_path import find_kuairand
 from feature_repo.exposures import ExposureLog
+from feature_repo.heads import HEADS
 from flows.bench.quality import rows as quality
 from infra.settings import Settings
 
@@ -29,8 +30,8 @@ def log_of(*exposures: tuple[int, int, int]) -> ExposureLog:
         product=none,
         at_us=at,
         dated=np.ones(n, bool),
-        actions=none.astype(np.uint8),
-        action_at=np.zeros((0, 8), np.int64),
+        actions=none.astype(np.uint64),
+        action_at=np.zeros((0, len(HEADS)), np.int64),
         late_row=none - 1,
         dwell=none.astype(np.uint16),
         dwell_at=np.zeros(0, np.int64),

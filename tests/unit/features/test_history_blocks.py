@@ -89,7 +89,7 @@ def test_context_of_an_empty_history_is_finite_and_believes_in_the_usual_dwell()
 
 @pytest.mark.parametrize("length", [0, 1, 7, HISTORY_LENGTH])
 def test_context_of_a_shared_history_is_that_of_repeated_ones(length):
-    shared, product = history(length, length), np.arange(6, dtype=np.int16) - 1
+    shared, product = history(length, length), np.arange(6, dtype=np.int32) - 1
     now_us = np.full(len(product), 10**15)
     repeated = shared.rows(np.zeros(len(product), np.int64))
     expected, found = (HistorySignals(one).context(product, now_us) for one in (repeated, shared))

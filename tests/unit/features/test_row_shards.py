@@ -143,7 +143,7 @@ def forget_a_column(folder):
         (lambda folder: (folder / "topic.npy").unlink(), "topic.npy is not there"),
         (lambda folder: (folder / "topic.npy").write_bytes(b""), "topic.npy is not a whole array"),
         (truncate, "history.post_id.npy is not a whole array"),
-        (shorten, r"labels.npy holds \|u1 \[999, 8\], not \|u1 \[1000, 8\]"),
+        (shorten, r"labels.npy holds \|u1 \[999, 22\], not \|u1 \[1000, 22\]"),
         (flip_a_bit, "the content of .*block.context.npy is not what was written"),
         (other_format, "'format': 99"),
         (forget_a_column, "names no column 'age_s'|names no column 'history.age_s'"),

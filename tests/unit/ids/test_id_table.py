@@ -121,7 +121,7 @@ def test_what_is_no_id_is_refused_by_name(ids, column, fault):
         assert fault in str(refused.value)
 
 
-@pytest.mark.parametrize("value", ["", " ", True, 1.0, None, "a\0b", "a" * 513, 1 << 2000])
+@pytest.mark.parametrize("value", ["", " ", True, 1.0, None, "a\0b", "a" * 513, 1 << 2000, "\ud800"])
 def test_one_value_that_is_no_id_is_refused_by_name(ids, value):
     with pytest.raises(IdError, match="^user: "):
         ids.number_of("user", value)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from feature_repo.contracts import EDGES, EdgeKind
+from feature_repo.heads import HEADS
 from services.mixer.query_hydrators.social_graph import SocialGraphHydrator
 from services.mixer.reasons import reasons
 from services.mixer.social_graph import RecentRelations, SocialGraph
@@ -81,7 +82,7 @@ def test_reasons_tell_a_new_user_that_they_are_new():
 
 def test_reasons_of_ranked_posts_name_what_weighed_most():
     shown = candidates([1], authors=[50])
-    predictions = np.zeros((1, 8), np.float32)
+    predictions = np.zeros((1, len(HEADS)), np.float32)
     predictions[0, 0], predictions[0, 2] = 0.62, 0.1  # click 1.0 * .62, like 2.0 * .1
     asked = query(features={**hydrated(graph()), "user": user()}, preset="balanced")
     text = reasons(asked, shown.with_columns({"predictions": predictions}), graph())[0]

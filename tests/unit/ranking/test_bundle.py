@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from feature_repo.feature_rows import HEADS, FeatureRows, UserFeatures
+from feature_repo.feature_rows import FeatureRows, UserFeatures
+from feature_repo.heads import HEADS
 from services.ranking.bundle import BundleError, ModelBundle
 from services.ranking.calibration import KNOTS, Calibration
 from services.ranking.heavy import HeavyConfig, HeavyRanker
@@ -30,15 +31,21 @@ def small_bundle(seed: int = 1) -> ModelBundle:
         light=light,
         two_tower=TwoTower(TwoTowerConfig(WIDTHS)),
         normaliser=Normaliser.fit(rows.blocks),
-        calibration=Calibration(np.linspace(0.8, 1.2, 8, dtype=np.float32), np.linspace(-1, 1, 8, dtype=np.float32), _knots()),
+        calibration=Calibration(
+            np.linspace(0.8, 1.2, len(HEADS), dtype=np.float32), np.linspace(-1, 1, len(HEADS), dtype=np.float32), _knots()
+        ),
         names=dict(rows.names),
         details={"seed": seed},
     )
 
 
+def _spread(low: float, high: float) -> np.ndarray:
+    return np.linspace(low, high, len(HEADS), dtype=np.float32)
+
+
 def _knots() -> np.ndarray:
     """Two heads' isotonic maps, the others' none."""
-    knots = np.full((8, 2, KNOTS), np.nan, np.float32)
+    knots = np.full((len(HEADS), 2, KNOTS), np.nan, np.float32)
     knots[2, :, :3] = [[-2.0, 0.0, 1.0], [-3.0, -0.5, 2.0]]
     knots[5, :, :2] = [[-1.0, 1.0], [-0.5, 0.5]]
     return knots
@@ -86,7 +93,7 @@ def test_nothing_in_the_folder_can_run_code(bundle, tmp_path):
 def test_version_follows_the_weights_alone(bundle):
     assert replace(bundle, details={"seed": 99}).version == bundle.version
     assert small_bundle(seed=2).version != bundle.version
-    assert replace(bundle, calibration=Calibration.identity(8)).version != bundle.version
+    assert replace(bundle, calibration=Calibration.identity(len(HEADS))).version != bundle.version
 
 
 def test_score_of_a_candidate_does_not_depend_on_the_1499_others(bundle):

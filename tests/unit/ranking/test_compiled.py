@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from feature_repo.feature_rows import HISTORY_LENGTH
+from feature_repo.heads import HEADS
 from services.ranking import kernel
 from services.ranking.compiled import CompiledRanker, NotCompilable
 from services.ranking.heavy import HeavyConfig, HeavyRanker
 from services.ranking.inputs import (
-    ACTION_MASKS,
     AGE_BUCKETS,
     AGE_PADDING,
     DWELL_ROWS,
@@ -65,7 +65,7 @@ def _histories(*padded: int) -> HistoryTensors:
     """A full history, of which as many as `padded` says are missing in front; a history a number."""
     torch.manual_seed(2)
     full = _tensors(synthetic_rows(len(padded), seed=3)).history
-    drawn = {"post": 1 << 12, "author": 1 << 12, "topic": 1 << 6, "actions": ACTION_MASKS, "product": PRODUCT_ROWS}
+    drawn = {"post": 1 << 12, "author": 1 << 12, "topic": 1 << 6, "actions": 1 << len(HEADS), "product": PRODUCT_ROWS}
     drawn |= {"age": AGE_BUCKETS, "gap": AGE_BUCKETS, "dwell": DWELL_ROWS}
     history = HistoryTensors(
         *(torch.randint(0, drawn[f.name], getattr(full, f.name).shape).to(getattr(full, f.name).dtype) for f in fields(full))
@@ -155,11 +155,11 @@ def test_rows_that_do_not_fit_are_refused():
         compiled.logits(request, posts, matches, np.arange(1, 6))
     with pytest.raises(ValueError, match="3 candidates for 5 posts"):
         compiled.logits(request, posts, matches[:3])
-    assert compiled.logits(request, posts, matches[:0], np.arange(0)).shape == (0, 9)
+    assert compiled.logits(request, posts, matches[:0], np.arange(0)).shape == (0, len(HEADS) + 1)
 
 
 def test_sizes_that_the_kernel_does_not_take_are_named():
     with pytest.raises(NotCompilable, match="'d / attention_heads': 8.0"):
         CompiledRanker(HeavyRanker(HeavyConfig(WIDTHS, d=32, attention_heads=4)))
-    with pytest.raises(NotCompilable, match="9 and 9"):
+    with pytest.raises(NotCompilable, match=f"9 and {len(HEADS) + 1}"):
         CompiledRanker(HeavyRanker(HeavyConfig(WIDTHS, layers=9)))

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from feature_repo.feature_rows import BLOCKS, HEADS
 from services.ranking.heavy import BlockSum, HeavyConfig, HeavyRanker
-from services.ranking.inputs import TableBits, row_tensors
+from services.ranking.inputs import TableBits, action_flags, row_tensors
 from services.ranking.normalise import Normaliser
 from tests.synthetic_rows import WIDTHS, synthetic_rows
 
@@ -25,14 +25,14 @@ def ranker() -> HeavyRanker:
 
 
 def _tensors(rows):
-    return row_tensors(rows, Normaliser.fit(synthetic_rows(500).blocks), TableBits())
+    return row_tensors(rows, Normaliser.fit(synthetic_rows(500).blocks), TableBits(surfaces=tuple(range(8))))
 
 
 def _one_masked_sequence(model: HeavyRanker, rows) -> torch.Tensor:
     """Logits of N candidates of one request by plain full attention over [user | history | candidates] and a mask."""
     history = rows.history
     item = model.post(history.post) + model.author(history.author) + model.topic(history.topic)
-    done = model.action_bits[history.actions.int()] @ model.actions.weight.T
+    done = action_flags(history.actions) @ model.actions.weight.T
     exposures = item + done + model.product(history.product) + model.gap(history.gap) + model.dwell(history.dwell)
     user = model.user_token(rows.blocks["user"][:1]).unsqueeze(1)
     dense = torch.cat([rows.blocks[name] for name in BLOCKS], dim=1)

@@ -73,6 +73,6 @@ def test_the_training_flow_starts_as_many_processes_as_are_set(tmp_path, train, 
     get_settings.cache_clear()
     try:
         with pytest.raises(TrainingProcessesError, match="2 training processes"):  # they say that the rows are too few
-            fit.fn(train.take(np.arange(50)), "b")
+            fit.fn(train.take(np.arange(50)), tmp_path / "b")
     finally:
         get_settings.cache_clear()

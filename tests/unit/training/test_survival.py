@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from feature_repo.blocks import history_blocks
+from feature_repo.heads import HEADS
 from flows.training.catalogue import Catalogue
 from flows.training.fit_light import fit_light
 from flows.training.survival import BEST, CUTS, survival
@@ -51,7 +52,7 @@ def test_the_light_ranker_keeps_what_a_score_that_it_can_express_puts_first(rows
 
 def test_survivors_are_counted_as_by_hand(rows):
     def predict(slate):
-        p = np.zeros((len(slate), 8))
+        p = np.zeros((len(slate), len(HEADS)))
         p[:, 0] = slate.post_id / 1e6
         return p
 

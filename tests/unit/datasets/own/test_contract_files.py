@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +9,9 @@ import pytest
 
 from feature_repo.contracts import check_table
 from feature_repo.datasets.adapter import DatasetNotFound, MalformedFile, open_adapter
+from feature_repo.datasets.ingest import ingest
 from feature_repo.datasets.world import World, WorldConfig
+from feature_repo.lake import Lake
 from infra.settings import Settings
 from tests.own_files import START, event, own, read, write_lines
 
@@ -35,13 +36,6 @@ def test_given_posts_and_users_are_kept_and_those_they_lack_are_added(tmp_path: 
     assert tables.posts.sort("post_id").select("post_id", "text").rows() == [(5, "a post"), (6, None)]
     assert tables.posts["created_at"].to_list() == [START, START]
     assert tables.users["user_id"].sort().to_list() == [1, 2, 7]
-
-
-def test_the_last_four_days_are_replayed_and_canaried(tmp_path: Path) -> None:
-    write_lines(tmp_path / "events.jsonl", DAYS)
-    splits = own(tmp_path).splits
-    assert splits.train_end == date(2025, 1, 2)
-    assert splits.replay + splits.canary == tuple(date(2025, 1, day) for day in (3, 4, 5, 6))
 
 
 def test_parquet_tables_with_a_declared_graph_come_through_unchanged(tmp_path: Path) -> None:
@@ -160,10 +154,17 @@ def test_a_file_of_which_most_rows_can_not_be_read_is_refused_with_the_usual_rea
         read(own(tmp_path))
 
 
-def test_too_few_days_are_refused(tmp_path: Path) -> None:
-    write_lines(tmp_path / "events.jsonl", [event(0), event(1, 3)])
-    with pytest.raises(MalformedFile, match="need 5 days"):
-        _ = own(tmp_path).splits
+def test_own_files_are_ingested_with_their_dead_letters_places_and_bound_of_time(tmp_path: Path) -> None:
+    write_lines(tmp_path / "events.jsonl", [*DAYS, event(90, 1, action="poke")])
+    adapter = own(tmp_path, {"earliest": "1980-01-01"})
+    lake, holdout = Lake(tmp_path / "lake"), Lake(tmp_path / "holdout")
+    report = ingest(adapter, lake, holdout)
+    assert (report.lake_events, report.holdout_events, report.malformed) == (4, 2, 1)
+    dead = pl.read_parquet(lake.root / "dead_letters" / "own.parquet")
+    assert dead.select("event_id", "source_file", "source_row").rows() == [("e90", "events.jsonl", 7)]
+    assert lake.marker("dataset")["earliest"].startswith("1980-01-01")
+    assert lake.marker("dataset")["place"] == str(tmp_path)
+    assert report.notes == adapter.notes
 
 
 def test_the_fingerprint_follows_the_files_and_the_mapping(tmp_path: Path) -> None:

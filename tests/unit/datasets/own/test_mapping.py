@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from feature_repo.heads import HEAD_OF
 
 from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.own.actions import ActionError
 from feature_repo.datasets.own.mapping import NAMED_ACTIONS, SLOTS, read_mapping
+from feature_repo.heads import HEAD_OF
 from tests.own_files import own, read, write_csv
 
 LOG = "who,what,did,when,page\nanna,s1,view,2025-01-01,news\nanna,s1,open,2025-01-01,news\nben,s2,play,2025-01-02,\n"
