@@ -84,6 +84,7 @@ class StreamWorker:
         polled = self._events.poll(POLL_S)
         if polled:
             self._mirror.refresh()
+            self._writer.refresh()
         for records in polled:
             applied = self._applier.apply(records, self._mirror.topics)
             log.info("applied", records=len(records.offsets), good=applied.good, repeated=applied.repeated, dead=applied.dead)
@@ -174,6 +175,7 @@ class StreamWorker:
     def _write_over_materialisation(self) -> None:
         """A batch materialisation put older values online: write ours again for every key that it may have set back."""
         self._materialised = self._materialisation()
+        self._writer.refresh()  # it may have read users and posts that we have not
         end_us = json.loads((self._settings.paths.features / MATERIALISED).read_text())["end_us"]
         cells = self._writer.note_changed_since(end_us - LATE_US)
         self._stale = True
