@@ -252,7 +252,7 @@ def _publish(
         edges_derived=declared is None,
         malformed=sum(read.reasons.values()),
         malformed_by_reason=dict(read.reasons.most_common(REASONS_TOLD)),
-        repeats=found.repeats,
+        repeats=found.repeats + adapter.repeats,
         hold_out=hold_out,
         splits=splits.as_json(),
         rows_per_split=dict(found.rows_per_split),

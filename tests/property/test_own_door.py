@@ -23,7 +23,7 @@ BOUNDS = Bounds.of(date(1990, 1, 1), datetime(2025, 6, 1, tzinfo=UTC))
 
 
 class MemoryIds(IdTable):
-    """Ids that are kept in memory: thousands of cases would wait for a disk. Which text is its own number stays IdTable's rule."""
+    """Ids kept in memory, as thousands of cases would wait for a disk. Which text is its own number stays IdTable's rule."""
 
     def __init__(self) -> None:
         super().__init__("sqlite://")

@@ -181,15 +181,13 @@ class IdNumbers:
     def numbers(self, kind: str, ids: pl.Series) -> pl.Series:
         """Int64 (n,), null where `ids` (integers or text) is null."""
         apart = kind == "author" and self.table.authors_apart()
-        if ids.dtype.is_integer() and not apart:
-            if all_own_numbers(ids):
-                return ids.cast(pl.Int64)
+        if ids.dtype.is_integer() and not apart and all_own_numbers(ids):
+            return ids.cast(pl.Int64)
         texts = ids.cast(pl.String)
         if not apart and kind not in self._known:
             whole = texts.cast(pl.Int64, strict=False)
-            if (whole.cast(pl.String).eq_missing(texts)).all():
-                if all_own_numbers(whole):
-                    return whole
+            if whole.cast(pl.String).eq_missing(texts).all() and all_own_numbers(whole):
+                return whole
         return self._looked_up(kind, texts)
 
     def _looked_up(self, kind: str, texts: pl.Series) -> pl.Series:
