@@ -261,7 +261,7 @@ def _publish(
         edges_derived=declared is None,
         malformed=sum(read.reasons.values()),
         malformed_by_reason=dict(read.reasons.most_common(REASONS_TOLD)),
-        repeats=first_copies.dropped,
+        repeats=first_copies.dropped + adapter.repeats,
         hold_out=hold_out,
         splits=splits.as_json(),
         rows_per_split=dict(found.rows_per_split),

@@ -18,6 +18,7 @@ import polars as pl
 
 from feature_repo.ids.id_table import KINDS, Form, IdTable
 from feature_repo.ids.id_texts import FIRST_ALLOTTED, whole_numbers
+from feature_repo.ids.own_actions import own_actions
 
 USERS_KEPT = 50_000
 POSTS_KEPT = 200_000
@@ -47,7 +48,7 @@ class RememberedIds:
         table = IdTable(self._url)
         self._forms: dict[str, Form] = {kind: table.form(kind) for kind in KINDS}
         self._apart = table.authors_apart()
-        self.own_actions = {name: f"own_{code + 1}" for code, name in enumerate(table.all_names("own_action"))}
+        self.own_actions = own_actions(table)
         self.table = table
 
     # ---- what clients send ----------------------------------------------------------------------------------------
