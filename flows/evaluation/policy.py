@@ -63,11 +63,7 @@ def evaluate_policy(
     Raises UnknownPropensity where no impression carries one; MalformedFile, BundleError, NothingIngested; ValueError for a
     reward, score, temperature, clip or model that there is not.
     """
-    _check(temperatures, clip, decisions)
-    if reward is not None:
-        _column(reward)
-    if score is not None:
-        _score(score)
+    _check(temperatures, clip, decisions, reward, score)
     lakes = list(open_lakes(settings))
     bundle, name = judged_bundle(settings, model, bundle_folder)
     posts = read_table(lakes, "posts")
@@ -144,7 +140,7 @@ def _score(name: str) -> Score:
     raise ValueError(f"score is {name!r}; it is a head ({', '.join(HEADS)}) or a weight preset ({', '.join(PRESETS)})")
 
 
-def _check(temperatures: Sequence[float], clip: float, decisions: int | None) -> None:
+def _check(temperatures: Sequence[float], clip: float, decisions: int | None, reward: str | None, score: str | None) -> None:
     if not temperatures:
         raise ValueError("no temperature was given; name at least one, 0 is greedy")
     for temperature in temperatures:
@@ -154,6 +150,10 @@ def _check(temperatures: Sequence[float], clip: float, decisions: int | None) ->
         raise ValueError(f"clip is {clip}; weights are cut to a number above 0")
     if decisions is not None and decisions < 1:
         raise ValueError(f"decisions is {decisions}; at least one must be sampled")
+    if reward is not None:
+        _column(reward)
+    if score is not None:
+        _score(score)
 
 
 # ---- what is told ----------------------------------------------------------------------------------------------------
