@@ -17,6 +17,7 @@ from feature_repo.datasets.splits import local_day
 from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.days import day_start, microseconds
 from flows.deployments import RETRAIN_EVENT, ROLLBACK_EVENT
+from flows.drawn_rows import draw_of, exposed_users, share_for
 from flows.lakes import dataset_marker, open_lakes, splits_of
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, PURE_STEP
@@ -28,7 +29,7 @@ PLANTED_COLUMN = "post.click_rate.7d"
 
 
 @task(name="frames", **FLAKY_EDGE)
-def build_frames(days: list[date], since_us: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+def build_frames(days: list[date], since_us: int, most_rows: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Reference (rows before `since_us`, judged only where the champion did not learn) and window (later rows of `days`)."""
     from flows.training.learned_rows import held_out_rows
     from flows.training.registered_versions import bundle_of
@@ -38,7 +39,9 @@ def build_frames(days: list[date], since_us: int) -> tuple[pl.DataFrame, pl.Data
     settings = get_settings()
     lake, _ = open_lakes(settings)
     before = [day for day in lake.event_days() if microseconds(day_start(day, lake.day_offset)) < since_us]
-    rows = rows_of(sorted({*before[-REFERENCE_DAYS:], *days}))
+    every = sorted({*before[-REFERENCE_DAYS:], *days})
+    share = 1.0 if most_rows is None else share_for(exposed_users([lake], every), most_rows, settings.seed)
+    rows = rows_of(every, draw_of(share, settings.seed))
     reference, window = split_at(rows, since_us)
     if len(window) == 0:
         raise ValueError(
@@ -108,8 +111,11 @@ def planted_column(reference: pl.DataFrame) -> str:
 
 
 @flow(name="drift")
-def drift_flow(planted: bool = False, days: list[date] | None = None) -> dict[str, Any]:
-    """Decide on the newest lived-through days (default: all after the last training day); `planted` plants a fault first."""
+def drift_flow(planted: bool = False, days: list[date] | None = None, most_rows: int | None = None) -> dict[str, Any]:
+    """Decide on the newest lived-through days (default: all after the last training day); `planted` plants a fault first.
+
+    most_rows: about how many exposures both sides together are compared on, of users drawn by a hash; default all.
+    """
     settings = get_settings()
     lake, _ = open_lakes(settings)
     train_end = splits_of(settings).train_end
@@ -117,7 +123,7 @@ def drift_flow(planted: bool = False, days: list[date] | None = None) -> dict[st
     if not chosen:
         raise ValueError(f"nothing from {train_end} on was lived through yet; replay or wait for traffic, then check drift")
     since = day_start(chosen[0], lake.day_offset) if days else train_end
-    reference, window = build_frames(chosen, microseconds(since))
+    reference, window = build_frames(chosen, microseconds(since), most_rows)
     label = f"{dataset_marker(settings)['label']}: {chosen[0]}..{chosen[-1]}"
     found = decide_and_report(reference, window, label, planted)
     create_table_artifact(key="drift-columns", table=found["columns"], description=f"{found['verdict']}: {label}")

@@ -6,7 +6,6 @@ worse than the champion's.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,12 @@ from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.feature_rows import FeatureRows
 from flows.days import microseconds
+from flows.drawn_rows import draw_of, with_judges
 from flows.lakes import open_lakes, splits_of
 from flows.progress import announce
 from flows.retries import PURE_STEP
 from flows.traffic.visits import in_sample
-from flows.train import fit, learned_rows, read_rows, register
+from flows.train import fit, learned_rows, read_rows, register, row_share
 from flows.training.bundle_folder import bundle_folder
 from flows.training.limits import TrainingLimits
 from infra.settings import get_settings
@@ -36,9 +36,9 @@ class GateFailed(RuntimeError):
 @task(name="gate", **PURE_STEP)
 def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]:
     """Both models on the rows kept out; raises GateFailed where the challenger is worse than tolerated or nothing judges it."""
+    from feature_repo.heads import judged_heads
     from flows.training.compare import compare
     from flows.training.evaluate import evaluate
-    from flows.training.judged_heads import judged_heads
     from services.ranking.bundle import ModelBundle
 
     settings = get_settings()
@@ -63,11 +63,11 @@ def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]
 
 def nothing_to_judge_on(labels: np.ndarray) -> str:
     """Why rows kept out with these labels (n, len(HEADS)) judge no challenger, and what to do."""
-    from flows.training.compare import MIN_POSITIVES
+    from feature_repo.heads import LEAST_JUDGED
 
     return (
         f"nothing to judge the challenger on: {len(labels):,} rows of the newest days were kept out, and no action was taken "
-        f"{MIN_POSITIVES} times and left out {MIN_POSITIVES} times on them; it is not registered. Retrain when more of the new "
+        f"{LEAST_JUDGED} times and left out {LEAST_JUDGED} times on them; it is not registered. Retrain when more of the new "
         "days was lived through"
     )
 
@@ -86,13 +86,16 @@ def retrain_flow(reason: str = "scheduled", limits: TrainingLimits | None = None
     lake, _ = open_lakes(settings)
     days = lake.event_days()
     announce(f"retraining on {days[0]}..{days[-1]}: {reason}")
-    rows = read_rows(days)
-    kept_out = newest_users(rows, splits_of(settings).train_end)
+    since_us = microseconds(splits_of(settings).train_end)
+    share, exposures = row_share(days, limits)
+    judges = GATE_SHARE if exposures is None else min(GATE_SHARE, 2 * share)  # no more to judge on than there is to learn from
+    rows = read_rows(days, with_judges(draw_of(share, settings.seed), judges, since_us, settings.seed))
+    kept_out = newest_users(rows, since_us, judges)
     judging = rows.take(np.flatnonzero(kept_out))
     tags = {"reason": reason, "days": f"{days[0]}..{days[-1]}"}
     with (
         bundle_folder(settings.paths.bundles, f"challenger-{lake.fingerprint(days)}", announce) as folder,
-        learned_rows(rows, np.flatnonzero(~kept_out), limits) as (learned, sample),
+        learned_rows(rows, np.flatnonzero(~kept_out), limits, exposures) as (learned, sample),
     ):
         report = fit(learned, folder, limits)
         passed = gate(str(report.folder), str(bundle_of(settings, "champion")), judging)
@@ -111,6 +114,6 @@ def retrain_flow(reason: str = "scheduled", limits: TrainingLimits | None = None
     return result
 
 
-def newest_users(rows: FeatureRows, train_end: datetime) -> np.ndarray:
-    """bool (n,): rows from `train_end` on of the users who judge the challenger."""
-    return (rows.occurred_at >= microseconds(train_end)) & in_sample(rows.user_id, GATE_SHARE, get_settings().seed + 1)
+def newest_users(rows: FeatureRows, since_us: int, share: float = GATE_SHARE) -> np.ndarray:
+    """bool (n,): rows from `since_us` on of the users who judge the challenger."""
+    return (rows.occurred_at >= since_us) & in_sample(rows.user_id, share, get_settings().seed + 1)

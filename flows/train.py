@@ -13,7 +13,9 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.feature_rows import FeatureRows
+from feature_repo.training_rows import RowDraw
 from flows.days import microseconds
+from flows.drawn_rows import DRAW_SEED, draw_of, exposed_users, share_for
 from flows.lakes import dataset_marker, open_lakes, split_days, splits_of
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, PURE_STEP
@@ -21,21 +23,23 @@ from flows.training.bundle_folder import bundle_folder
 from flows.training.limits import TrainingLimits
 from infra.settings import get_settings
 
-SAMPLE_SEED = 2  # beside the settings' seed: neither the users who are replayed nor those who judge a challenger
 PROBE_FROM = 2_000  # of the newest exposures, which a probe of the speed learns from
 
 
-def rows_of(days: list[date]) -> FeatureRows:
-    """Point-in-time rows of local `days`, oldest first, mapped from disk: only what is taken of them is in memory."""
+def rows_of(days: list[date], draw: RowDraw | None = None) -> FeatureRows:
+    """Point-in-time rows of local `days`, oldest first, mapped from disk: only what is taken of them is in memory.
+
+    With a `draw` only the rows that it keeps.
+    """
     from feature_repo.stored_rows import stored_rows
 
     announce(f"point-in-time rows of {len(days)} days")
-    return stored_rows(get_settings(), list(open_lakes(get_settings())), days)
+    return stored_rows(get_settings(), list(open_lakes(get_settings())), days, draw)
 
 
 @task(name="training rows", **FLAKY_EDGE)
-def read_rows(days: list[date]) -> FeatureRows:
-    return rows_of(days)
+def read_rows(days: list[date], draw: RowDraw | None = None) -> FeatureRows:
+    return rows_of(days, draw)
 
 
 def _tell_fit(model: str, share: float, loss: float) -> None:
@@ -68,11 +72,13 @@ def _fitted(train: FeatureRows, folder: Path, options: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def learned_rows(rows: FeatureRows, index: np.ndarray, limits: TrainingLimits | None) -> Iterator[tuple[FeatureRows, Any]]:
+def learned_rows(
+    rows: FeatureRows, index: np.ndarray, limits: TrainingLimits | None, of: int | None = None
+) -> Iterator[tuple[FeatureRows, Any]]:
     """Of `rows` at `index` (int64 (n,)) those that there is the time to learn from, and which sample of the users they are.
 
-    Without a limit, or with time for all of them, it is all of them; the sample is a UserSample. Says beforehand how long it
-    will take.
+    `of`: exposures there are, where `rows` are only those of a larger draw (`row_share`). Without a limit, or with time for all
+    of them, it is all of them; the sample is a UserSample. Says beforehand how long it will take.
     """
     from feature_repo.stored_rows import selected_rows
     from flows.training.chosen_options import training_options
@@ -83,8 +89,9 @@ def learned_rows(rows: FeatureRows, index: np.ndarray, limits: TrainingLimits | 
     options = training_options(settings, limits)
     users = rows.user_id[index]
     speed = known_speed(settings.paths.home, options) or probed_speed(rows.take(index[-PROBE_FROM:]), options)
-    wanted = len(index) if limits is None or limits.seconds is None else int(limits.seconds * speed.rows_per_s)
-    sample = sampled_users(users, wanted, settings.seed + SAMPLE_SEED)
+    unlimited = limits is None or limits.seconds is None
+    wanted = len(index) if unlimited else int(limits.seconds * speed.rows_per_s)
+    sample = sampled_users(users, wanted, settings.seed + DRAW_SEED, of)
     announce(f"learning from {sample.words()}; about {minutes(speed.seconds(len(sample.index)))}, by {speed.source}")
     chosen = index[sample.index]
     if len(chosen) == len(rows):
@@ -92,6 +99,23 @@ def learned_rows(rows: FeatureRows, index: np.ndarray, limits: TrainingLimits | 
         return
     with selected_rows(settings.paths.training_rows, rows, chosen) as learned:
         yield learned, sample
+
+
+def row_share(days: list[date], limits: TrainingLimits | None) -> tuple[float, int | None]:
+    """The share of the users whose rows of `days` are built at all, and how many exposures all users have on them.
+
+    More rows than the fastest machine learns from in the time there is would be built for nothing; 1 and None without a limit.
+    """
+    from flows.training.chosen_options import training_options
+    from flows.training.training_speed import FASTEST_ROWS_PER_S, known_speed
+
+    if limits is None or limits.seconds is None:
+        return 1.0, None
+    settings = get_settings()
+    users = exposed_users(open_lakes(settings)[:1], days)
+    speed = known_speed(settings.paths.home, training_options(settings, limits))
+    most = limits.seconds * (FASTEST_ROWS_PER_S if speed is None else speed.rows_per_s)
+    return share_for(users, max(int(most), limits.judged_rows or 0), settings.seed), len(users)
 
 
 def minutes(seconds: float) -> str:
@@ -109,7 +133,7 @@ def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows, limits: T
     lake, _ = open_lakes(settings)
     limits = limits or TrainingLimits()
     if limits.judged_rows is not None:
-        test = test.take(sampled_users(test.user_id, limits.judged_rows, settings.seed + SAMPLE_SEED).index)
+        test = test.take(sampled_users(test.user_id, limits.judged_rows, settings.seed + DRAW_SEED).index)
     found = measured(
         bundle_folder,
         train,
@@ -175,13 +199,14 @@ def train_flow(limits: TrainingLimits | None = None) -> dict[str, Any]:
     splits = splits_of(settings)
     lake, _ = open_lakes(settings)
     days = [day for day in lake.event_days() if day <= train_end]
-    rows = read_rows(sorted({*days, *test_days}))
+    share, exposures = row_share(days, limits)
+    rows = read_rows(sorted({*days, *test_days}), draw_of(share, settings.seed))
     train, later = split_at(rows, microseconds(splits.train_end))
     test, _ = split_at(later, microseconds(splits.replay[1]))
     tags = {"reason": "first training", "days": f"{days[0]}..{days[-1]}"}
     with (
         bundle_folder(settings.paths.bundles, f"champion-{lake.fingerprint(days)}", announce) as folder,
-        learned_rows(train, np.arange(len(train)), limits) as (learned, sample),
+        learned_rows(train, np.arange(len(train)), limits, exposures) as (learned, sample),
     ):
         report = fit(learned, folder, limits)
         measured = measure(str(report.folder), learned, test, limits)

@@ -43,6 +43,11 @@ class FirstCopies:
         self._second = np.zeros(len(repeated), np.uint64)  # the second hash of the copy that was kept
         self.dropped = 0
 
+    @property
+    def any_repeated(self) -> bool:
+        """Whether some event may have come more than once."""
+        return len(self._repeated) > 0
+
     def of(self, events: pl.DataFrame) -> pl.DataFrame:
         """`events` without those whose event_id was there before."""
         if len(self._repeated) == 0 or events.is_empty():

@@ -139,7 +139,7 @@ def errors_of(found: Output) -> str | None:
 def drift(context: Context) -> Output:
     """The real days. Where they ask for a retraining, it is awaited here: the planted fault's must not run beside it."""
     began = datetime.now(UTC) - faults.CLOCK_SLACK
-    found = context.run_flow(DRIFT)
+    found = context.run_flow(DRIFT, most_rows=context.plan.drift_rows)
     if not found["columns"]:
         raise TooLittleData(found["reasons"][0])
     if found["verdict"] == "retrain":
@@ -148,7 +148,8 @@ def drift(context: Context) -> Output:
 
 
 def fault(context: Context) -> Output:
-    return faults.plant_and_await_retraining(context.settings, partial(context.run_flow, DRIFT))
+    check_drift = partial(context.run_flow, DRIFT, most_rows=context.plan.drift_rows)
+    return faults.plant_and_await_retraining(context.settings, check_drift)
 
 
 def canary(context: Context) -> Output:

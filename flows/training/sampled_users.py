@@ -27,16 +27,18 @@ class UserSample:
         return f"{len(self.index):,} of {self.of:,} exposures: {self.share:.0%} of the users, drawn by a hash of their id"
 
 
-def sampled_users(user_id: np.ndarray, rows: int, seed: int) -> UserSample:
+def sampled_users(user_id: np.ndarray, rows: int, seed: int, of: int | None = None) -> UserSample:
     """About `rows` exposures of `user_id` (int64 (n,), one an exposure), whole users each; all of them where they are so few.
 
-    Deterministic in ids and seed; a larger sample holds the users of a smaller one. Where users are few or of very unequal
-    activity, the share is raised until LEAST_ROWS are there.
+    `of`: exposures of all users, where `user_id` is of a larger sample of them with the same seed already. Deterministic in ids
+    and seed; a larger sample holds the users of a smaller one. Where users are few or of very unequal activity, the share is
+    raised until LEAST_ROWS are there.
     """
     wanted = max(rows, LEAST_ROWS)
-    share = 1.0 if wanted >= len(user_id) else wanted / len(user_id)
-    chosen = in_sample(user_id, share, seed) if share < 1 else np.ones(len(user_id), bool)
-    while share < 1 and np.count_nonzero(chosen) < LEAST_ROWS:
+    of = len(user_id) if of is None else of
+    share = min(1.0, wanted / max(of, 1))
+    chosen = in_sample(user_id, share, seed)
+    while share < 1 and np.count_nonzero(chosen) < min(LEAST_ROWS, len(user_id)):
         share = min(1.0, share * 1.5)
-        chosen = in_sample(user_id, share, seed) if share < 1 else np.ones(len(user_id), bool)
-    return UserSample(np.flatnonzero(chosen), share, len(user_id))
+        chosen = in_sample(user_id, share, seed)
+    return UserSample(np.flatnonzero(chosen), share, of)
