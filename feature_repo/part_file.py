@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -12,7 +13,19 @@ import pyarrow.parquet as pq
 
 from infra.storage import replace_atomically
 
-ROW_GROUP_ROWS = 500_000  # rows that are held before they are written
+ROW_GROUP_ROWS = 250_000  # rows that are held before they are written
+
+# Columns in which nearly every value is another: a dictionary of them is made in vain, at a third of the time.
+_DISTINCT = ("event_id", "request_id", "raw")
+
+
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    """How a file of `schema` is written. Only times are filtered by, so only they have statistics."""
+    return {
+        "compression": "zstd",
+        "use_dictionary": [name for name in schema.names if name not in _DISTINCT],
+        "write_statistics": ["occurred_at"],
+    }
 
 
 class PartFile:
@@ -55,7 +68,7 @@ class PartFile:
     def _write(self) -> None:
         if self._writer is None:
             temporary = self._open.enter_context(replace_atomically(self.target))
-            self._writer = self._open.enter_context(pq.ParquetWriter(temporary, self.schema, compression="zstd"))
+            self._writer = self._open.enter_context(pq.ParquetWriter(temporary, self.schema, **_encoding(self.schema)))
         table = pl.concat(self._held).select(self.schema.names).to_arrow().cast(self.schema)
         self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
         self._held, self._held_rows = [], 0

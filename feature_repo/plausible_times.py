@@ -23,14 +23,15 @@ def latest_plausible() -> datetime:
 
 def part_implausible(split: SplitEvents, earliest: datetime, latest: datetime) -> SplitEvents:
     """`split` with the good events before `earliest` or after `latest` moved to the dead ones, with the reason."""
+    first, last = split.good["occurred_at"].min(), split.good["occurred_at"].max()
+    if first is None or (first >= earliest and last <= latest):
+        return split
     at = pl.col("occurred_at")
     early = f"occurred_at is before {earliest:%Y-%m-%d}, the earliest time that this dataset allows"
     late = f"occurred_at is after the moment of ingestion (more than {CLOCK_SKEW // timedelta(hours=1)} h ahead)"
     reason = pl.when(at < earliest).then(pl.lit(early)).when(at > latest).then(pl.lit(late))
     marked = split.good.with_columns(reason=reason)
     dead = marked.filter(pl.col("reason").is_not_null())
-    if dead.is_empty():
-        return split
     return SplitEvents(
         good=marked.filter(pl.col("reason").is_null()).drop("reason"),
         dead=pl.concat([split.dead, dead], how="diagonal_relaxed"),

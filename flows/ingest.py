@@ -8,17 +8,21 @@ from datetime import timedelta
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from feature_repo.datasets.adapter import open_adapter
-from feature_repo.datasets.ingest import DATASET_MARKER, IngestReport, ingest
+from feature_repo.contracts import ContractError
+from feature_repo.datasets.adapter import DatasetNotFound, MalformedFile, open_adapter
+from feature_repo.datasets.ingest import DATASET_MARKER, IngestError, IngestReport, ingest
 from feature_repo.datasets.splits import Splits
 from feature_repo.lake import Lake
 from flows.lakes import dataset_marker
 from flows.progress import announce
-from flows.retries import FLAKY_EDGE
+from flows.retries import FLAKY_EDGE, unless
 from infra.settings import get_settings
 
+# What is wrong with the data or the settings, and would be again.
+REFUSALS = (IngestError, MalformedFile, DatasetNotFound, ContractError)
 
-@task(name="ingest tables", **FLAKY_EDGE)
+
+@task(name="ingest tables", **FLAKY_EDGE, retry_condition_fn=unless(*REFUSALS))
 def ingest_tables(hold_out: bool | None) -> IngestReport:
     """Adapter to lake and holdout; a finished ingestion of the same data is recognised and skipped."""
     settings = get_settings()

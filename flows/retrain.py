@@ -36,9 +36,9 @@ class GateFailed(RuntimeError):
 @task(name="gate", **PURE_STEP)
 def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]:
     """Both models on the rows kept out; raises GateFailed where the challenger is worse than tolerated or nothing judges it."""
+    from feature_repo.heads import judged_heads
     from flows.training.compare import compare
     from flows.training.evaluate import evaluate
-    from flows.training.judged_heads import judged_heads
     from services.ranking.bundle import ModelBundle
 
     settings = get_settings()
@@ -63,11 +63,11 @@ def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]
 
 def nothing_to_judge_on(labels: np.ndarray) -> str:
     """Why rows kept out with these labels (n, len(HEADS)) judge no challenger, and what to do."""
-    from flows.training.compare import MIN_POSITIVES
+    from feature_repo.heads import LEAST_JUDGED
 
     return (
         f"nothing to judge the challenger on: {len(labels):,} rows of the newest days were kept out, and no action was taken "
-        f"{MIN_POSITIVES} times and left out {MIN_POSITIVES} times on them; it is not registered. Retrain when more of the new "
+        f"{LEAST_JUDGED} times and left out {LEAST_JUDGED} times on them; it is not registered. Retrain when more of the new "
         "days was lived through"
     )
 

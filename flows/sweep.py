@@ -135,11 +135,11 @@ def _conclude(parent: str, parameters: dict[str, str], found: dict[float, Any]) 
 
 def trial_table(tried: dict[float, Any], failed: dict[float, str]) -> list[dict[str, Any]]:
     """One row a rate, ascending: its figures, or why there are none."""
-    from flows.training.rate_trials import JUDGED_HEADS
-
     rows = {rate: {"rate": rate, "run": None, "judged_log_loss": None, "error": error} for rate, error in failed.items()}
     for rate, (run_id, trial) in tried.items():
-        judged = {f"{head} {metric}": trial.metrics[head][metric] for head in JUDGED_HEADS for metric in ("log_loss", "auc")}
+        judged = {
+            f"{head} {metric}": trial.metrics[head][metric] for head in trial.judged_heads for metric in ("log_loss", "auc")
+        }
         last = trial.losses[-1] if trial.losses else None
         rows[rate] = {
             "rate": rate,

@@ -43,6 +43,7 @@ class GivenDataset:
     notes: tuple[str, ...] = ()
     derived_impressions = False
     sampled_negatives = 0
+    repeats = 0
     earliest = EARLIEST
 
     def __init__(

@@ -61,6 +61,7 @@ class DatasetAdapter(Protocol):
     splits: Splits | None  # None: chosen from where the events are
     notes: tuple[str, ...]  # what was derived, sampled or left out, and what can therefore not be judged; whole sentences
     derived_impressions: bool  # true: exposures were inferred from interactions, so calibration and off-policy can't be judged
+    repeats: int  # events left out by the last reading because their event_id stands in an earlier event
     sampled_negatives: int  # exposures that were drawn for each derived one; 0 = none
 
     def fingerprint(self) -> str:

@@ -17,7 +17,8 @@ import pyarrow as pa
 from feature_repo.contracts import EVENTS
 from infra.full_disk import told_when_full
 
-HELD_BYTES = 256 << 20
+HELD_BYTES = 96 << 20  # of events before they go to disk; sorting and writing them takes about three times as much
+PIECE_ROWS = 250_000  # a day is read out in pieces of about this many rows
 
 _DAY = "_day"
 
@@ -69,8 +70,14 @@ class IncomingEvents:
 
     def day(self, day: date) -> Iterator[pl.DataFrame]:
         """The rows of `day` in pieces, in the order in which they came."""
+        gathered: list[pl.DataFrame] = []
         for run in self._days[day]:
-            yield run.rows(day)
+            gathered.append(run.rows(day))
+            if sum(piece.height for piece in gathered) >= PIECE_ROWS:
+                yield pl.concat(gathered)
+                gathered = []
+        if gathered:
+            yield pl.concat(gathered)
 
     def _file_run(self, *, to_disk: bool) -> None:
         if not self._held:

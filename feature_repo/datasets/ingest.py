@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from feature_repo.contracts import check_table
+from feature_repo.contracts import EVENTS, check_table
 from feature_repo.datasets.adapter import DatasetAdapter
 from feature_repo.datasets.chosen_splits import TRAIN_SHARE, NoDatedEvents, choose_splits
 from feature_repo.datasets.derived_edges import derive_follow_edges
@@ -175,7 +175,7 @@ def _read_events(adapter: DatasetAdapter, lake: Lake, read: _Read, say: Progress
             if not split.dead.is_empty():
                 letters.add(as_dead_letters(split.dead))
                 read.reasons.update(dict(split.dead.group_by("reason").len().iter_rows()))
-            good = pl.from_arrow(check_table("events", split.good))
+            good = checked_events(split.good)
             read.ids.add(good["event_id"])
             read.times.add(good)
             read.incoming.add(good)
@@ -184,6 +184,15 @@ def _read_events(adapter: DatasetAdapter, lake: Lake, read: _Read, say: Progress
                 say(f"read {read.incoming.rows:,} events")
     if read.incoming.rows == 0:
         raise IngestError(f"{adapter.label}: {_why_nothing(read.reasons, lake, adapter.name)}")
+
+
+def checked_events(events: pl.DataFrame) -> pl.DataFrame:
+    """`events` with the columns and types of the contract; raises ContractError. What has them already is not copied."""
+    contract = pl.from_arrow(EVENTS.empty_table()).schema
+    required = [field.name for field in EVENTS if not field.nullable]
+    if events.schema == contract and not any(events[name].null_count() for name in required):
+        return events
+    return pl.from_arrow(check_table("events", events))
 
 
 def _why_nothing(reasons: Counter[str], lake: Lake, part: str) -> str:
@@ -252,7 +261,7 @@ def _publish(
         edges_derived=declared is None,
         malformed=sum(read.reasons.values()),
         malformed_by_reason=dict(read.reasons.most_common(REASONS_TOLD)),
-        repeats=found.repeats,
+        repeats=first_copies.dropped + adapter.repeats,
         hold_out=hold_out,
         splits=splits.as_json(),
         rows_per_split=dict(found.rows_per_split),

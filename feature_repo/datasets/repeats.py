@@ -20,7 +20,7 @@ class EventIds:
 
     def add(self, event_ids: pl.Series) -> None:
         """Remember the ids of one batch."""
-        self._sorted.append(np.sort(_hash(event_ids)))
+        self._sorted.append(np.sort(first_hash(event_ids)))
 
     def repeated(self) -> np.ndarray:
         """uint64, ascending: every first hash that came more than once. One bucket of the hashes is copied at a time."""
@@ -43,11 +43,16 @@ class FirstCopies:
         self._second = np.zeros(len(repeated), np.uint64)  # the second hash of the copy that was kept
         self.dropped = 0
 
+    @property
+    def any_repeated(self) -> bool:
+        """Whether some event may have come more than once."""
+        return len(self._repeated) > 0
+
     def of(self, events: pl.DataFrame) -> pl.DataFrame:
         """`events` without those whose event_id was there before."""
         if len(self._repeated) == 0 or events.is_empty():
             return events
-        first = _hash(events["event_id"])
+        first = first_hash(events["event_id"])
         place = np.minimum(np.searchsorted(self._repeated, first), len(self._repeated) - 1)
         rows = np.flatnonzero(self._repeated[place] == first)
         if len(rows) == 0:
@@ -68,7 +73,8 @@ class FirstCopies:
         return keep
 
 
-def _hash(ids: pl.Series) -> np.ndarray:
+def first_hash(ids: pl.Series) -> np.ndarray:
+    """uint64 (n,): one hash of each id; equal within one process only."""
     return ids.hash(1).to_numpy()
 
 

@@ -69,7 +69,7 @@ def id_text(value: object, name: str = "id") -> str:
         if value.bit_length() > _MOST_BITS:
             raise IdError(f"{name}: an integer of {value.bit_length()} bits is too long; the limit is {_MOST_BITS} bits")
         value = str(value)
-    if not _is_unicode(value):
+    if not is_unicode(value):
         raise IdError(f"{name}: {value[:_SHOWN]!r} holds half of a surrogate pair, which is no text")
     if not value.strip():
         raise IdError(f"{name}: an id may not be empty or blank")
@@ -80,7 +80,8 @@ def id_text(value: object, name: str = "id") -> str:
     return value
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether `text` holds no half of a surrogate pair, which JSON can say and no database keeps."""
     if text.isascii():
         return True
     try:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 import numpy as np
 import polars as pl
 
 from feature_repo.ids.id_table import KINDS, Form, IdTable
-from feature_repo.ids.id_texts import FIRST_ALLOTTED, whole_numbers
+from feature_repo.ids.id_texts import FIRST_ALLOTTED, as_number
+from feature_repo.ids.own_actions import own_actions
 
 USERS_KEPT = 50_000
 POSTS_KEPT = 200_000
@@ -47,7 +48,7 @@ class RememberedIds:
         table = IdTable(self._url)
         self._forms: dict[str, Form] = {kind: table.form(kind) for kind in KINDS}
         self._apart = table.authors_apart()
-        self.own_actions = {name: f"own_{code + 1}" for code, name in enumerate(table.all_names("own_action"))}
+        self.own_actions = own_actions(table)
         self.table = table
 
     # ---- what clients send ----------------------------------------------------------------------------------------
@@ -57,8 +58,7 @@ class RememberedIds:
         if self._plain(kind, values) is not None:
             return True
         texts, own = self._texts_and_own(kind, values)
-        remembered = self._numbers[kind]
-        return all(number is not None or text in remembered for text, number in zip(texts, own, strict=True))
+        return self._numbers[kind].holds(_others(texts, own))
 
     def known(self, kind: str, values: Sequence[str | int]) -> np.ndarray:
         """The number of each id, int64 (n,); an id that was never allotted one gets its stranger's number. Allots nothing."""
@@ -82,7 +82,7 @@ class RememberedIds:
         if plain is not None:
             return plain.tolist()
         texts, own = self._texts_and_own(kind, values)
-        waiting = {text for text, number in zip(texts, own, strict=True) if number is None}
+        waiting = _others(texts, own)
         found = self._found(kind, waiting)
         if len(found) < len(waiting):
             fresh = sorted(waiting - found.keys())
@@ -94,7 +94,7 @@ class RememberedIds:
 
     def shown_at_hand(self, kind: str, numbers: np.ndarray) -> bool:
         """Whether `shown` would answer from memory."""
-        return self._all_own(kind, numbers) or all(number in self._texts[kind] for number in self._looked_up(kind, numbers))
+        return self._all_own(kind, numbers) or self._texts[kind].holds(self._looked_up(kind, numbers))
 
     def shown(self, kind: str, numbers: np.ndarray) -> list[str | int]:
         """Each id as its owner writes it (n,): a JSON number or text, by the form of its kind.
@@ -106,7 +106,7 @@ class RememberedIds:
             return numbers.tolist() if form == "number" else list(map(str, numbers.tolist()))
         remembered = self._texts[kind]
         wanted = set(self._looked_up(kind, numbers))
-        texts = {number: text for number in wanted if (text := remembered.get(number)) is not None}
+        texts = remembered.of(wanted)
         if missing := sorted(wanted - texts.keys()):
             read = self.table.texts(kind, pl.Series(kind, missing, pl.Int64))
             found = {number: text for number, text in zip(missing, read, strict=True) if text is not None}
@@ -127,18 +127,21 @@ class RememberedIds:
         """The values as they are, where all of them are integers that are their own numbers."""
         if not self._own_numbers(kind) or not set(map(type, values)) <= {int}:
             return None
-        if len(values) and not (min(values) >= 0 and max(values) < FIRST_ALLOTTED):
+        try:
+            numbers = np.array(values, np.int64)
+        except OverflowError:
             return None
-        return np.array(values, np.int64)
+        return numbers if len(numbers) == 0 or (numbers.min() >= 0 and numbers.max() < FIRST_ALLOTTED) else None
 
     def _texts_and_own(self, kind: str, values: Sequence[str | int]) -> tuple[list[str], list[int | None]]:
+        """The values as texts, and the number of each that is its own, else None."""
         texts = [value if type(value) is str else str(value) for value in values]
-        return texts, whole_numbers(pl.Series(texts)).to_list() if self._own_numbers(kind) else [None] * len(texts)
+        return texts, list(map(as_number, texts)) if self._own_numbers(kind) else [None] * len(texts)
 
     def _found(self, kind: str, texts: set[str]) -> dict[str, int]:
         """Numbers of those `texts` that have one, from memory first."""
         remembered = self._numbers[kind]
-        found = {text: number for text in texts if (number := remembered.get(text)) is not None}
+        found = remembered.of(texts)
         if missing := sorted(texts - found.keys()):
             numbers = self.table.known(kind, pl.Series(kind, missing))
             read = {text: number for text, number in zip(missing, numbers, strict=True) if number is not None}
@@ -161,21 +164,30 @@ class _Newest:
         self._lock = threading.Lock()
         self._kept: OrderedDict = OrderedDict()
 
-    def __contains__(self, key: str | int) -> bool:
-        return key in self._kept
+    def holds(self, keys: Iterable[str | int]) -> bool:
+        """Whether all of `keys` are kept."""
+        return all(map(self._kept.__contains__, keys))
 
-    def get(self, key: str | int) -> str | int | None:
+    def of(self, keys: Iterable[str | int]) -> dict:
+        """The values of those `keys` that are kept."""
         with self._lock:
-            value = self._kept.get(key)
-            if value is not None:
-                self._kept.move_to_end(key)
-            return value
+            kept, used = self._kept, self._kept.move_to_end
+            found = {key: kept[key] for key in keys if key in kept}
+            for key in found:
+                used(key)
+            return found
 
     def add(self, pairs: dict) -> None:
+        """Keep `pairs`, and no more than was said."""
         with self._lock:
             self._kept.update(pairs)
             for _ in range(len(self._kept) - self._most):
                 self._kept.popitem(last=False)
+
+
+def _others(texts: list[str], own: list[int | None]) -> set[str]:
+    """The texts that are not their own number."""
+    return {text for text, number in zip(texts, own, strict=True) if number is None}
 
 
 def in_form(text: str, form: Form) -> str | int:

@@ -14,7 +14,7 @@ from flows.demo.run_folder import Outcome, RunFolder
 from flows.demo.stages import STAGES
 from flows.lakes import NothingIngested, dataset_marker
 from flows.platform import Platform
-from flows.training.compare import COLUMNS, MIN_POSITIVES
+from flows.training.compare import COLUMNS, LEAST_JUDGED
 from infra.settings import Settings
 from services.gateway.ledger import Ledger
 
@@ -189,7 +189,7 @@ def shown_heads(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The most common heads that the models are judged on, commonest first."""
     first = next(iter(metrics.values()))
     counted = {head: figures.get("positives") or 0 for head, figures in first.items()}
-    return [head for head in sorted(counted, key=lambda head: -counted[head]) if counted[head] >= MIN_POSITIVES][:SHOWN]
+    return [head for head in sorted(counted, key=lambda head: -counted[head]) if counted[head] >= LEAST_JUDGED][:SHOWN]
 
 
 def _drift(summary: dict[str, Any]) -> Panel:

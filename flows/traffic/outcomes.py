@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from feature_repo.feature_rows import HEADS
+from feature_repo.heads import judged_heads
 from flows.traffic.visits import Visit
-from flows.training.judged_heads import judged_heads
 
 MOST_HEADS = 4  # that an answer is judged by: the common actions, of which visits hold enough
 _EPSILON = 1e-6

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from feature_repo.feature_rows import FeatureRows
+from feature_repo.heads import judged_heads
 from flows.training import baselines as peers
 from flows.training.compare import auc_difference, compare
 from flows.training.evaluate import auc, dwell_metrics, evaluate
 from flows.training.fit_light import engaged
 from flows.training.index_recall import index_recall
-from flows.training.judged_heads import judged_heads
 from flows.training.retrieval import recall
 from flows.training.survival import survival
 from services.ranking.bundle import ModelBundle

@@ -31,7 +31,7 @@ def user_rules() -> tuple[Rule, ...]:
         ),
         holds(
             "attributes_mostly_given",
-            (attributes.list.eval(pl.element() < 0).list.sum().cast(pl.Float64) / attributes.list.len()) <= 0.5,
+            attributes.list.eval(pl.element() < 0).list.sum() * 2 <= attributes.list.len(),
             "a user whose attributes are mostly unknown is close to a cold start",
             Severity.SOFT,
             mostly=0.9,

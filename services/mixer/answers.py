@@ -5,13 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from feature_repo.feature_rows import HEADS
 from services.mixer.api_types import ScoreRequest
 from services.mixer.candidates import Candidates
 from services.mixer.engine import Result
 from services.mixer.reasons import reasons
+from services.mixer.shown_heads import ShownHeads
 
 if TYPE_CHECKING:
     from services.mixer.runtime import MixerRuntime
@@ -25,7 +23,7 @@ def page_at_hand(runtime: MixerRuntime, page: Candidates) -> bool:
 def timeline_answer(runtime: MixerRuntime, result: Result, user_id: str | int) -> dict:
     """The body of TimelineResponse; `user_id` as the request gave it."""
     query, page = result.query, result.page
-    why = reasons(query, page, runtime.graph)
+    why = reasons(query, page, runtime.graph, runtime.shown_heads)
     post_ids, author_ids = runtime.ids.shown("post", page.post_id), runtime.ids.shown("author", page.author_id)
     posts = [
         {
@@ -37,7 +35,7 @@ def timeline_answer(runtime: MixerRuntime, result: Result, user_id: str | int) -
             "reason": why[row],
             "predictions": predictions,
         }
-        for row, predictions in enumerate(predictions_by_head(page))
+        for row, predictions in enumerate(predictions_by_head(page, runtime.shown_heads))
     ]
     return {
         "request_id": query.request_id,
@@ -56,7 +54,7 @@ def score_answer(runtime: MixerRuntime, result: Result, request: ScoreRequest) -
     """The body of ScoreResponse: one entry for each of the request's posts, in that order."""
     page = result.page
     row_of = {int(post): row for row, post in enumerate(page.post_id)}
-    predictions = predictions_by_head(page)
+    predictions = predictions_by_head(page, runtime.shown_heads)
     unknown = {"known": False, "score": None, "predictions": None}
     numbers = runtime.ids.known("post", request.post_ids).tolist()
     shown = [runtime.ids.as_written("post", post) for post in request.post_ids]
@@ -75,9 +73,8 @@ def score_answer(runtime: MixerRuntime, result: Result, request: ScoreRequest) -
     }
 
 
-def predictions_by_head(candidates: Candidates) -> list[dict[str, float]]:
-    """For each candidate its probabilities by head; empty dicts where no heavy ranker ran."""
+def predictions_by_head(candidates: Candidates, heads: ShownHeads) -> list[dict[str, float]]:
+    """For each candidate the probabilities of the shown heads; empty dicts where no heavy ranker ran."""
     if "predictions" not in candidates.columns:
         return [{} for _ in range(len(candidates))]
-    rounded = np.round(np.asarray(candidates["predictions"], np.float64), 6)
-    return [dict(zip(HEADS, row, strict=True)) for row in rounded.tolist()]
+    return heads.by_name(candidates["predictions"])

@@ -31,6 +31,7 @@ from services.mixer.products.parts import Parts
 from services.mixer.ranking_contexts import RankingContexts
 from services.mixer.recently_served import RecentlyServed
 from services.mixer.release import bundle_folder
+from services.mixer.shown_heads import ShownHeads
 from services.mixer.side_effects.served_log import ServedLog
 from services.mixer.side_effects.served_vectors import ServedVectorSampler
 from services.mixer.social_graph import RecentRelations, SocialGraph
@@ -70,6 +71,7 @@ class MixerRuntime:
         self.online.warm()  # opens the store once, before worker threads share it
         self.recent_relations = RecentRelations()
         self.ids = RememberedIds(settings.platform_database_url)
+        self.shown_heads = ShownHeads.of(self.bundle.trained_heads, self.ids.own_actions)
         self.recently_served = RecentlyServed(self.release_id)
         self.producer = producer or EventProducer(settings)
         self._lake = Lake(settings.paths.lake)

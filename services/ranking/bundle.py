@@ -67,6 +67,11 @@ class ModelBundle:
         self.heavy.eval()
         self.two_tower.eval()
 
+    @property
+    def trained_heads(self) -> tuple[str, ...]:
+        """The heads that training had enough exposures of either outcome for; the others answer their base rate."""
+        return tuple(self.details.get("heads", HEADS))
+
     # ---- storage ------------------------------------------------------------------------------------------------
     @cached_property
     def version(self) -> str:

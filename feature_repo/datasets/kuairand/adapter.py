@@ -37,6 +37,7 @@ class KuaiRand:
     notes: tuple[str, ...] = ()
     derived_impressions = False
     sampled_negatives = 0
+    repeats = 0
     day_offset: timedelta = BEIJING
     earliest = EARLIEST
     splits = Splits.of_days(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import polars as pl
 
 from feature_repo.contracts import Action
-from feature_repo.datasets.own.mapping import NAMED_ACTIONS, SLOTS, ActionRule, EventsMapping
+from feature_repo.datasets.own.mapping import NAMED_ACTIONS, ActionRule, EventsMapping
+from feature_repo.heads import OWN_SLOTS
 from feature_repo.ids import IdTable
 
 IMPRESSION = Action.IMPRESSION.value
@@ -44,7 +45,7 @@ def own_actions(mapping: EventsMapping, ids: IdTable) -> tuple[OwnAction, ...]:
             named.setdefault(rule.kind, {})[rule.name] = None
     found = []
     for kind, names in named.items():
-        slots, given = SLOTS[kind], ids.all_names(f"own_action:{kind}")
+        slots, given = OWN_SLOTS[kind], ids.all_names(f"own_action:{kind}")
         wanted = [*given, *sorted(set(names) - set(given))]
         if len(wanted) > len(slots):
             raise ActionError(

@@ -177,6 +177,11 @@ class OwnData:
         return self.mapping.negatives if self.derived_impressions else 0
 
     @property
+    def repeats(self) -> int:
+        """Rows of the last reading whose event_id stands in an earlier row."""
+        return self.counts.repeats
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was derived or sampled, and what can therefore not be judged."""
         told = []

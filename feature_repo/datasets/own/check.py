@@ -47,6 +47,13 @@ class CheckReport:
         """Whether an ingestion would go through."""
         return not self.refusals
 
+    def add_days(self, good: pl.DataFrame, adapter: OwnData) -> None:
+        """Widen the days to those of `good`."""
+        if good.height:
+            moments = (good["occurred_at"].min(), good["occurred_at"].max())
+            first, last = ((moment + adapter.day_offset).date().isoformat() for moment in moments)
+            self.days = (min(first, self.days[0]), max(last, self.days[1])) if self.days else (first, last)
+
     def add_rows(self, dead: pl.DataFrame) -> None:
         """Count dead rows by the kind of their reason."""
         kinds = dead.with_columns(kind=pl.col("reason").map_batches(_kinds, return_dtype=pl.String))
@@ -94,6 +101,7 @@ def _check_rows(adapter: OwnData, report: CheckReport) -> None:
     refused: MalformedFile | None = None
     try:
         for batch in adapter.event_batches():
+            report.add_days(batch.good, adapter)
             if batch.dead.height:
                 report.add_rows(batch.dead)
     except MalformedFile as error:
@@ -111,8 +119,6 @@ def _check_rows(adapter: OwnData, report: CheckReport) -> None:
         report.refusals += [str(refusal.error(adapter.table("edges"))) for refusal in edges.refusals]
         report.edges = edges.frame.height
     report.posts, report.users = adapter.posts().height, adapter.users().height
-    first, last = adapter.seen.days(adapter.day_offset)
-    report.days = (first.isoformat(), last.isoformat())
 
 
 def kind_shown(kind: str) -> str:

@@ -137,7 +137,7 @@ class EventRows:
         if empty.any():
             reasons.add(empty, f"occurred_at is empty (column {column!r}); every event needs its time")
         reasons.add_values(at.is_null() & ~empty, f"occurred_at {{}} is no time as {self.time.told}", raw)
-        days = at.dt.strftime("%Y-%m-%d").alias("")  # without a name it is shown without quotes
+        days = at.dt.date().alias("")  # without a name it is shown without quotes
         reasons.add_values(
             at > self.bounds.latest, "occurred_at {} is in the future: correct the clock, or leave the row out", days
         )

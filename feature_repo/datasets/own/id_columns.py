@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from feature_repo.datasets.own.known_texts import KnownTexts
 from feature_repo.datasets.own.reader import RawBatch
 from feature_repo.datasets.own.refusal import Example, Refusal, first_where
 from feature_repo.ids import FIRST_ALLOTTED, MOST_ID_CHARACTERS, IdTable
@@ -42,7 +43,7 @@ class IdCheck:
             return
         self.rows += values.len() - values.null_count()
         if kind.is_integer():
-            self.allotted |= bool(((values < 0) | (values >= FIRST_ALLOTTED)).any())
+            self.allotted |= not all_own_numbers(values)
         elif kind.is_float():
             self._add_floats(values, FIRST_INEXACT[kind.base_type()], batch)
         elif kind.is_decimal():
@@ -67,10 +68,9 @@ class IdCheck:
             for name in ("BOOLEAN", "ARRAY", "OBJECT"):
                 if (odd := (kinds == name).fill_null(False)).any():
                     return self._refuse(f"is JSON of type {name.lower()}; {REMEDY}", first_where(odd, texts, batch))
-        whole = texts.cast(pl.Int64, strict=False)
-        canonical = (whole.is_not_null() & (whole >= 0) & (whole < FIRST_ALLOTTED)).fill_null(False)
-        signed = texts.str.contains(r"^(\+|-|0[0-9])").fill_null(False)
-        rest = texts.is_not_null() & (texts != "") & (~canonical | signed)
+        if self.words is not None and self.words.value.lower() not in _TRUTH:
+            return None  # text it is, whatever follows
+        rest = texts.is_not_null() & ~is_own_number(texts) & (texts != "")
         if not rest.any():
             return None
         others = texts.set(~rest, None)
@@ -80,7 +80,9 @@ class IdCheck:
         truths = others.str.to_lowercase().is_in(_TRUTH).fill_null(False)
         self.truths += int(truths.sum())
         words = rest & ~floats & ~others.str.contains(_INTEGER).fill_null(False) & (others.str.strip_chars() != "")
-        if self.words is None and words.any():
+        if (plain := words & ~truths).any():
+            self.words = first_where(plain, texts, batch)
+        elif self.words is None and words.any():
             self.words = first_where(words, texts, batch)
         self.allotted |= bool((rest & ~floats).any())
         return None
@@ -144,18 +146,29 @@ def _not_blank(texts: pl.Series) -> pl.Series:
     return texts.set(empty, None) if empty.any() else texts
 
 
+def all_own_numbers(ids: pl.Series) -> bool:
+    """Whether every integer is from 0 to below 2^62."""
+    lowest, highest = ids.min(), ids.max()
+    return lowest is None or (lowest >= 0 and highest < FIRST_ALLOTTED)
+
+
+def is_own_number(texts: pl.Series) -> pl.Series:
+    """Boolean (n,): text that is the decimal form of a whole number below 2^62. False for null."""
+    whole = texts.cast(pl.Int64, strict=False)
+    same = (whole >= 0) & (whole < FIRST_ALLOTTED) & (whole.cast(pl.String) == texts)
+    return same.fill_null(False)
+
+
 def id_faults(texts: pl.Series) -> pl.Series | None:
     """Why a text may not be an id, null where it may; None where all may."""
     if texts.dtype != pl.String:
         return None
-    frame = pl.DataFrame({"text": texts})
-    fault = frame.select(
-        pl.when(pl.col("text").str.contains("\0", literal=True))
-        .then(pl.lit("holds a NUL character"))
-        .when(pl.col("text").str.len_chars() > MOST_ID_CHARACTERS)
-        .then(pl.lit(f"is longer than {MOST_ID_CHARACTERS} characters"))
-    ).to_series()
-    return fault if fault.null_count() < fault.len() else None
+    nul = texts.str.contains("\0", literal=True).fill_null(False)
+    long = (texts.str.len_chars() > MOST_ID_CHARACTERS).fill_null(False)
+    if not nul.any() and not long.any():
+        return None
+    told = pl.when(nul).then(pl.lit("holds a NUL character"))
+    return pl.select(told.when(long).then(pl.lit(f"is longer than {MOST_ID_CHARACTERS} characters"))).to_series()
 
 
 class IdNumbers:
@@ -163,30 +176,30 @@ class IdNumbers:
 
     def __init__(self, table: IdTable) -> None:
         self.table = table
-        self._known: dict[str, pl.DataFrame] = {}
+        self._known: dict[str, KnownTexts] = {}
 
     def numbers(self, kind: str, ids: pl.Series) -> pl.Series:
         """Int64 (n,), null where `ids` (integers or text) is null."""
         apart = kind == "author" and self.table.authors_apart()
-        if ids.dtype.is_integer() and not apart:
-            lowest, highest = ids.min(), ids.max()
-            if lowest is None or (lowest >= 0 and highest < FIRST_ALLOTTED):
-                return ids.cast(pl.Int64)
-        texts = ids.cast(pl.String).alias("text")
-        if not apart:
-            own = texts.cast(pl.Int64, strict=False)
-            if own.null_count() == texts.null_count() and not texts.str.contains(r"^(\+|-|0[0-9])").any():
-                highest = own.max()
-                if highest is None or highest < FIRST_ALLOTTED:
-                    return own
-        asked = pl.DataFrame({"text": texts}).with_row_index("place")
-        return asked.join(self._table_of(kind, texts), "text", how="left", maintain_order="left")["number"]
+        if ids.dtype.is_integer() and not apart and all_own_numbers(ids):
+            return ids.cast(pl.Int64)
+        texts = ids.cast(pl.String)
+        if not apart and kind not in self._known:
+            whole = texts.cast(pl.Int64, strict=False)
+            if whole.cast(pl.String).eq_missing(texts).all() and all_own_numbers(whole):
+                return whole
+        return self._looked_up(kind, texts)
 
-    def _table_of(self, kind: str, texts: pl.Series) -> pl.DataFrame:
-        distinct = texts.drop_nulls().unique(maintain_order=True).to_frame()
-        known = self._known.get(kind, pl.DataFrame(schema={"text": pl.String, "number": pl.Int64}))
-        fresh = distinct.join(known, "text", how="anti", maintain_order="left")
-        if fresh.height:
-            known = pl.concat([known, fresh.with_columns(number=self.table.numbers(kind, fresh["text"]))])
-            self._known[kind] = known
-        return known
+    def _looked_up(self, kind: str, texts: pl.Series) -> pl.Series:
+        known = self._known.setdefault(kind, KnownTexts())
+        numbers, hit = known.find(texts)
+        given = texts.is_not_null().to_numpy()
+        if (hit == given).all():
+            return (
+                pl.Series(texts.name, numbers).set(pl.Series(~given), None)
+                if not given.all()
+                else pl.Series(texts.name, numbers)
+            )
+        fresh = texts.filter(pl.Series(given & ~hit)).unique(maintain_order=True)
+        known.add(fresh, self.table.numbers(kind, fresh))
+        return self._looked_up(kind, texts)

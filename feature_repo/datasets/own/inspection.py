@@ -90,8 +90,8 @@ def _sample(adapter: OwnData, guess: Guess) -> tuple[pl.DataFrame, tuple[tuple[s
     if batch.dead.height:
         reason, count = batch.dead["reason"].value_counts(sort=True).row(0)
         guess.doubts.append(
-            f"{batch.dead.height:,} of the first {batch.dead.height + batch.good.height:,} rows can't be read, as {count:,} where "
-            f"{reason}; {_WAY_OUT}."
+            f"{batch.dead.height:,} of the first {batch.dead.height + batch.good.height:,} rows can't be read, as {count:,} "
+            f"where {reason}; {_WAY_OUT}."
         )
     readings = [(ours, theirs) for ours, theirs in adapter.columns.of.items()]
     told = {"occurred_at": f" ({survey.time.told})"}

@@ -31,13 +31,6 @@ EdgeColumn = Literal["user_id", "target_id", "kind", "weight", "created_at"]
 
 Kind = Literal["opened", "completed", "liked", "disliked"]
 
-# Slots of a dataset's own actions by what the action says about its user, as feature_repo/heads.py declares them.
-SLOTS: dict[str, tuple[str, ...]] = {
-    "opened": ("own_1", "own_2"),
-    "completed": ("own_3", "own_4"),
-    "liked": ("own_5", "own_6"),
-    "disliked": ("own_7", "own_8"),
-}
 NAMED_ACTIONS = tuple(action.value for action in Action if not action.value.startswith("own_"))
 
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from feature_repo.datasets.own.event_rows import EventRows
 from feature_repo.datasets.own.reader import RawBatch
-from feature_repo.datasets.own.survey import event_hashes
+from feature_repo.datasets.repeats import first_hash
 
 
 def repeated_rows(batches: Iterable[RawBatch], rows: EventRows, repeated: np.ndarray) -> dict[str, pl.Series]:
@@ -22,8 +22,8 @@ def repeated_rows(batches: Iterable[RawBatch], rows: EventRows, repeated: np.nda
     column = rows.columns["event_id"]
     found: list[pl.DataFrame] = []
     for batch in batches:
-        hashes = event_hashes(batch.frame[column])
-        suspects = hashes.is_in(pl.Series(repeated).implode()).fill_null(False)
+        given = batch.frame[column].cast(pl.String)
+        suspects = pl.Series(np.isin(first_hash(given), repeated)) & given.is_not_null()
         if not suspects.any():
             continue
         chosen = RawBatch(batch.file, batch.frame.filter(suspects), batch.rows.filter(suspects))

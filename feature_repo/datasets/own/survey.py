@@ -17,8 +17,11 @@ from feature_repo.datasets.own.mapping import EventsMapping
 from feature_repo.datasets.own.reader import KIND, RawBatch, TableReader
 from feature_repo.datasets.own.refusal import Refusal
 from feature_repo.datasets.own.times import Bounds, TimeCheck, TimeReading
+from feature_repo.datasets.repeats import EventIds
 
 ID_COLUMNS = ("user_id", "post_id", "author_id")
+TEXT_COLUMNS = ("event_id", "action", "surface", "release", "request_id")
+NO_TEXT = (pl.List, pl.Array, pl.Struct, pl.Binary, pl.Object)
 MOST_ACTIONS = 1_000  # distinct values of an action column; more means that it is another column
 
 
@@ -47,8 +50,10 @@ def survey_events(
     checks = {ours: IdCheck(columns[ours]) for ours in ID_COLUMNS if ours in columns}
     time = TimeCheck(columns["occurred_at"], mapping.time, bounds)
     wanted = [columns[ours] for ours in (*ID_COLUMNS, "occurred_at", "event_id", "action") if ours in columns]
-    survey = Survey()
-    hashes: list[np.ndarray] = []
+    survey = Survey(refusals=_not_text(reader, columns))
+    if survey.refusals:
+        return survey
+    event_ids = EventIds()
     for batch in reader.batches(list(dict.fromkeys(wanted)), limit=limit):
         survey.rows += batch.frame.height
         for ours, check in checks.items():
@@ -57,9 +62,9 @@ def survey_events(
         if "action" in columns:
             _count_actions(survey, batch, columns["action"])
         if "event_id" in columns:
-            hashes.append(event_hashes(batch.frame[columns["event_id"]]).drop_nulls().to_numpy())
+            event_ids.add(batch.frame[columns["event_id"]].drop_nulls().cast(pl.String))
     _decide(survey, checks, time)
-    survey.repeated_ids = _repeated(hashes)
+    survey.repeated_ids = event_ids.repeated()
     survey.has_impressions = any(actions.ours(value) == IMPRESSION for value in survey.actions) or any(
         rule.action == IMPRESSION for rules in mapping.action_columns.values() for rule in rules
     )
@@ -67,9 +72,20 @@ def survey_events(
     return survey
 
 
-def event_hashes(event_ids: pl.Series) -> pl.Series:
-    """UInt64 (n,), null where the id is; equal within one process only."""
-    return event_ids.cast(pl.String).hash(7).set(event_ids.is_null(), None)
+def _not_text(reader: TableReader, columns: Columns) -> list[Refusal]:
+    """Columns of a Parquet file that are to be text and hold lists, structs or bytes."""
+    if reader.table.format != "parquet":
+        return []
+    found = []
+    for ours in TEXT_COLUMNS:
+        for batch in reader.batches([columns[ours]], limit=1) if ours in columns else ():
+            kind = batch.frame.dtypes[0]
+            if isinstance(kind, NO_TEXT):
+                found.append(
+                    Refusal(batch.file, columns[ours], None, f"is of type {kind}, but {ours} is text; map another column")
+                )
+                break
+    return found
 
 
 def _kinds(batch: RawBatch, column: str) -> pl.Series | None:
@@ -77,12 +93,7 @@ def _kinds(batch: RawBatch, column: str) -> pl.Series | None:
 
 
 def _count_actions(survey: Survey, batch: RawBatch, column: str) -> None:
-    values = batch.frame[column]
-    if isinstance(values.dtype, pl.List | pl.Struct | pl.Array | pl.Binary | pl.Object):
-        if not survey.refusals:
-            survey.refusals.append(Refusal(batch.file, column, None, f"is of type {values.dtype}, which names no action"))
-        return
-    for value, count in values.cast(pl.String).drop_nulls().value_counts().iter_rows():
+    for value, count in batch.frame[column].cast(pl.String).drop_nulls().value_counts().iter_rows():
         survey.actions[value] = survey.actions.get(value, 0) + count
         if len(survey.actions) > MOST_ACTIONS:
             survey.actions = {}
@@ -106,12 +117,3 @@ def _decide(survey: Survey, checks: dict[str, IdCheck], time: TimeCheck) -> None
         survey.refusals.append(decided)
     else:
         survey.time = decided or TimeReading(unit="us")
-
-
-def _repeated(hashes: list[np.ndarray]) -> np.ndarray:
-    if not hashes:
-        return np.empty(0, np.uint64)
-    every = np.concatenate(hashes)
-    hashes.clear()
-    every.sort()
-    return np.unique(every[1:][every[1:] == every[:-1]])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -10,6 +12,7 @@ import polars as pl
 
 Order = Literal["day", "month", "none"]
 
+_DIRECTIVE = re.compile(r"%[.#:]?[A-Za-z]")
 _PLAUSIBLE_YEARS = (1900, 2200)  # "25" read as %Y is the year 25: such a reading fits no value
 
 
@@ -29,16 +32,21 @@ class Format:
     def has_zone(self) -> bool:
         return any(mark in self.pattern for mark in ("%z", "%:z", "%#z", "%Z"))
 
-    def parse(self, values: pl.Series, zone: str) -> pl.Series:
+    @property
+    def marks(self) -> set[str]:
+        """The characters that every value of this form has."""
+        return set(_DIRECTIVE.sub("", self.pattern))
+
+    def expression(self, text: pl.Expr, zone: str) -> pl.Expr:
         """Datetime (us, UTC) of stripped text, null where the pattern does not fit."""
-        times = values.str.to_datetime(self.pattern, time_unit="us", strict=False, time_zone="UTC" if self.has_zone else None)
+        times = text.str.to_datetime(self.pattern, time_unit="us", strict=False, time_zone="UTC" if self.has_zone else None)
         if not self.has_zone:
             times = times.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
-        return times.set(~times.dt.year().is_between(*_PLAUSIBLE_YEARS), None)
+        return pl.when(times.dt.year().is_between(*_PLAUSIBLE_YEARS)).then(times)
 
-    def count(self, values: pl.Series) -> int:
-        """How many values the pattern fits."""
-        return values.len() - self.parse(_normal(values), "UTC").null_count()
+    def parse(self, values: pl.Series, zone: str) -> pl.Series:
+        """As `expression`, of one column."""
+        return values.to_frame("text").select(self.expression(pl.col("text"), zone).alias("at"))["at"]
 
 
 def _iso() -> tuple[Format, ...]:
@@ -75,9 +83,17 @@ KNOWN = (
 )
 
 
+def fits(values: pl.Series, formats: Sequence[Format]) -> dict[Format, int]:
+    """How many of `values` each format fits."""
+    counts = [one.expression(pl.col("text"), "UTC").count().alias(str(place)) for place, one in enumerate(formats)]
+    return dict(zip(formats, _normal(values).to_frame("text").select(counts).row(0), strict=True)) if formats else {}
+
+
 def formats_that_fit(values: pl.Series) -> list[Format]:
-    """The known formats that fit at least one of `values`; those without a day in them come last."""
-    return [one for one in KNOWN if one.count(values)]
+    """The known formats that fit at least one of `values`."""
+    marks = set("".join(_normal(values).drop_nulls().to_list()))
+    likely = [one for one in KNOWN if one.marks <= marks]
+    return [one for one, count in fits(values, likely).items() if count]
 
 
 def parsed(values: pl.Series, formats: tuple[Format, ...], zone: str) -> pl.Series:

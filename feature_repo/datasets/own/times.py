@@ -15,7 +15,7 @@ import polars as pl
 from feature_repo.datasets.own.mapping import TimeMapping
 from feature_repo.datasets.own.reader import RawBatch
 from feature_repo.datasets.own.refusal import Example, Refusal, first_where
-from feature_repo.datasets.own.time_formats import ISO, Format, formats_that_fit, parsed
+from feature_repo.datasets.own.time_formats import ISO, Format, fits, formats_that_fit, parsed
 
 UNITS = {"s": 1_000_000.0, "ms": 1_000.0, "us": 1.0, "ns": 0.001}  # microseconds
 NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
@@ -93,7 +93,8 @@ def _from_numbers(values: pl.Series, unit: str) -> pl.Series:
     size = UNITS[unit]
     if values.dtype.is_integer():
         bound = int(9e18 // max(size, 1.0))
-        inside = values.set(~values.is_between(-bound, bound), None).cast(pl.Int64)
+        whole = values.cast(pl.Int64, strict=False)
+        inside = whole.set(~whole.is_between(-bound, bound), None)
         return (inside // 1_000 if unit == "ns" else inside * int(size)).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
     numbers = values.cast(pl.Float64)
     scaled = (numbers.set(~numbers.is_finite(), None) * size).round()
@@ -142,11 +143,11 @@ class TimeCheck:
             large = (values.abs() > LARGEST_EXACT).fill_null(False)
             if large.any():
                 self.inexact = first_where(large, values, batch)
-        real = values.drop_nulls()
-        real = real.filter((real != 0) & (real != -1))
+        real = values.drop_nulls().cast(pl.Float64)  # exact enough to tell units apart
+        real = real.filter((real != 0) & (real != -1) & real.is_finite())
         self.numbers += real.len()
         if values.dtype.is_integer() and real.len() and int(real.min()) >= _FIRST_DIGITS and int(real.max()) <= _LAST_DIGITS:
-            self._try_formats(real.cast(pl.String))
+            self._try_formats(real.cast(pl.Int64).cast(pl.String))
         earliest, latest = (moment.timestamp() * 1e6 for moment in (self.bounds.earliest, self.bounds.latest))
         for unit, size in UNITS.items():
             self.units[unit] += int(real.is_between(earliest / size, latest / size).sum())
@@ -154,6 +155,8 @@ class TimeCheck:
 
     def _add_texts(self, values: pl.Series, batch: RawBatch) -> None:
         values = values.set(values == "", None)
+        if self.texts and self._all_fit(values):
+            return
         numeric = values.cast(pl.Float64, strict=False)
         if numeric.null_count() < values.len():
             self._add_numbers(
@@ -166,11 +169,22 @@ class TimeCheck:
         if words.len():
             self._try_formats(words)
 
+    def _all_fit(self, values: pl.Series) -> bool:
+        """Count the values of a later batch where one of the formats found so far fits them all."""
+        found = fits(values, [one for one, count in (self.fitting or {}).items() if count])
+        given = values.len() - values.null_count()
+        if max(found.values(), default=0) < given:
+            return False
+        self.texts += given
+        for one, count in found.items():
+            self.fitting[one] += count
+        return True
+
     def _try_formats(self, tried: pl.Series) -> None:
         if self.fitting is None or not any(self.fitting.values()):
             self.fitting = dict.fromkeys(formats_that_fit(tried.head(_SAMPLE)), 0)
-        for one in self.fitting:
-            self.fitting[one] += one.count(tried)
+        for one, count in fits(tried, list(self.fitting)).items():
+            self.fitting[one] += count
 
     @staticmethod
     def _has_fractions(values: pl.Series, numeric: pl.Series) -> bool:

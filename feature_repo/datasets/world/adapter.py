@@ -34,6 +34,7 @@ class WorldAdapter:
     notes: tuple[str, ...] = ()
     derived_impressions = False
     sampled_negatives = 0
+    repeats = 0
     day_offset = timedelta(0)
     earliest = EARLIEST
 

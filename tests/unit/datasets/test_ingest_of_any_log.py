@@ -68,11 +68,11 @@ def test_ratings_of_1997_are_taken_and_an_epoch_of_zero_is_not(tmp_path: Path) -
 
 
 def test_the_owner_sets_the_earliest_time(tmp_path: Path) -> None:
-    dataset = GivenDataset(spread(300, 900 * DAY, datetime(1967, 1, 1, tzinfo=UTC)))
-    dataset.earliest = datetime(1960, 1, 1, tzinfo=UTC)
+    dataset = GivenDataset(spread(300, 900 * DAY, datetime(1975, 1, 1, tzinfo=UTC)))
+    dataset.earliest = datetime(1970, 1, 1, tzinfo=UTC)
     lake = Lake(tmp_path / "lake")
     assert ingest(dataset, lake, Lake(tmp_path / "holdout")).malformed == 0
-    assert lake.marker("dataset")["earliest"] == "1960-01-01T00:00:00+00:00"
+    assert lake.marker("dataset")["earliest"] == "1970-01-01T00:00:00+00:00"
 
 
 def test_parts_within_a_day_are_parted_by_their_moment(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def test_a_dataset_given_twice_is_kept_once() -> None:
 
 
 def test_two_ids_with_the_same_first_hash_both_stay(monkeypatch) -> None:
-    real = repeats._hash
-    monkeypatch.setattr(repeats, "_hash", lambda ids: real(ids) & np.uint64(3))
+    real = repeats.first_hash
+    monkeypatch.setattr(repeats, "first_hash", lambda ids: real(ids) & np.uint64(3))
     ids = [f"e{number}" for number in range(300)]
     found, dropped = kept(ids[:150], ids[150:])
     assert dropped == 0

@@ -150,6 +150,7 @@ def test_clicks_rise_with_affinity_and_quality_and_fall_with_slot_and_age(world:
     assert np.corrcoef(world.all_posts.quality[post], chance)[0, 1] > 0.3
 
 
+@pytest.mark.slow
 def test_inverse_propensity_weighting_of_the_log_finds_the_true_value_of_another_policy(
     world: World, history: pl.DataFrame
 ) -> None:

@@ -104,6 +104,15 @@ def test_rules_presuppose_only_what_the_log_has(kept: pl.Expr, traits: set[str])
     assert needed["dated_event_has_request"] == {"requests"}
 
 
+@pytest.mark.parametrize(
+    ("codes", "broken"), [([], 0), ([-1], 1), ([-1, 3], 0), ([-1, -1, 3], 1)], ids=["none", "unknown", "half", "most"]
+)
+def test_users_without_attributes_lack_none(codes: list[int], broken: int) -> None:
+    (rule,) = [rule for rule in suite("users", LATEST) if rule.name == "attributes_mostly_given"]
+    users = pl.DataFrame({"attributes": [codes]}, schema={"attributes": pl.List(pl.Int32)})
+    assert users.select(rule.broken.sum()).item() == broken
+
+
 def test_no_rule_names_an_action_that_a_log_may_lack() -> None:
     names = {rule.name for table in ("events", "posts", "users", "edges") for rule in suite(table, LATEST)}
     assert not {name for name in names if "click" in name or "like" in name}

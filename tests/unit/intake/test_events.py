@@ -115,13 +115,20 @@ def test_every_action_of_the_contract_passes(take, action):
     assert len(take(GOOD | {"action": action.value, "value": 3}).accepted) == (0 if slot else 1)
 
 
-def test_an_own_action_is_known_by_the_name_it_was_declared_with(reason, url):
-    IdTable(url).codes("own_action", pl.Series(["wishlist", "cart"]))
-    own = RememberedIds(url).own_actions
-    assert action_of("cart", own) == "own_2"
-    assert action_of("like", own) == "like"
-    with pytest.raises(ValueError, match="action 'own_2' is not known; known actions: impression, .*, wishlist, cart$"):
-        action_of("own_2", own)
+def test_an_own_action_is_known_by_the_name_it_was_declared_with(take, platform, url):
+    IdTable(url).codes("own_action:liked", pl.Series(["wishlist", "cart"]))
+    IdTable(url).codes("own_action:opened", pl.Series(["play"]))
+    platform.ids.reload()
+    accepted = take(*(GOOD | {"action": name} for name in ("cart", "play", "like"))).accepted
+    assert [event["action"] for event in accepted] == ["own_6", "own_1", "like"]
+
+
+def test_an_unknown_action_is_refused_with_the_known_ones_and_a_slot_is_none():
+    own = {"play": "own_1", "cart": "own_6"}
+    assert action_of("cart", own) == "own_6"
+    for name in ("own_6", "applaud"):
+        with pytest.raises(ValueError, match=f"action '{name}' is not known; known actions: impression, .*, play, cart$"):
+            action_of(name, own)
 
 
 @pytest.mark.parametrize(

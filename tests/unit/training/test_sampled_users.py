@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flows.training.judged_heads import judged_heads
+from feature_repo.heads import judged_heads
 from flows.training.limits import TrainingLimits
 from flows.training.sampled_users import LEAST_ROWS, sampled_users
 from flows.training.training_speed import keep_speed, known_speed

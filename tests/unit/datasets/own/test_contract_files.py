@@ -13,7 +13,7 @@ from feature_repo.datasets.ingest import ingest
 from feature_repo.datasets.world import World, WorldConfig
 from feature_repo.lake import Lake
 from infra.settings import Settings
-from tests.own_files import START, event, own, read, write_lines
+from tests.own_files import START, event, events_of, own, read, write_lines
 
 DAYS = [event(day, day) for day in range(6)]
 
@@ -125,6 +125,13 @@ def test_a_cell_that_can_not_be_read_is_named(tmp_path: Path, change: dict, told
     split = read(own(tmp_path))
     assert split.good.height == 6
     assert told in split.dead["reason"][0]
+
+
+@pytest.mark.parametrize("column", ["event_id", "action", "product", "request_id", "release"])
+@pytest.mark.parametrize("value", [["a"], {"a": 1}, b"a"], ids=str)
+def test_a_column_that_is_to_be_text_and_holds_none_is_refused_by_name(tmp_path: Path, column: str, value: object) -> None:
+    with pytest.raises(MalformedFile, match=f"column '{column}': is of type"):
+        read(own(events_of(tmp_path, column, [value])))
 
 
 def test_a_line_that_is_no_row_of_a_csv_file_is_named_and_later_rows_keep_their_numbers(tmp_path: Path) -> None:

@@ -53,12 +53,10 @@ def test_sampled_posts_were_known_before_and_never_met_by_the_user(tmp_path: Pat
 
 
 def test_popular_posts_are_sampled_more_often(tmp_path: Path) -> None:
-    rows = [event(n, user_id=n, post_id=1 if n % 10 else 2, action="click", occurred_at=(START + timedelta(minutes=n)).isoformat())
-            for n in range(600)]  # fmt: skip
-    write_lines(
-        tmp_path / "events.jsonl",
-        [*rows, *(event(700 + n, day=1, user_id=700 + n, post_id=3, action="like") for n in range(300))],
-    )
+    at = [(START + timedelta(minutes=place)).isoformat() for place in range(600)]
+    rows = [event(n, user_id=n, post_id=1 if n % 10 else 2, action="click", occurred_at=at[n]) for n in range(600)]
+    rows += [event(n, day=1, user_id=n, post_id=3, action="like") for n in range(700, 1_000)]
+    write_lines(tmp_path / "events.jsonl", rows)
     good = read(own(tmp_path)).good
     sampled = good.filter(pl.col("event_id").str.starts_with("sampled-") & (pl.col("user_id") >= 700))
     counts = dict(sampled["post_id"].value_counts().iter_rows())

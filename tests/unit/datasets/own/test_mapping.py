@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.own.actions import ActionError
-from feature_repo.datasets.own.mapping import NAMED_ACTIONS, SLOTS, read_mapping
-from feature_repo.heads import HEAD_OF
+from feature_repo.datasets.own.mapping import NAMED_ACTIONS, Kind, read_mapping
+from feature_repo.heads import HEAD_OF, OWN_SLOTS
 from tests.own_files import own, read, write_csv
 
 LOG = "who,what,did,when,page\nanna,s1,view,2025-01-01,news\nanna,s1,open,2025-01-01,news\nben,s2,play,2025-01-02,\n"
@@ -54,13 +55,10 @@ def test_more_own_actions_of_a_kind_than_slots_are_refused(tmp_path: Path) -> No
     assert len(own(tmp_path, {"events": {"columns": COLUMNS, "actions": actions}}).own_actions) == 2
 
 
-def test_slots_are_those_that_the_heads_declare() -> None:
-    declared: dict[str, list[str]] = {}
-    for name, head in HEAD_OF.items():
-        if name.startswith("own_"):
-            declared.setdefault(head.role.value, []).append(name)
-    assert {kind: tuple(names) for kind, names in declared.items()} == SLOTS
-    assert set(NAMED_ACTIONS) > set(HEAD_OF) - {slot for slots in SLOTS.values() for slot in slots}
+def test_a_mapping_may_name_every_head_and_every_kind_that_has_slots() -> None:
+    slots = {slot for members in OWN_SLOTS.values() for slot in members}
+    assert set(get_args(Kind)) == {role.value for role, members in OWN_SLOTS.items() if members}
+    assert set(HEAD_OF) - slots <= set(NAMED_ACTIONS) and not slots & set(NAMED_ACTIONS)
 
 
 def test_one_row_per_exposure_with_columns_of_0_and_1_counts_and_a_value(tmp_path: Path) -> None:
