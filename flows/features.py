@@ -64,6 +64,8 @@ def publish_snapshot(end: datetime) -> dict:
 @flow(name="features")
 def features_flow(until: date | None = None) -> dict:
     """Rebuild all features as of the end of local day `until` (default: the last training day)."""
+    from feature_repo.offline import unanswered_actions
+
     settings = get_settings()
     lake, _ = open_lakes(settings)
     end = day_end(until or split_days(settings)[0], lake.day_offset)
@@ -85,6 +87,7 @@ def features_flow(until: date | None = None) -> dict:
         "as_of": end.isoformat(),
         "definitions": names,
         "offline": built,
+        "unanswered": unanswered_actions(settings),
         "online": written,
         "edges": edges,
         "snapshot": snapshot,

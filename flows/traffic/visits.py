@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from feature_repo.contracts import HISTORY_BEFORE
+from feature_repo.exposures import answer_frame, exposure_frame
 from feature_repo.feature_rows import HEADS
 
 SLICE_US = (
@@ -39,22 +40,15 @@ class Slice:
 
 
 def labelled_exposures(events: pl.DataFrame) -> pl.DataFrame:
-    """One row per dated impression with a 0/1 column per head; engagements join by user, post and request_id."""
-    dated = events.filter(pl.col("product") != HISTORY_BEFORE)
-    engagements = (
-        dated.filter(pl.col("action").is_in(HEADS))
-        .select("user_id", "post_id", "request_id", "action", pl.lit(1, pl.UInt8).alias("did"))
-        .pivot(on="action", index=["user_id", "post_id", "request_id"], values="did", aggregate_function="max")
-    )
-    for head in HEADS:
-        if head not in engagements.columns:
-            engagements = engagements.with_columns(pl.lit(0, pl.UInt8).alias(head))
-    exposures = dated.filter(pl.col("action") == "impression").select(
-        "user_id", "post_id", "request_id", "product", pl.col("occurred_at").dt.epoch("us").alias("at_us")
-    )
+    """One row per dated impression with a 0/1 column per head: whether an action of `events` answers it (see attribution)."""
+    dated = events.filter(pl.col("product") != HISTORY_BEFORE).with_columns(at=pl.col("occurred_at").dt.epoch("us"))
+    rows = exposure_frame(dated)
+    answers = answer_frame(rows, dated).filter((pl.col("row") >= 0) & (pl.col("place") < len(HEADS)))
+    labels = np.zeros((rows.height, len(HEADS)), np.uint8)
+    labels[answers["row"].to_numpy(), answers["place"].to_numpy()] = 1
     return (
-        exposures.join(engagements, on=["user_id", "post_id", "request_id"], how="left", nulls_equal=True)
-        .with_columns(pl.col(HEADS).fill_null(0).cast(pl.UInt8))
+        rows.select("user_id", "post_id", "request_id", "product", at_us="at")
+        .with_columns(pl.DataFrame(labels, schema=list(HEADS)))
         .sort("at_us", "request_id", maintain_order=True)
     )
 
@@ -72,11 +66,15 @@ def in_sample(user_ids: np.ndarray, share: float, seed: int) -> np.ndarray:
 def slices(events: pl.DataFrame, *, share: float, seed: int, name: str) -> Iterator[Slice]:
     """Cut `events` into slices in time order; visits are those of a `share` of users, events are everybody's."""
     keyed = events.with_columns(slice=pl.col("occurred_at").dt.epoch("us") // SLICE_US).sort("occurred_at", "event_id")
+    # Labelled before they are cut: an action may come in a later slice than the exposure that it answers.
+    exposures = labelled_exposures(events)
+    exposures = exposures.filter(pl.Series(in_sample(exposures["user_id"].to_numpy(), share, seed)))
+    judged = exposures.group_by(pl.col("at_us") // SLICE_US, maintain_order=True)
+    chosen_in = {key: rows for (key,), rows in judged}
     for index, ((key,), rows) in enumerate(
         keyed.partition_by("slice", as_dict=True, include_key=False, maintain_order=True).items()
     ):
-        exposures = labelled_exposures(rows)
-        chosen = exposures.filter(pl.Series(in_sample(exposures["user_id"].to_numpy(), share, seed)))
+        chosen = chosen_in.get(key, exposures.clear())
         visits = [
             _visit(name, int(key), user_id, product, group)
             for (user_id, product), group in chosen.partition_by(
