@@ -4,8 +4,10 @@ export VENV
 BIN := $(VENV)/bin
 # Tests mostly wait for real servers: two files at a time.
 TEST_PROCESSES ?= 2
+# What shares fixtures stays in one process, and the longest files come first: see tests/work_units.py.
+PYTEST_OPTIONS := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install demo test lint up down clean bench-quality
+.PHONY: help install demo test test-fast lint up down clean bench-quality
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -21,9 +23,12 @@ $(VENV)/.installed: requirements.lock pyproject.toml infra/set_up.sh $(KERNELS)
 demo: install ## Run the main job end to end on real feed logs (or on the simulated world)
 	@$(BIN)/mixer demo
 
-test: install ## Lint and run the whole test suite
+test: install ## Lint and run the whole test suite; the slowest twenty tests are listed at the end
 	@$(BIN)/ruff check .
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+test-fast: install ## Unit and property tests that start no server and train no model: under a minute on two cores
+	@$(BIN)/python -m pytest $(PYTEST_OPTIONS) -m "not slow" tests/unit tests/property
 
 lint: install ## Check style and formatting
 	@$(BIN)/ruff check .

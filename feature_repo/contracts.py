@@ -11,6 +11,8 @@ from enum import StrEnum
 import polars as pl
 import pyarrow as pa
 
+from feature_repo.event_times import EARLIEST
+
 
 class Action(StrEnum):
     """What a user did to a post, or to its author. The set is closed."""
@@ -53,6 +55,11 @@ class EdgeKind(StrEnum):
 
 
 TIME = pa.timestamp("us", tz="UTC")
+
+# Characters of the texts that an event names things by.
+MOST_EVENT_ID = 256
+MOST_PRODUCT = 64
+MOST_REQUEST_ID = 128
 
 # Product name of exposures that are known only as an undated, ordered list from before the first logged day.
 # Their occurred_at is an upper bound; `position` carries the order within the user's list.
@@ -154,24 +161,53 @@ class SplitEvents:
 
 def split_events(events: pl.DataFrame) -> SplitEvents:
     """Part rows that break a row-level rule of the events contract from those that do not; none is lost."""
-    closed_set = [action.value for action in Action]
-    rules = [
-        (pl.col("event_id").is_null() | (pl.col("event_id") == ""), "event_id is empty"),
-        (pl.col("user_id").is_null() | (pl.col("user_id") < 0), "user_id is null or negative"),
-        (pl.col("post_id").is_null() | (pl.col("post_id") < 0), "post_id is null or negative"),
-        (pl.col("author_id").is_null(), "author_id is null"),
-        (pl.col("action").is_null() | ~pl.col("action").is_in(closed_set), "action is not in the closed set"),
-        (pl.col("product").is_null(), "product is null"),
-        (pl.col("value").is_nan().fill_null(False) | pl.col("value").is_infinite().fill_null(False), "value is not finite"),
-        (
-            ((pl.col("propensity") <= 0) | (pl.col("propensity") > 1) | pl.col("propensity").is_nan()).fill_null(False),
-            "propensity is outside (0, 1]",
-        ),
-        (pl.col("occurred_at").is_null(), "occurred_at is null"),
-    ]
-    reason = pl.coalesce([pl.when(broken).then(pl.lit(text)) for broken, text in rules])
+    reason = pl.coalesce([pl.when(broken).then(pl.lit(text)) for broken, text in _event_rules()])
     marked = events.with_columns(reason=reason)
     return SplitEvents(
         good=marked.filter(pl.col("reason").is_null()).drop("reason"),
         dead=marked.filter(pl.col("reason").is_not_null()),
     )
+
+
+def _event_rules() -> list[tuple[pl.Expr, str]]:
+    """Conditions that no event may meet, in the order in which they are named, each with its reason."""
+    value, propensity = pl.col("value"), pl.col("propensity")
+    return [
+        (_absent("event_id"), "event_id is empty"),
+        (_long("event_id", MOST_EVENT_ID), f"event_id has more than {MOST_EVENT_ID} characters"),
+        (pl.col("user_id").is_null() | (pl.col("user_id") < 0), "user_id is null or negative"),
+        (pl.col("post_id").is_null() | (pl.col("post_id") < 0), "post_id is null or negative"),
+        (pl.col("author_id").is_null(), "author_id is null"),
+        (
+            pl.col("action").is_null() | ~pl.col("action").is_in([action.value for action in Action]),
+            "action is not in the closed set",
+        ),
+        (pl.col("product").is_null(), "product is null"),
+        (_absent("product"), "product is empty"),
+        (_long("product", MOST_PRODUCT), f"product has more than {MOST_PRODUCT} characters"),
+        (value.is_nan().fill_null(False) | value.is_infinite().fill_null(False), "value is not finite"),
+        ((value < 0).fill_null(False), "value is negative"),
+        (
+            ((pl.col("action") == Action.DWELL.value) & value.is_null()).fill_null(False),
+            "value is null: a dwell gives its milliseconds",
+        ),
+        (
+            ((propensity <= 0) | (propensity > 1) | propensity.is_nan()).fill_null(False),
+            "propensity is outside (0, 1]",
+        ),
+        (_absent("request_id") & pl.col("request_id").is_not_null(), "request_id is empty"),
+        (_long("request_id", MOST_REQUEST_ID), f"request_id has more than {MOST_REQUEST_ID} characters"),
+        (pl.col("occurred_at").is_null(), "occurred_at is null"),
+        ((pl.col("occurred_at") < EARLIEST).fill_null(False), f"occurred_at is before {EARLIEST:%Y-%m-%d}"),
+    ]
+
+
+def _absent(column: str) -> pl.Expr:
+    """Null, empty or nothing but white space."""
+    return pl.col(column).is_null() | (pl.col(column).str.strip_chars() == "")
+
+
+def _long(column: str, most: int) -> pl.Expr:
+    # Bytes are free to count and no fewer than characters: only what has too many of them is counted by characters.
+    over = pl.col(column).str.len_bytes() > most
+    return (over & (pl.col(column).str.len_chars() > most)).fill_null(False)

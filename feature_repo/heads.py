@@ -6,6 +6,7 @@ all `HEADS`; which of them a model trains follows from the data. A dataset's own
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -107,13 +108,35 @@ POSITIVE = heads_of(Role.OPENED, Role.COMPLETED, Role.LIKED)
 OWN_SLOTS = {role: tuple(name for name in heads_of(role) if name.startswith("own_")) for role in Role}
 
 
-def places(heads: tuple[str, ...]) -> list[int]:
+# ---- which heads a set of exposures can teach and judge --------------------------------------------------------------
+LEAST_JUDGED = 30  # exposures of either outcome; with fewer a ranking metric of a head is noise
+LEAST_TRAINED = 30  # exposures of either outcome; with fewer a head answers its base rate
+
+
+def judged_heads(labels: np.ndarray, most: int | None = None, least: int = LEAST_JUDGED) -> tuple[str, ...]:
+    """The `most` most common heads of which `labels` (n, len(HEADS)) hold `least` of either outcome, commonest first.
+
+    Empty where no action is both taken and left out often enough. Labels may be expectations in [0, 1].
+    """
+    positives = labels.sum(axis=0, dtype=np.float64).round()
+    enough = np.minimum(positives, len(labels) - positives) >= least
+    order = np.argsort(-positives, kind="stable")
+    return tuple(HEADS[index] for index in order if enough[index])[:most]
+
+
+def trained_heads(labels: np.ndarray, least: int = LEAST_TRAINED) -> tuple[str, ...]:
+    """The heads that a model of rows with `labels` (n, len(HEADS)) learns, in the order of HEADS."""
+    enough = set(judged_heads(labels, least=least))
+    return tuple(head for head in HEADS if head in enough)
+
+
+def places(heads: Sequence[str]) -> list[int]:
     """Where `heads` stand in HEADS."""
     return [HEADS.index(head) for head in heads]
 
 
 # ---- masks -----------------------------------------------------------------------------------------------------------
-def mask_of(heads: tuple[str, ...]) -> np.uint64:
+def mask_of(heads: Sequence[str]) -> np.uint64:
     """The mask with the bits of `heads`."""
     return np.uint64(sum(1 << place for place in places(heads)))
 

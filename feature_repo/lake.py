@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.contracts import TABLES, check_table
+from feature_repo.contracts import EVENTS, TABLES, check_table
+from feature_repo.part_file import PartFile
 from infra.storage import replace_atomically
 
 KEYS: dict[str, list[str]] = {
@@ -24,6 +26,18 @@ KEYS: dict[str, list[str]] = {
     "users": ["user_id"],
     "edges": ["user_id", "target_id", "kind"],
 }
+
+
+# A dataset's rows that broke the contract. The last three are null where a row comes from no file of a user.
+DEAD_LETTERS = pa.schema(
+    [
+        *(field.with_nullable(True) for field in EVENTS),
+        pa.field("reason", pa.string()),
+        pa.field("source_file", pa.string()),
+        pa.field("source_row", pa.int64()),
+        pa.field("raw", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -44,10 +58,18 @@ class Lake:
             rows = table.filter(days == day)
             self._write(rows, self.events_part(day, part))
             written[day] = rows.height
-        for stale in self.root.glob(f"events/day=*/{part}.parquet"):
-            if date.fromisoformat(stale.parent.name.removeprefix("day=")) not in written:
-                stale.unlink()
+        self.keep_days(part, written)
         return written
+
+    def day_file(self, day: date, part: str) -> PartFile:
+        """A writer of part `part` of `day`, for rows that come piece by piece; it checks no contract."""
+        return PartFile(self.events_part(day, part), EVENTS)
+
+    def keep_days(self, part: str, days: Collection[date]) -> None:
+        """Remove the files of part `part` on all days but `days`."""
+        for file in self.root.glob(f"events/day=*/{part}.parquet"):
+            if date.fromisoformat(file.parent.name.removeprefix("day=")) not in days:
+                file.unlink()
 
     def events_part(self, day: date, part: str) -> Path:
         return self.root / "events" / f"day={day.isoformat()}" / f"{part}.parquet"
@@ -111,6 +133,10 @@ class Lake:
         """Keep events that broke the contract; `rows` carries `reason`."""
         self._write(rows, self.root / "dead_letters" / f"{part}.parquet")
 
+    def dead_letter_file(self, part: str) -> PartFile:
+        """A writer of a dataset's dead letters, with where each came from where that is known."""
+        return PartFile(self.root / "dead_letters" / f"{part}.parquet", DEAD_LETTERS)
+
     # ---- fingerprints -------------------------------------------------------------------------------------------
     def fingerprint(self, days: Sequence[date] | None = None) -> str:
         """SHA-256 over the names and bytes of the event files of `days`, short form (16 hex digits)."""
@@ -132,6 +158,15 @@ class Lake:
         """What `mark` stored under `name`, or None."""
         file = self.root / "markers" / f"{name}.json"
         return json.loads(file.read_text()) if file.exists() else None
+
+    def marked_at(self, name: str) -> datetime | None:
+        """When `mark` was last called for `name`, or None."""
+        file = self.root / "markers" / f"{name}.json"
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.exists() else None
+
+    def unmark(self, name: str) -> None:
+        """Forget that a step is finished: it is about to be done again."""
+        (self.root / "markers" / f"{name}.json").unlink(missing_ok=True)
 
     def mark(self, name: str, content: dict) -> None:
         """Remember that a step is finished, with what it found."""

@@ -20,7 +20,7 @@ from feature_repo.blocks import BLOCK_NAMES
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.lake import Lake
 from feature_repo.row_shards import DamagedRows, open_rows, write_rows
-from feature_repo.training_rows import CHUNK_ROWS, known_until, row_pieces
+from feature_repo.training_rows import CHUNK_ROWS, RowDraw, known_until, row_pieces
 from infra.settings import Settings
 
 KEPT_FOLDERS = 4  # the newest: a training's, a challenger's, a drift check's, and one to spare
@@ -30,14 +30,16 @@ _CODE = Path(__file__).parent  # what features are made of; a change of it makes
 log = structlog.get_logger("stored_rows")
 
 
-def stored_rows(settings: Settings, lakes: Sequence[Lake], days: Sequence[date]) -> FeatureRows:
+def stored_rows(settings: Settings, lakes: Sequence[Lake], days: Sequence[date], draw: RowDraw | None = None) -> FeatureRows:
     """The rows of `point_in_time_rows`, bit for bit, mapped from `paths.training_rows`; built there where they are not yet.
+
+    With a `draw` only the rows that it keeps.
 
     Building holds one piece of the rows at a time, beside what is known of the events; reading holds what is read. The newest
     KEPT_FOLDERS folders stay: rows that are mapped already can be read on after their folder was removed. A damaged folder is
     built anew. Raises ValueError where the days hold no impression.
     """
-    folder = settings.paths.training_rows / stored_fingerprint(lakes, days)
+    folder = settings.paths.training_rows / stored_fingerprint(lakes, days, "" if draw is None else draw.name)
     try:
         rows = open_rows(folder)
         folder.touch()  # asked for now: it is kept longer
@@ -47,7 +49,7 @@ def stored_rows(settings: Settings, lakes: Sequence[Lake], days: Sequence[date])
     except DamagedRows as error:
         log.warning("stored rows are damaged and built anew", folder=str(folder), why=str(error))
         shutil.rmtree(folder, ignore_errors=True)
-    write_rows(folder, row_pieces(settings, lakes, days))
+    write_rows(folder, row_pieces(settings, lakes, days, draw))
     _drop_old(folder)
     return open_rows(folder, verify=False)  # it was written just now
 
@@ -65,12 +67,12 @@ def selected_rows(place: Path, rows: FeatureRows, index: np.ndarray) -> Iterator
         yield open_rows(folder, verify=False)
 
 
-def stored_fingerprint(lakes: Sequence[Lake], days: Sequence[date]) -> str:
-    """16 hex digits over the event files, tables, days and code that the rows of `days` are made of."""
+def stored_fingerprint(lakes: Sequence[Lake], days: Sequence[date], draw: str = "") -> str:
+    """16 hex digits over the event files, tables, days, draw and code that the rows of `days` are made of."""
     offset = lakes[0].day_offset
     last = (known_until(days, offset).replace(tzinfo=None) + offset).date()
     digest = hashlib.sha256(json.dumps([str(day) for day in sorted(set(days))]).encode())
-    digest.update(json.dumps([offset.total_seconds(), BLOCK_NAMES, _code_hash()]).encode())
+    digest.update(json.dumps([offset.total_seconds(), BLOCK_NAMES, _code_hash(), draw]).encode())
     for lake in lakes:
         digest.update(lake.fingerprint([day for day in lake.event_days() if day <= last]).encode())
         for name in ("posts", "users"):

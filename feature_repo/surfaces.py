@@ -12,7 +12,6 @@ from functools import lru_cache
 
 import numpy as np
 
-MOST_SURFACE_CHARS = 64
 MEDIA_CODES = 32
 KNOWN_MEDIA = ("video", "image", "text", "link", "audio", "poll", "live", "ad", "other")
 

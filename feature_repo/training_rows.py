@@ -7,7 +7,7 @@ on popular topics; the as-of search used here costs a bisection. A test holds th
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -48,8 +48,23 @@ def point_in_time_rows(settings: Settings, lakes: Sequence[Lake], days: Sequence
     return known.rows(known.impressions_of(lakes, days))
 
 
-def row_pieces(settings: Settings, lakes: Sequence[Lake], days: Sequence[date]) -> Iterator[FeatureRows]:
+@dataclass(frozen=True)
+class RowDraw:
+    """Which rows are wanted of all: `keep` takes user_id and the microsecond, both int64 (n,), and gives bool (n,).
+
+    `name` tells draws apart: equal names keep equal rows.
+    """
+
+    name: str
+    keep: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def row_pieces(
+    settings: Settings, lakes: Sequence[Lake], days: Sequence[date], draw: RowDraw | None = None
+) -> Iterator[FeatureRows]:
     """The rows of `point_in_time_rows`, CHUNK_ROWS at a time in the same order, without holding events, states or rows.
+
+    With a `draw` only the rows that it keeps; each is the same as without.
 
     What is known lies in a folder under `paths.training_rows` until the last piece was asked for. Memory holds one piece, some
     of the events, the tables of users and posts, and the index of the days' exposures.
@@ -58,6 +73,8 @@ def row_pieces(settings: Settings, lakes: Sequence[Lake], days: Sequence[date]) 
     with tempfile.TemporaryDirectory(dir=settings.paths.training_rows, prefix=".known-") as folder:
         known = PointsInTime.on_disk(settings, lakes, known_until(days, lakes[0].day_offset), Path(folder))
         chosen = known.impressions_of(lakes, days)
+        if draw is not None:
+            chosen = chosen[draw.keep(known.log.user_id[chosen], known.log.at_us[chosen])]
         for start in range(0, len(chosen), CHUNK_ROWS):
             yield known.rows(chosen[start : start + CHUNK_ROWS])
 

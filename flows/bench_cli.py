@@ -154,12 +154,12 @@ def quality(
     user_share: Annotated[float, typer.Option(help="Share of the users, for a quick look.")] = 1.0,
     draws: Annotated[int, typer.Option(min=2, help="Resamplings of the users, for the intervals.")] = 500,
     folder: Annotated[Path | None, typer.Option("--out", help="Where predictions and tables are kept.")] = None,
-    write_readme: Annotated[bool, typer.Option(help="Put the tables into the README too.")] = False,
+    write_docs: Annotated[bool, typer.Option(help="Put the tables into docs/benchmarks.md too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Our rankers beside LightGBM, MaskNet, DIN, SASRec and others on KuaiRand's 4-5 May 2022. A broken run carries on."""
     from flows.bench.quality.peer import ROOT
-    from flows.bench.quality.report import markdown, write_into_readme
+    from flows.bench.quality.report import markdown, write_into
     from infra.settings import get_settings
 
     settings = get_settings()
@@ -174,8 +174,8 @@ def quality(
     report = _measured("quality", work)
     for warning in report["warnings"]:
         err.print(f"[bold red]{warning}[/]", highlight=False)
-    if write_readme:
-        write_into_readme(markdown(report), ROOT / "README.md")
+    if write_docs:
+        write_into(markdown(report), ROOT / "docs" / "benchmarks.md")
     typer.echo(json.dumps(report, indent=2) if as_json else markdown(report))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from datetime import date
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.bench_cli import bench
+from flows.data_cli import data
 from flows.evaluate_cli import evaluate
 from flows.features_cli import features as feature_catalogue
 from infra.full_disk import DiskFull
@@ -27,7 +27,6 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
 )
-data = typer.Typer(help="Datasets: fetch them, see which one would be used.", no_args_is_help=True)
 run = typer.Typer(help="Run one flow here and now, against the running Prefect server.", no_args_is_help=True)
 release = typer.Typer(help="Releases: list them, approve, reject, roll back.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -56,12 +55,20 @@ def main() -> None:
 def demo(
     fresh: Annotated[bool, typer.Option(help="Begin a new run even where an unfinished one could be carried on.")] = False,
     down: Annotated[bool, typer.Option(help="Stop the platform at the end instead of leaving its pages open.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller trainings and less traffic: under 3 minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Learn from all of the data, however long it takes.")] = False,
 ) -> None:
-    """The whole loop on real feed logs: ingest, train, release, replay, drift, retrain, canary, rollback."""
+    """The whole loop on real feed logs: ingest, train, release, replay, drift, retrain, canary, rollback.
+
+    Trainings learn from as many users as there is time for; the exit code is 1 where a stage failed.
+    """
+    if quick and full:
+        raise ValueError("--quick and --full exclude each other: give one of them")
     apply_environment()
     from flows.demo.job import run_demo
 
-    leave(run_demo(get_settings(), fresh=fresh, down=down))
+    plan = "quick" if quick else "full" if full else None
+    leave(run_demo(get_settings(), plan=plan, fresh=fresh, down=down))
 
 
 @app.command()
@@ -133,32 +140,6 @@ def show_settings() -> None:
     for name, field in Settings.model_fields.items():
         table.add_row(f"MIXER_{name.upper()}", str(getattr(settings, name)), field.description)
     out.print(table)
-
-
-# ---- data -----------------------------------------------------------------------------------------------------------
-@data.command("fetch")
-def data_fetch(
-    dataset: Annotated[str, typer.Argument(help="Which dataset; `kuairand` is the one that can be fetched.")] = "kuairand",
-    url: Annotated[str | None, typer.Option(help="Metadata of another record, such as a mirror's.")] = None,
-) -> None:
-    """Download the official KuaiRand-Pure archive (CC BY-SA 4.0) into ./data, with resume and checksum."""
-    from flows.data_download import download_with_progress
-
-    if dataset != "kuairand":
-        raise ValueError(f"{dataset!r} can't be fetched; the one dataset that can is `kuairand`")
-    folder = download_with_progress(Path("data"), url, out)
-    out.print(f"KuaiRand-Pure is in {folder}", highlight=False)
-
-
-@data.command("where")
-def data_where() -> None:
-    """Which dataset the main job would use, and where it is looked for."""
-    from feature_repo.datasets.adapter import open_adapter
-    from feature_repo.datasets.search_path import search_path
-
-    for place in search_path(get_settings()):
-        out.print(f"  {place}  {'exists' if place.exists() else 'not there'}", highlight=False)
-    out.print(f"the main job would use: {open_adapter(get_settings()).label}", highlight=False)
 
 
 # ---- flows ----------------------------------------------------------------------------------------------------------

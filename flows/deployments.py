@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,8 +102,11 @@ DEPLOYMENTS = (
 )
 
 
-def register(settings: Settings, *, paused: bool = False) -> list[str]:
-    """Create the work pool, register every deployment and its automation on the server; returns `flow/deployment` names."""
+def register(settings: Settings, *, paused: bool = False, parameters: Mapping[str, dict[str, Any]] | None = None) -> list[str]:
+    """Create the work pool, register every deployment and its automation on the server; returns `flow/deployment` names.
+
+    parameters: by deployment, what its runs are given beside what a schedule or an event gives them.
+    """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
@@ -110,10 +114,11 @@ def register(settings: Settings, *, paused: bool = False) -> list[str]:
     # A pool that is there was registered before: deployments are updated in place.
     with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
-    return [_register_one(deployed, paused) for deployed in DEPLOYMENTS]
+    given = parameters or {}
+    return [_register_one(deployed, paused, given.get(deployed.name, {})) for deployed in DEPLOYMENTS]
 
 
-def _register_one(deployed: Deployed, paused: bool) -> str:
+def _register_one(deployed: Deployed, paused: bool, parameters: dict[str, Any]) -> str:
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.deployments.runner import EntrypointType
     from prefect.events import DeploymentEventTrigger
@@ -136,6 +141,7 @@ def _register_one(deployed: Deployed, paused: bool) -> str:
         description=deployed.description,
         schedules=[{"schedule": CronSchedule(cron=deployed.cron, timezone="UTC"), "active": deployed.active and not paused}],
         triggers=triggers,
+        parameters=parameters,
         work_pool_name=WORK_POOL,
         entrypoint_type=EntrypointType.MODULE_PATH,
         tags=["home-mixer"],

@@ -13,10 +13,12 @@ import polars as pl
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
+from feature_repo.datasets.splits import local_day
 from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.days import day_start, microseconds
 from flows.deployments import RETRAIN_EVENT, ROLLBACK_EVENT
-from flows.lakes import dataset_marker, open_lakes, split_days
+from flows.drawn_rows import draw_of, exposed_users, share_for
+from flows.lakes import dataset_marker, open_lakes, splits_of
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, PURE_STEP
 from flows.train import rows_of, split_at
@@ -27,8 +29,8 @@ PLANTED_COLUMN = "post.click_rate.7d"
 
 
 @task(name="frames", **FLAKY_EDGE)
-def build_frames(days: list[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Reference (training days, judged only where the champion did not learn) and window (`days`) as flat frames."""
+def build_frames(days: list[date], since_us: int, most_rows: int | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Reference (rows before `since_us`, judged only where the champion did not learn) and window (later rows of `days`)."""
     from flows.training.learned_rows import held_out_rows
     from flows.training.registered_versions import bundle_of
     from monitoring.drift.frames import drift_frame
@@ -36,9 +38,15 @@ def build_frames(days: list[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     settings = get_settings()
     lake, _ = open_lakes(settings)
-    train_days = [day for day in lake.event_days() if day < days[0]][-REFERENCE_DAYS:]
-    rows = rows_of([*train_days, *days])
-    reference, window = split_at(rows, microseconds(day_start(days[0], lake.day_offset)))
+    before = [day for day in lake.event_days() if microseconds(day_start(day, lake.day_offset)) < since_us]
+    every = sorted({*before[-REFERENCE_DAYS:], *days})
+    share = 1.0 if most_rows is None else share_for(exposed_users([lake], every), most_rows, settings.seed)
+    rows = rows_of(every, draw_of(share, settings.seed))
+    reference, window = split_at(rows, since_us)
+    if len(window) == 0:
+        raise ValueError(
+            f"nothing on {days[0]}..{days[-1]} was lived through yet; replay or wait for traffic, then check drift"
+        )
     bundle = ModelBundle.load(bundle_of(settings, "champion"), threads=settings.threads)
     announce("champion's predictions on both sides")
     kept_out = held_out_rows(reference)
@@ -60,7 +68,7 @@ def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str,
     from monitoring.drift.report import write_report
 
     folder = get_settings().paths.reports / "drift"
-    fault = plant_shift(window, PLANTED_COLUMN, reference=reference) if planted else None
+    fault = plant_shift(window, planted_column(reference), reference=reference) if planted else None
     rows = fault.rows if fault else window
     announce("deciding")
     decision = decide(
@@ -89,16 +97,33 @@ def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str,
     }
 
 
+def planted_column(reference: pl.DataFrame) -> str:
+    """The column that a fault is planted in: PLANTED_COLUMN, or where it is constant the feature of most distinct values."""
+    from monitoring.drift.columns import feature_columns
+    from monitoring.drift.policy import DriftPolicy
+
+    clock = DriftPolicy().clock_columns
+    columns = [name for name in feature_columns(reference) if not name.startswith(clock)]
+    distinct = reference.select(pl.col(columns).n_unique()).row(0, named=True)
+    if distinct.get(PLANTED_COLUMN, 1) > 1:
+        return PLANTED_COLUMN
+    return max(columns, key=distinct.__getitem__)
+
+
 @flow(name="drift")
-def drift_flow(planted: bool = False, days: list[date] | None = None) -> dict[str, Any]:
-    """Decide on the newest lived-through days (default: all after the last training day); `planted` plants a fault first."""
+def drift_flow(planted: bool = False, days: list[date] | None = None, most_rows: int | None = None) -> dict[str, Any]:
+    """Decide on the newest lived-through days (default: all after the last training day); `planted` plants a fault first.
+
+    most_rows: about how many exposures both sides together are compared on, of users drawn by a hash; default all.
+    """
     settings = get_settings()
     lake, _ = open_lakes(settings)
-    train_end = split_days(settings)[0]
-    chosen = list(days or [day for day in lake.event_days() if day > train_end])
+    train_end = splits_of(settings).train_end
+    chosen = list(days or [day for day in lake.event_days() if day >= local_day(train_end, lake.day_offset)])
     if not chosen:
-        raise ValueError(f"no day after {train_end} was lived through yet; replay or wait for traffic, then check drift")
-    reference, window = build_frames(chosen)
+        raise ValueError(f"nothing from {train_end} on was lived through yet; replay or wait for traffic, then check drift")
+    since = day_start(chosen[0], lake.day_offset) if days else train_end
+    reference, window = build_frames(chosen, microseconds(since), most_rows)
     label = f"{dataset_marker(settings)['label']}: {chosen[0]}..{chosen[-1]}"
     found = decide_and_report(reference, window, label, planted)
     create_table_artifact(key="drift-columns", table=found["columns"], description=f"{found['verdict']}: {label}")

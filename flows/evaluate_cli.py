@@ -29,7 +29,7 @@ def evaluate(
     baselines: Annotated[bool, typer.Option(help="Fit and score the baselines too.")] = True,
     draws: Annotated[int, typer.Option(min=2, help="Resamplings of the users, for the intervals.")] = 200,
     policy: Annotated[bool, typer.Option("--policy", help="Judge the choices of the model by the log's propensities.")] = False,
-    reward: Annotated[str | None, typer.Option(help="Policy: the action that pays 1; click by default.")] = None,
+    reward: Annotated[str | None, typer.Option(help="Policy: the action that pays 1; the commonest by default.")] = None,
     score: Annotated[str | None, typer.Option(help="Policy: action or weight preset that it ranks by; the reward's.")] = None,
     temperature: Annotated[
         list[float] | None, typer.Option(help="Policy: it draws by softmax(score / temperature), 0 = the best; repeatable.")

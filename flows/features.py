@@ -8,7 +8,7 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
 from flows.days import day_end
-from flows.lakes import ingest_marker, open_lakes, split_days
+from flows.lakes import ingest_marker, lived_until, open_lakes
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE
 from infra.settings import get_settings
@@ -24,7 +24,7 @@ def derive_edges() -> int:
     if not ingested["edges_derived"]:
         return lake.read("edges").height
     # The same part that ingestion wrote: the graph grows with the days lived through, and stands once.
-    return lake.write("edges", derive_follow_edges(lake.events()), part=ingested["dataset"])
+    return lake.write("edges", derive_follow_edges(lake.scan_events()), part=ingested["dataset"])
 
 
 @task(name="feast apply", **FLAKY_EDGE)
@@ -63,12 +63,12 @@ def publish_snapshot(end: datetime) -> dict:
 
 @flow(name="features")
 def features_flow(until: date | None = None) -> dict:
-    """Rebuild all features as of the end of local day `until` (default: the last training day)."""
+    """Rebuild all features as of the end of local day `until` (default: all that was lived through when it was ingested)."""
     from feature_repo.offline import unanswered_actions
 
     settings = get_settings()
     lake, _ = open_lakes(settings)
-    end = day_end(until or split_days(settings)[0], lake.day_offset)
+    end = lived_until(settings) if until is None else day_end(until, lake.day_offset)
     announce("deriving the follow graph")
     edges = derive_edges()
     announce("feast apply")

@@ -3,35 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from feature_repo.datasets.adapter import open_adapter
-from feature_repo.datasets.ingest import IngestReport, ingest
+from feature_repo.contracts import ContractError
+from feature_repo.datasets.adapter import DatasetNotFound, MalformedFile, open_adapter
+from feature_repo.datasets.ingest import DATASET_MARKER, IngestError, IngestReport, ingest
+from feature_repo.datasets.splits import Splits
 from feature_repo.lake import Lake
+from flows.lakes import dataset_marker
 from flows.progress import announce
-from flows.retries import FLAKY_EDGE
+from flows.retries import FLAKY_EDGE, unless
 from infra.settings import get_settings
 
+# What is wrong with the data or the settings, and would be again.
+REFUSALS = (IngestError, MalformedFile, DatasetNotFound, ContractError)
 
-@task(name="ingest tables", **FLAKY_EDGE)
-def ingest_tables() -> IngestReport:
+
+@task(name="ingest tables", **FLAKY_EDGE, retry_condition_fn=unless(*REFUSALS))
+def ingest_tables(hold_out: bool | None) -> IngestReport:
     """Adapter to lake and holdout; a finished ingestion of the same data is recognised and skipped."""
     settings = get_settings()
     adapter = open_adapter(settings)
     announce(f"reading {adapter.label}")
     lake, holdout = (Lake(root, adapter.day_offset) for root in (settings.paths.lake, settings.paths.holdout))
-    return ingest(adapter, lake, holdout, on_progress=announce)
+    if hold_out is None:
+        held = lake.marker(DATASET_MARKER)
+        hold_out = held is not None and held.get("hold_out", True)
+    share = settings.split_train_share
+    report = ingest(adapter, lake, holdout, on_progress=announce, hold_out=hold_out, train_share=share)
+    for line in told(report, adapter.day_offset):
+        announce(line)
+    return report
+
+
+def told(report: IngestReport, day_offset: timedelta) -> list[str]:
+    """What a person should read of `report`, a line each: the parts, what was dropped and why, and what is missing."""
+    rows = ", ".join(f"{part} {report.rows_per_split.get(part, 0):,}" for part in ("train", "replay", "canary"))
+    held_out = "" if report.hold_out else "; nothing is held out"
+    lines = [f"splits: {Splits.from_json(report.splits).in_words(day_offset)} (events: {rows}){held_out}"]
+    if report.repeats:
+        lines.append(f"{report.repeats:,} events were repeats of an event_id and were dropped")
+    lines += [f"{rows:,} events are dead letters: {reason}" for reason, rows in report.malformed_by_reason.items()]
+    return [*lines, *report.split_notes, *report.notes]
 
 
 @flow(name="ingest")
-def ingest_flow() -> dict:
-    """Bring the dataset into the contract tables, partitioned by day; idempotent."""
-    report = ingest_tables()
+def ingest_flow(hold_out: bool | None = None) -> dict:
+    """Bring the dataset into the contract tables, partitioned by day; idempotent.
+
+    `hold_out`: keep the newest events out of the lake, to be replayed as live traffic by a tour. None: as this home was
+    ingested before; a new home holds nothing out.
+    """
+    report = ingest_tables(hold_out)
+    offset = timedelta(seconds=dataset_marker(get_settings())["day_offset_s"])
+    done = "already ingested, nothing to do" if report.skipped else "ingested"
     create_table_artifact(
         key="ingested-days",
         table=[{"day": day, "events": count} for day, count in report.rows_per_day.items()],
-        description=f"{report.label}: {'already ingested, nothing to do' if report.skipped else 'ingested'}",
+        description="; ".join([f"{report.label}: {done}", *told(report, offset)]),
     )
     return asdict(report)

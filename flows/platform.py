@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from infra import processes
 from infra.processes import STOP_ORDER
@@ -24,15 +25,20 @@ class Platform:
         for spec in (processes.broker(self.settings), processes.prefect_server(self.settings)):
             self.supervisor.start(spec)
 
-    def await_foundations(self, *, paused_schedules: bool, tell: Tell) -> list[str]:
-        """Wait for broker and server, register the deployments, start the worker; returns the deployments' names."""
+    def await_foundations(
+        self, *, paused_schedules: bool, tell: Tell, parameters: Mapping[str, dict[str, Any]] | None = None
+    ) -> list[str]:
+        """Wait for broker and server, register the deployments, start the worker; returns the deployments' names.
+
+        parameters: by deployment, as `flows.deployments.register` takes them.
+        """
         from flows.deployments import register
 
         for spec in (processes.broker(self.settings), processes.prefect_server(self.settings)):
             tell(f"waiting for {spec.name}")
             self.supervisor.wait_ready(spec)
         tell("registering deployments")
-        names = register(self.settings, paused=paused_schedules)
+        names = register(self.settings, paused=paused_schedules, parameters=parameters)
         self.start(processes.prefect_worker(self.settings), wait=False)
         return names
 

@@ -5,31 +5,47 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
+import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from flows.lakes import open_lakes, split_days
+from feature_repo.datasets.splits import Span
+from flows.lakes import dataset_marker, open_lakes, split_days, splits_of, within
 from flows.progress import announce
 from flows.retries import PURE_STEP
+from flows.too_little import TooLittleData
 from flows.traffic.driver import Replay, ReplayReport
 from flows.traffic.outcomes import ReferenceRates, reference_rates
-from flows.traffic.visits import labelled_exposures, slices
-from infra.settings import get_settings
+from flows.traffic.visits import SLICE_HOURS, labelled_exposures, slices
+from infra.settings import Settings, get_settings
 
 
 def training_reference() -> ReferenceRates:
     """Smoothed rates per post over the training days: known before any replay, the same for all arms."""
     lake, _ = open_lakes(get_settings())
-    train_end = split_days(get_settings())[0]
-    events = lake.events([day for day in lake.event_days() if day <= train_end])
+    train_end, last_day = splits_of(get_settings()).train_end, split_days(get_settings())[0]
+    events = lake.events([day for day in lake.event_days() if day <= last_day]).filter(pl.col("occurred_at") < train_end)
     return reference_rates(labelled_exposures(events))
 
 
-def replay_days(name: str, days: list[date], share: float, stop_when: Callable[[], str | None] = lambda: None) -> ReplayReport:
-    """Replay the holdout's `days` under `name`; a repeated call goes on where the last one stopped."""
+def replay_days(
+    name: str,
+    days: list[date],
+    share: float,
+    stop_when: Callable[[], str | None] = lambda: None,
+    slice_hours: int = SLICE_HOURS,
+    span: Span | None = None,
+) -> ReplayReport:
+    """Replay the holdout's `days` under `name`, of them only `span` where it is given; a repeated call goes on where the last
+    one stopped. Raises TooLittleData where there is no event to replay.
+    """
     settings = get_settings()
     _, holdout = open_lakes(settings)
-    parts = list(slices(holdout.events(days), share=share, seed=settings.seed, name=name))
+    events = holdout.events(days)
+    events = events if span is None else within(events, span)
+    if events.is_empty():
+        raise TooLittleData(f"{name}: there are no later events to replay; {_why_nothing(settings)}")
+    parts = list(slices(events, share=share, seed=settings.seed, name=name, hours=slice_hours))
     replay = Replay(settings, name, training_reference())
 
     def tell(report: ReplayReport) -> None:
@@ -38,17 +54,30 @@ def replay_days(name: str, days: list[date], share: float, stop_when: Callable[[
     return replay.run(parts, on_progress=tell, stop_when=stop_when)
 
 
+def _why_nothing(settings: Settings) -> str:
+    if not dataset_marker(settings)["hold_out"]:
+        return "this home was ingested with everything lived through. `mixer demo` in a new home holds the newest events out"
+    return "; ".join(splits_of(settings).notes) or "a longer log is needed"
+
+
 @task(name="replay traffic", **PURE_STEP)
-def replay_traffic(name: str, days: list[date], share: float) -> dict:
-    return replay_days(name, days, share).summary()
+def replay_traffic(name: str, days: list[date], share: float, slice_hours: int, span: Span | None) -> dict:
+    return replay_days(name, days, share, slice_hours=slice_hours, span=span).summary()
 
 
 @flow(name="replay")
-def replay_flow(name: str = "replay", days: list[date] | None = None, share: float | None = None) -> dict:
-    """Send `days` (default: the dataset's replay days) as traffic of a `share` of users; all events are sent."""
+def replay_flow(
+    name: str = "replay", days: list[date] | None = None, share: float | None = None, slice_hours: int = SLICE_HOURS
+) -> dict:
+    """Send `days` (default: the dataset's replay days) as traffic of a `share` of users; all events are sent.
+
+    slice_hours: events reach the platform this much later than requests do.
+    """
     settings = get_settings()
     chosen = list(days or split_days(settings)[1])
-    report = replay_traffic(name, chosen, settings.replay_user_share if share is None else share)
+    span = None if days else splits_of(settings).replay
+    share = settings.replay_user_share if share is None else share
+    report = {**replay_traffic(name, chosen, share, slice_hours, span), "share": share}
     create_table_artifact(
         key="replay",
         table=[{"release": release, "requests": count} for release, count in report["by_release"].items()],

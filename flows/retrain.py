@@ -6,7 +6,6 @@ worse than the champion's.
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -14,37 +13,44 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.feature_rows import FeatureRows
-from flows.days import day_end, microseconds
-from flows.lakes import open_lakes, split_days
+from flows.days import microseconds
+from flows.drawn_rows import draw_of, with_judges
+from flows.lakes import open_lakes, splits_of
 from flows.progress import announce
 from flows.retries import PURE_STEP
 from flows.traffic.visits import in_sample
-from flows.train import fit, headline, read_rows, register
+from flows.train import fit, learned_rows, read_rows, register, row_share
+from flows.training.bundle_folder import bundle_folder
+from flows.training.limits import TrainingLimits
 from infra.settings import get_settings
 
 GATE_SHARE = 0.15  # of the users, whose rows of the new days are kept out of training and judge the challenger
-GATE_HEADS = ("click", "video_view")
+GATE_HEADS = 2  # the most common actions of the rows kept out: of the others there are too few to judge by
 GATE_TOLERANCE = 0.005  # log loss that a challenger may lose on a gate head: the noise of some thousand rows
 
 
 class GateFailed(RuntimeError):
-    """The challenger predicts the newest days worse than the champion does."""
+    """The challenger predicts the newest days worse than the champion does, or there is nothing to tell by."""
 
 
 @task(name="gate", **PURE_STEP)
 def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]:
-    """Both models on the rows kept out; raises GateFailed where the challenger is worse than tolerated."""
+    """Both models on the rows kept out; raises GateFailed where the challenger is worse than tolerated or nothing judges it."""
+    from feature_repo.heads import judged_heads
     from flows.training.compare import compare
     from flows.training.evaluate import evaluate
     from services.ranking.bundle import ModelBundle
 
     settings = get_settings()
+    heads = judged_heads(rows.labels, GATE_HEADS)
+    if not heads:
+        raise GateFailed(nothing_to_judge_on(rows.labels))
     models = {"champion": champion_folder, "challenger": folder}
     metrics = {
         name: evaluate(ModelBundle.load(place, threads=settings.threads).predict(rows), rows.labels, rows)
         for name, place in models.items()
     }
-    for head in GATE_HEADS:
+    for head in heads:
         lost = metrics["challenger"][head]["log_loss"] - metrics["champion"][head]["log_loss"]
         if lost > GATE_TOLERANCE:
             raise GateFailed(
@@ -52,13 +58,27 @@ def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]
                 f"(tolerated: {GATE_TOLERANCE}); it is not registered"
             )
     table = compare(metrics)
-    return {"metrics": table.as_dict(), "markdown": table.markdown(), "rows": len(rows)}
+    return {"metrics": table.as_dict(), "markdown": table.markdown(), "rows": len(rows), "heads": list(heads)}
+
+
+def nothing_to_judge_on(labels: np.ndarray) -> str:
+    """Why rows kept out with these labels (n, len(HEADS)) judge no challenger, and what to do."""
+    from feature_repo.heads import LEAST_JUDGED
+
+    return (
+        f"nothing to judge the challenger on: {len(labels):,} rows of the newest days were kept out, and no action was taken "
+        f"{LEAST_JUDGED} times and left out {LEAST_JUDGED} times on them; it is not registered. Retrain when more of the new "
+        "days was lived through"
+    )
 
 
 @flow(name="retrain")
-def retrain_flow(reason: str = "scheduled") -> dict[str, Any]:
-    """Train a challenger on every day in the lake; returns its registry version and the gate's figures."""
-    from feature_repo.stored_rows import selected_rows
+def retrain_flow(reason: str = "scheduled", limits: TrainingLimits | None = None) -> dict[str, Any]:
+    """Train a challenger on every day in the lake; returns its registry version and the gate's figures.
+
+    limits: what it may cost where somebody waits for it; none by default.
+    """
+    from flows.training.headline import headline
     from flows.training.registered_versions import bundle_of
     from flows.training.report import keep_report
 
@@ -66,18 +86,26 @@ def retrain_flow(reason: str = "scheduled") -> dict[str, Any]:
     lake, _ = open_lakes(settings)
     days = lake.event_days()
     announce(f"retraining on {days[0]}..{days[-1]}: {reason}")
-    rows = read_rows(days)
-    kept_out = newest_users(rows, split_days(settings)[0], lake.day_offset)
-    with selected_rows(settings.paths.training_rows, rows, np.flatnonzero(~kept_out)) as learned:
-        report = fit(learned, f"challenger-{lake.fingerprint(days)}")
-    champion = bundle_of(settings, "champion")
-    passed = gate(str(report.folder), str(champion), rows.take(np.flatnonzero(kept_out)))
+    since_us = microseconds(splits_of(settings).train_end)
+    share, exposures = row_share(days, limits)
+    judges = GATE_SHARE if exposures is None else min(GATE_SHARE, 2 * share)  # no more to judge on than there is to learn from
+    rows = read_rows(days, with_judges(draw_of(share, settings.seed), judges, since_us, settings.seed))
+    kept_out = newest_users(rows, since_us, judges)
+    judging = rows.take(np.flatnonzero(kept_out))
     tags = {"reason": reason, "days": f"{days[0]}..{days[-1]}"}
-    version = register(report, passed, days, "challenger", tags)
+    with (
+        bundle_folder(settings.paths.bundles, f"challenger-{lake.fingerprint(days)}", announce) as folder,
+        learned_rows(rows, np.flatnonzero(~kept_out), limits, exposures) as (learned, sample),
+    ):
+        report = fit(learned, folder, limits)
+        passed = gate(str(report.folder), str(bundle_of(settings, "champion")), judging)
+        version = register(report, passed, days, "challenger", {**tags, "learned_from": sample.words()})
     result = {
         "model_version": version,
         "reason": reason,
         "train_rows": report.rows,
+        "learned_from": sample.words(),
+        "sampled": not sample.whole,
         "headline": headline(passed["metrics"]),
         "gate": passed,
     }
@@ -86,7 +114,6 @@ def retrain_flow(reason: str = "scheduled") -> dict[str, Any]:
     return result
 
 
-def newest_users(rows: FeatureRows, train_end: date, offset) -> np.ndarray:
-    """bool (n,): rows after `train_end` of the users who judge the challenger."""
-    boundary = microseconds(day_end(train_end, offset))
-    return (rows.occurred_at >= boundary) & in_sample(rows.user_id, GATE_SHARE, get_settings().seed + 1)
+def newest_users(rows: FeatureRows, since_us: int, share: float = GATE_SHARE) -> np.ndarray:
+    """bool (n,): rows from `since_us` on of the users who judge the challenger."""
+    return (rows.occurred_at >= since_us) & in_sample(rows.user_id, share, get_settings().seed + 1)

@@ -122,6 +122,8 @@ class Rollout:
                 self._step(release_id, percent, verdict)
             announce(f"canary {release_id} at {percent} %")
             verdict = self._await_verdict(release_id, percent)
+            if self.ledger.state(release_id) in ENDED:
+                break  # somebody took it out while it was judged
             if verdict.decision != "promote":
                 said = "" if verdict.decision == "rollback" else "no verdict in time: "
                 self.roll_back(release_id, said + "; ".join(verdict.reasons), verdict.to_dict())
@@ -157,6 +159,8 @@ class Rollout:
                 )
             if verdict.decision in ("promote", "rollback") or time.monotonic() > deadline:
                 return verdict
+            if self.ledger.state(release_id) in ENDED:
+                return verdict
             time.sleep(POLL_S)
 
     def judge_now(self, release_id: str, percent: float) -> Verdict:
@@ -177,7 +181,7 @@ class Rollout:
         """Canary, approval, live; stops at the first step that says no."""
         if self.ledger.state(release_id) != ReleaseState.AWAITING_APPROVAL:
             verdict = self.canary(release_id)
-            if verdict.decision != "promote":
+            if verdict.decision != "promote" or self.ledger.state(release_id) in ENDED:
                 return
             self._ask(release_id, verdict)
         if self.await_approval(release_id):

@@ -13,7 +13,7 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
 from flows.days import day_start, microseconds
-from flows.lakes import dataset_marker, open_lakes, split_days
+from flows.lakes import dataset_marker, open_lakes, split_days, splits_of
 from flows.progress import announce
 from flows.retries import PURE_STEP
 from flows.train import read_rows, split_at
@@ -84,7 +84,8 @@ def sweep_flow(rates: list[float] | None = None, judging_days: int = JUDGING_DAY
     parent = open_sweep(settings, "learning-rate-sweep", parameters, {"dataset": dataset_marker(settings)["label"]})
     try:
         rows = read_rows([*train_days, *judged_days])
-        train, judging = split_at(rows, microseconds(day_start(judged_days[0], lake.day_offset)))
+        train, later = split_at(rows, microseconds(day_start(judged_days[0], lake.day_offset)))
+        judging, _ = split_at(later, microseconds(splits_of(settings).train_end))
         prepared = prepare(train, judging)
         # One after another: each uses all threads that a training may.
         states = {rate: try_rate(prepared, rate, parent, return_state=True) for rate in chosen}
@@ -134,11 +135,11 @@ def _conclude(parent: str, parameters: dict[str, str], found: dict[float, Any]) 
 
 def trial_table(tried: dict[float, Any], failed: dict[float, str]) -> list[dict[str, Any]]:
     """One row a rate, ascending: its figures, or why there are none."""
-    from flows.training.rate_trials import JUDGED_HEADS
-
     rows = {rate: {"rate": rate, "run": None, "judged_log_loss": None, "error": error} for rate, error in failed.items()}
     for rate, (run_id, trial) in tried.items():
-        judged = {f"{head} {metric}": trial.metrics[head][metric] for head in JUDGED_HEADS for metric in ("log_loss", "auc")}
+        judged = {
+            f"{head} {metric}": trial.metrics[head][metric] for head in trial.judged_heads for metric in ("log_loss", "auc")
+        }
         last = trial.losses[-1] if trial.losses else None
         rows[rate] = {
             "rate": rate,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,26 +13,33 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.feature_rows import FeatureRows
-from flows.days import day_start, microseconds
-from flows.lakes import dataset_marker, open_lakes, split_days
+from feature_repo.training_rows import RowDraw
+from flows.days import microseconds
+from flows.drawn_rows import DRAW_SEED, draw_of, exposed_users, share_for
+from flows.lakes import dataset_marker, open_lakes, split_days, splits_of
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, PURE_STEP
+from flows.training.bundle_folder import bundle_folder
+from flows.training.limits import TrainingLimits
 from infra.settings import get_settings
 
-HEADLINE_HEAD = "click"
+PROBE_FROM = 2_000  # of the newest exposures, which a probe of the speed learns from
 
 
-def rows_of(days: list[date]) -> FeatureRows:
-    """Point-in-time rows of local `days`, oldest first, mapped from disk: only what is taken of them is in memory."""
+def rows_of(days: list[date], draw: RowDraw | None = None) -> FeatureRows:
+    """Point-in-time rows of local `days`, oldest first, mapped from disk: only what is taken of them is in memory.
+
+    With a `draw` only the rows that it keeps.
+    """
     from feature_repo.stored_rows import stored_rows
 
     announce(f"point-in-time rows of {len(days)} days")
-    return stored_rows(get_settings(), list(open_lakes(get_settings())), days)
+    return stored_rows(get_settings(), list(open_lakes(get_settings())), days, draw)
 
 
 @task(name="training rows", **FLAKY_EDGE)
-def read_rows(days: list[date]) -> FeatureRows:
-    return rows_of(days)
+def read_rows(days: list[date], draw: RowDraw | None = None) -> FeatureRows:
+    return rows_of(days, draw)
 
 
 def _tell_fit(model: str, share: float, loss: float) -> None:
@@ -37,66 +47,106 @@ def _tell_fit(model: str, share: float, loss: float) -> None:
 
 
 @task(name="fit", **PURE_STEP)
-def fit(train: FeatureRows, name: str) -> Any:
-    """The bundle, in a folder named for its data, so that a killed fit finds its checkpoints again."""
+def fit(train: FeatureRows, folder: Path, limits: TrainingLimits | None = None) -> Any:
+    """The bundle, in `folder`, where a killed fit finds its checkpoints again. What it took is remembered."""
     from flows.training.chosen_options import training_options
-    from flows.training.fit import train_bundle
+    from flows.training.training_speed import keep_speed
 
     settings = get_settings()
-    folder = settings.paths.bundles / name
-    options = training_options(settings)
+    options = training_options(settings, limits)
+    report = _fitted(train, folder, options)
+    keep_speed(settings.paths.home, options, len(train), sum(report.seconds.values()))
+    return report
+
+
+def _fitted(train: FeatureRows, folder: Path, options: dict[str, Any]) -> Any:
+    settings = get_settings()
     if settings.train_processes > 1:
         from flows.training.distributed import train_in_processes
 
         processes = settings.train_processes
         return train_in_processes(settings, train, folder, processes=processes, options=options, on_progress=_tell_fit)
+    from flows.training.fit import train_bundle
+
     return train_bundle(train, None, folder, **options, on_progress=_tell_fit)
 
 
-@task(name="evaluate beside baselines", **PURE_STEP)
-def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows) -> dict[str, Any]:
-    """Every model on the same test rows: metrics by head, the heavy ranker's lead over LightGBM, retrieval, light ranker.
+@contextmanager
+def learned_rows(
+    rows: FeatureRows, index: np.ndarray, limits: TrainingLimits | None, of: int | None = None
+) -> Iterator[tuple[FeatureRows, Any]]:
+    """Of `rows` at `index` (int64 (n,)) those that there is the time to learn from, and which sample of the users they are.
 
-    The baselines read the bundle's collaborative vectors too.
+    `of`: exposures there are, where `rows` are only those of a larger draw (`row_share`). Without a limit, or with time for all
+    of them, it is all of them; the sample is a UserSample. Says beforehand how long it will take.
     """
-    from flows.training import baselines
-    from flows.training.compare import auc_difference, compare
-    from flows.training.evaluate import auc, dwell_metrics, evaluate
-    from flows.training.fit_light import engaged
-    from flows.training.index_recall import index_recall
-    from flows.training.retrieval import recall
-    from flows.training.survival import survival
-    from services.ranking.bundle import ModelBundle
+    from feature_repo.stored_rows import selected_rows
+    from flows.training.chosen_options import training_options
+    from flows.training.sampled_users import sampled_users
+    from flows.training.training_speed import known_speed, probed_speed
+
+    settings = get_settings()
+    options = training_options(settings, limits)
+    users = rows.user_id[index]
+    speed = known_speed(settings.paths.home, options) or probed_speed(rows.take(index[-PROBE_FROM:]), options)
+    unlimited = limits is None or limits.seconds is None
+    wanted = len(index) if unlimited else int(limits.seconds * speed.rows_per_s)
+    sample = sampled_users(users, wanted, settings.seed + DRAW_SEED, of)
+    announce(f"learning from {sample.words()}; about {minutes(speed.seconds(len(sample.index)))}, by {speed.source}")
+    chosen = index[sample.index]
+    if len(chosen) == len(rows):
+        yield rows, sample
+        return
+    with selected_rows(settings.paths.training_rows, rows, chosen) as learned:
+        yield learned, sample
+
+
+def row_share(days: list[date], limits: TrainingLimits | None) -> tuple[float, int | None]:
+    """The share of the users whose rows of `days` are built at all, and how many exposures all users have on them.
+
+    More rows than the fastest machine learns from in the time there is would be built for nothing; 1 and None without a limit.
+    """
+    from flows.training.chosen_options import training_options
+    from flows.training.training_speed import FASTEST_ROWS_PER_S, known_speed
+
+    if limits is None or limits.seconds is None:
+        return 1.0, None
+    settings = get_settings()
+    users = exposed_users(open_lakes(settings)[:1], days)
+    speed = known_speed(settings.paths.home, training_options(settings, limits))
+    most = limits.seconds * (FASTEST_ROWS_PER_S if speed is None else speed.rows_per_s)
+    return share_for(users, max(int(most), limits.judged_rows or 0), settings.seed), len(users)
+
+
+def minutes(seconds: float) -> str:
+    """A duration as a person says it."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+@task(name="evaluate beside baselines", **PURE_STEP)
+def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows, limits: TrainingLimits | None = None) -> dict[str, Any]:
+    """`flows.training.measured.measured` on the test rows, or on those of a sample of users where `limits` have a bound."""
+    from flows.training.measured import measured
+    from flows.training.sampled_users import sampled_users
 
     settings = get_settings()
     lake, _ = open_lakes(settings)
-    announce("heavy ranker on the test days")
-    bundle = ModelBundle.load(bundle_folder, threads=settings.threads)
-    test = bundle.extended(test)
-    predictions = {"popularity": baselines.popularity(train, test)}
-    announce("LightGBM on the same features")
-    predictions["LightGBM"] = baselines.lightgbm(bundle.extended(train), test, seed=settings.seed, threads=settings.threads)
-    predictions["heavy ranker"] = bundle.heavy_predict(test)
-    if bundle.ensemble is not None:
-        predictions["ensemble"] = bundle.predict(test)
-    table = compare({name: evaluate(p, test.labels, test, day_offset=lake.day_offset) for name, p in predictions.items()})
-    leads = [
-        auc_difference(
-            predictions["heavy ranker"], predictions["LightGBM"], test.labels, test.user_id, head, seed=settings.seed
-        )
-        for head in ("click", "video_view", "like", "profile_click")
-    ]
-    return {
-        "metrics": table.as_dict(),
-        "markdown": table.markdown(),
-        "heavy_minus_lightgbm_auc": [lead.__dict__ for lead in leads if lead is not None],
-        "light_ranker_auc": auc(bundle.light_score(test), engaged(test.labels)),
-        "light_survival": survival(bundle, train, test, seed=settings.seed),
-        "retrieval": recall(bundle, train, test, seed=settings.seed),
-        "index_recall": index_recall(bundle, train, test, seed=settings.seed),
-        "dwell": dwell_metrics(bundle.predicted_dwell_s(test), test.dwell_s, train.dwell_s),
-        "test_rows": len(test),
-    }
+    limits = limits or TrainingLimits()
+    if limits.judged_rows is not None:
+        test = test.take(sampled_users(test.user_id, limits.judged_rows, settings.seed + DRAW_SEED).index)
+    found = measured(
+        bundle_folder,
+        train,
+        test,
+        seed=settings.seed,
+        threads=settings.threads,
+        day_offset=lake.day_offset,
+        baselines=limits.baselines,
+        tell=announce,
+    )
+    for sentence in found["not_measured"]:
+        announce(sentence)
+    return found
 
 
 @task(name="register", **FLAKY_EDGE)
@@ -136,34 +186,47 @@ def _survivors(measured: dict[str, Any]) -> dict[str, float]:
 
 
 @flow(name="train")
-def train_flow() -> dict[str, Any]:
-    """Train on the dataset's training days, evaluate on its replay days, register the champion."""
+def train_flow(limits: TrainingLimits | None = None) -> dict[str, Any]:
+    """Train on the dataset's training days, evaluate on its replay days, register the champion.
+
+    limits: what it may cost where somebody waits for it; none by default.
+    """
+    from flows.training.headline import headline
     from flows.training.report import keep_report
 
     settings = get_settings()
     train_end, test_days, _ = split_days(settings)
+    splits = splits_of(settings)
     lake, _ = open_lakes(settings)
     days = [day for day in lake.event_days() if day <= train_end]
-    rows = read_rows([*days, *test_days])
-    boundary = microseconds(day_start(test_days[0], lake.day_offset))
-    train, test = split_at(rows, boundary)
-    report = fit(train, f"champion-{lake.fingerprint(days)}")
-    measured = measure(str(report.folder), train, test)
-    version = register(report, measured, days, "champion", {"reason": "first training", "days": f"{days[0]}..{days[-1]}"})
+    share, exposures = row_share(days, limits)
+    rows = read_rows(sorted({*days, *test_days}), draw_of(share, settings.seed))
+    train, later = split_at(rows, microseconds(splits.train_end))
+    test, _ = split_at(later, microseconds(splits.replay[1]))
+    tags = {"reason": "first training", "days": f"{days[0]}..{days[-1]}"}
+    with (
+        bundle_folder(settings.paths.bundles, f"champion-{lake.fingerprint(days)}", announce) as folder,
+        learned_rows(train, np.arange(len(train)), limits, exposures) as (learned, sample),
+    ):
+        report = fit(learned, folder, limits)
+        measured = measure(str(report.folder), learned, test, limits)
+        version = register(report, measured, days, "champion", {**tags, "learned_from": sample.words()})
     result = {
         "model_version": version,
         "headline": headline(measured["metrics"]),
         "dataset": dataset_marker(settings)["label"],
-        "train_rows": len(train),
+        "train_rows": len(sample.index),
+        "learned_from": sample.words(),
+        "sampled": not sample.whole,
         "train_days": [str(day) for day in dated_days(train, lake.day_offset)],
         "test_days": [str(day) for day in test_days],
         "seconds": report.seconds,
         **measured,
     }
     keep_report(settings, version, result, champion=True)
-    create_markdown_artifact(
-        key="offline-metrics", markdown=measured["markdown"], description=f"Test days {test_days[0]}..{test_days[-1]}"
-    )
+    if measured["markdown"]:
+        described = f"Test days {test_days[0]}..{test_days[-1]}"
+        create_markdown_artifact(key="offline-metrics", markdown=measured["markdown"], description=described)
     return result
 
 
@@ -177,8 +240,3 @@ def split_at(rows: FeatureRows, boundary_us: int) -> tuple[FeatureRows, FeatureR
     """Rows before the boundary, and the others, as views of `rows`, which are in time order."""
     cut = int(np.searchsorted(rows.occurred_at, boundary_us))
     return rows.between(0, cut), rows.between(cut, len(rows))
-
-
-def headline(metrics: dict[str, Any]) -> str:
-    """Click AUC of every model in one line."""
-    return f"{HEADLINE_HEAD} AUC " + ", ".join(f"{name} {heads[HEADLINE_HEAD]['auc']:.4f}" for name, heads in metrics.items())

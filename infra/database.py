@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url
+
+from infra.sqlite_url import file_of
 
 BUSY_TIMEOUT_MS = 15_000
 
@@ -38,7 +39,7 @@ def open_engine(url: str) -> Engine:
         raise ValueError(
             f"database URL {url!r} is in memory, so no other process could read it; name a file: sqlite:///path.db"
         )
-    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    file_of(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

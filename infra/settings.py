@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from infra.sqlite_url import sqlite_url
 from infra.storage import Paths
 
 # In this process and in every child process: telemetry of every library off, and threads that yield.
@@ -28,15 +30,20 @@ LIBRARIES = {
 }
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class Settings(BaseSettings):
     """Every knob of the platform; each is the environment variable `MIXER_<NAME>`."""
 
     model_config = SettingsConfigDict(env_prefix="MIXER_", extra="ignore")
 
     home: Path = Field(Path("var"), description="Folder that holds all run-time state.")
-    data: Path | None = Field(None, description="First folder searched for datasets.")
-    dataset: Literal["auto", "kuairand", "world"] = Field(
-        "auto", description="Dataset of the main job; `auto` takes KuaiRand where found, else the simulated world."
+    data: Path | None = Field(None, description="First folder searched for datasets, or a file of your own events.")
+    dataset: Literal["auto", "own", "kuairand", "world"] = Field(
+        "auto",
+        description="Dataset of the main job; `auto` takes your own events where found, else KuaiRand, else the simulated "
+        "world.",
     )
     world_users: int = Field(1_500, ge=20, description="Accounts in the simulated world.")
     world_posts: int = Field(3_000, ge=20, description="Posts in the simulated world.")
@@ -119,6 +126,22 @@ class Settings(BaseSettings):
         description="Share of users whose visits the demo replays as requests; events are always all replayed.",
     )
 
+    split_train_share: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of the events that train the first model; what is left is replayed and meets the canary. "
+        "Unset means the dataset's own split, else 0.7, and 0.85 where nothing is held out.",
+    )
+    quarantine_bound: Share = Field(
+        0.01, description="Share of a table's rows that may break hard rules before validation fails; they are set aside."
+    )
+    quarantine_bounds: dict[str, Share] = Field(
+        {},
+        description='Bounds of single rules as JSON, such as `{"events.post_is_known": 0.2}`: the share of rows that may '
+        "break that rule, in place of `quarantine_bound` (hard rules) or of what the report warns at (soft rules).",
+    )
+
     served_sample_every_s: float = Field(
         2.0, gt=0, description="A mixer logs the feature vectors of at most one request in this many seconds."
     )
@@ -152,11 +175,11 @@ class Settings(BaseSettings):
 
     @property
     def platform_database_url(self) -> str:
-        return self.database_url or f"sqlite:///{self.paths.platform_database}"
+        return self.database_url or sqlite_url(self.paths.platform_database)
 
     @property
     def tracking_uri(self) -> str:
-        return self.mlflow_tracking_uri or f"sqlite:///{self.paths.mlflow / 'mlflow.db'}"
+        return self.mlflow_tracking_uri or sqlite_url(self.paths.mlflow / "mlflow.db")
 
     def child_environment(self) -> dict[str, str]:
         """Environment that every process of the platform is started with, on top of the caller's own."""
@@ -171,16 +194,26 @@ class Settings(BaseSettings):
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "PYTHONUNBUFFERED": "1",
         }
+        if "?" in str(self.paths.home):  # Prefect's own default would end at the "?"
+            prefect = self.paths.prefect / "prefect.db"
+            environment["PREFECT_API_DATABASE_CONNECTION_URL"] = sqlite_url(prefect, "sqlite+aiosqlite")
         # Whatever was chosen here holds in the children too, however it was chosen.
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if name != "home" and value != field.default:
-                environment[f"MIXER_{name.upper()}"] = str(value.absolute() if isinstance(value, Path) else value)
+                environment[f"MIXER_{name.upper()}"] = _as_text(value)
         return environment
 
     def process_environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         """The whole environment of a child process: the caller's own, the platform's, and `extra`."""
         return {**os.environ, **self.child_environment(), **extra}
+
+
+def _as_text(value: Any) -> str:
+    """`value` as its environment variable holds it."""
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return str(value.absolute() if isinstance(value, Path) else value)
 
 
 @lru_cache(maxsize=1)

@@ -7,10 +7,12 @@ import sys
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
 
 from infra.native_teardown import mute_native_teardown
 from infra.settings import quiet_libraries
 from tests.said import SAID_AT_THE_END
+from tests.work_units import UnitScheduling, place_of
 
 # A process that pytest-xdist starts has a main module without origin, which PySpark takes for its own doctests: it exits.
 # Here it is what it would be without xdist.
@@ -24,6 +26,15 @@ quiet_libraries()
 # A busy machine is no failed law: examples are bounded in number, not in milliseconds.
 settings.register_profile("home-mixer", deadline=None)
 settings.load_profile("home-mixer")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: place_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> UnitScheduling:
+    return UnitScheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

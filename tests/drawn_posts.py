@@ -108,7 +108,7 @@ def drawn_bundle(snapshot: Snapshot, seed: int = 3, *, ensemble: bool = False, m
 def _ensemble(rows, random: np.random.Generator) -> Ensemble:
     import lightgbm as lgb
 
-    asked = tree_features(rows)
+    asked = tree_features(rows, ())
     options = {"objective": "binary", "num_leaves": 4, "min_data_in_leaf": 2, "verbose": -1, "seed": 1, "num_threads": 1}
     booster = lgb.train(options, lgb.Dataset(asked, random.integers(0, 2, len(rows))), num_boost_round=5)
     weights = np.zeros((len(HEADS), len(INPUTS)), np.float32)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,17 @@ from services.ranking.two_tower import TwoTower, TwoTowerConfig
 SMALL = WorldConfig(seed=11, users=120, posts=400, days=5)
 
 
-def make_home(settings: Settings, config: WorldConfig = SMALL) -> datetime:
-    """Fill `settings.home` with a world's lake, online features and snapshot; returns the moment they are as of."""
+def make_home(settings: Settings, config: WorldConfig = SMALL, change: Callable[[Lake], None] = lambda lake: None) -> datetime:
+    """Fill `settings.home` with a world's lake, online features and snapshot; returns the moment they are as of.
+
+    `change` may rewrite the lakes once they are ingested.
+    """
     adapter = WorldAdapter(config=config)
     lake, holdout = Lake(settings.paths.lake), Lake(settings.paths.holdout)
     ingest(adapter, lake, holdout)
-    as_of = datetime.combine(adapter.splits.train_end + timedelta(days=1), time(), UTC)
+    for one in (lake, holdout):
+        change(one)
+    as_of = adapter.splits.train_end
     apply(settings)
     build_offline(settings, [lake], as_of)
     materialise(settings, as_of)

@@ -6,6 +6,7 @@ A moment is one (key, microsecond): events of one exposure share it and are fold
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 # stay far inside a double's range; a sum two eras old weighs less than 2^-256 and is dropped.
 ERA_HALF_LIVES = 256
 
+EVENTS = "events"  # the engine's name for the table of all events
+
 
 def write_states(events: pl.DataFrame, folder: Path, keys: tuple[Key, ...] = tuple(Key)) -> dict[str, int]:
     """Write `<key>.parquet` per key with (id column, updated_at int64 us, state list<float>), sorted by id and time.
@@ -47,8 +50,8 @@ def write_states(events: pl.DataFrame, folder: Path, keys: tuple[Key, ...] = tup
     connection = ibis.duckdb.connect()
     connection.raw_sql("SET enable_progress_bar = false")  # Ibis turns it on, and it goes to stdout, where JSON may go
     try:
-        table = ibis.memtable(events.drop("event_id", "request_id", "position").to_arrow())
-        return _write(connection, table, folder, keys)
+        connection.con.register(EVENTS, events.drop("event_id", "request_id", "position").to_arrow())
+        return _write(connection, folder, keys)
     finally:
         connection.disconnect()
 
@@ -56,16 +59,25 @@ def write_states(events: pl.DataFrame, folder: Path, keys: tuple[Key, ...] = tup
 def write_states_of_files(files: Sequence[Path], folder: Path, limits: EngineLimits) -> dict[str, int]:
     """`write_states` of all keys from Parquet files of such events, within `limits`: what does not fit is spilled to disk."""
     with open_engine(limits) as connection:
-        return _write(connection, connection.read_parquet([str(file) for file in files]), folder, tuple(Key))
+        connection.read_parquet([str(file) for file in files], table_name=EVENTS)
+        return _write(connection, folder, tuple(Key))
 
 
-def _write(connection: Backend, table: ir.Table, folder: Path, keys: tuple[Key, ...]) -> dict[str, int]:
-    written = {}
+def _write(connection: Backend, folder: Path, keys: tuple[Key, ...]) -> dict[str, int]:
+    """Write the states of the connection's table EVENTS."""
+    written, schema = {}, connection.table(EVENTS).schema()
     for key in keys:
         with replace_atomically(folder / f"{key.value}.parquet") as temporary:
-            connection.to_parquet(states(table, key), temporary, compression="zstd")
+            place = str(temporary).replace("'", "''")
+            connection.raw_sql(f"COPY ({_query(schema, key)}) TO '{place}' (FORMAT parquet, COMPRESSION zstd)")
         written[key.value] = pl.scan_parquet(folder / f"{key.value}.parquet").select(pl.len()).collect().item()
     return written
+
+
+@cache
+def _query(schema: ibis.Schema, key: Key) -> str:
+    """`states` of a table EVENTS of that schema, as DuckDB's SQL. Ibis takes seconds to write it, so it is kept."""
+    return ibis.to_sql(states(ibis.table(schema, name=EVENTS), key), dialect="duckdb", pretty=False)
 
 
 def states(events: ir.Table, key: Key) -> ir.Table:

@@ -11,13 +11,15 @@ import numpy as np
 import polars as pl
 
 from feature_repo.aggregates.event_messages import Decoded, decode
+from feature_repo.aggregates.late_posts import note_unplaced
 from feature_repo.aggregates.stream_events import StreamEvents
 from feature_repo.aggregates.stream_parts import part_name
 from feature_repo.aggregates.stream_state import Captured, Position, StreamState
-from feature_repo.event_log import first_topics
+from feature_repo.aggregates.topics import Topics
+from feature_repo.event_times import AHEAD_S
 from feature_repo.lake import Lake
 
-AHEAD_US = 300 * 1_000_000  # an event may be this much ahead of the broker's clock; beyond it, its sender's clock is wrong
+AHEAD_US = AHEAD_S * 1_000_000
 LATE_US = 24 * 3_600 * 1_000_000  # an event may come this much after newer ones: for as long its id is remembered
 IDS_KEPT = 20_000_000  # ids that are remembered whatever their age; beyond it, those of events older than LATE_US may go
 
@@ -63,22 +65,6 @@ class Applied:
     good: int = 0
     repeated: int = 0
     dead: int = 0
-
-
-class Topics:
-    """The first topic of every known post."""
-
-    def __init__(self, posts: pl.DataFrame) -> None:
-        pairs = first_topics(posts).sort("post_id")
-        self._post_id = pairs["post_id"].to_numpy()
-        self._topic = pairs["topic"].to_numpy()
-
-    def of(self, post_id: np.ndarray) -> np.ndarray:
-        """int32 (n,), -1 where the post is unknown or has none."""
-        if len(self._post_id) == 0:
-            return np.full(len(post_id), -1, np.int32)
-        place = np.minimum(np.searchsorted(self._post_id, post_id), len(self._post_id) - 1)
-        return np.where(self._post_id[place] == post_id, self._topic[place], -1).astype(np.int32)
 
 
 @dataclass
@@ -137,6 +123,7 @@ class Applier:
         if len(columns):
             self._state.engine.fold(columns)
             self._state.histories.fold(columns)
+            note_unplaced(self._state, columns, topics)
         self._remember(records, events, dead, columns.at_us)
         return Applied(events.height, len(fresh) - events.height, dead.height)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,11 +27,20 @@ class StreamEngine:
 
     def fold(self, events: StreamEvents) -> None:
         """Apply events, none of which was applied before."""
+        self._fold_families(events, _BY_COST)
+
+    def fold_topics(self, events: StreamEvents) -> None:
+        """Apply events that were applied when their posts' topics were not known yet: to the families of topics alone."""
+        self._fold_families(events, [family for family in _BY_COST if "topic" in family.ids])
+
+    def _fold_families(self, events: StreamEvents, families: Sequence[Family]) -> None:
         updates = events.updates()
-        folded = self._threads.map(lambda family: self._fold(family, events, updates), _BY_COST)
-        created = dict(zip((family.name for family in _BY_COST), folded, strict=True))
+        folded = self._threads.map(lambda family: self._fold(family, events, updates), families)
+        created = dict(zip((family.name for family in families), folded, strict=True))
         for family in FAMILIES:
             for place, name in enumerate(family.distinct):
+                if name not in created:
+                    continue
                 second = FAMILY_OF[name].ids.index(family.ids[0]) == 1
                 self.tables[family.name].meet(self.tables[name], created[name], second=second, place=place)
 

@@ -16,17 +16,18 @@ import pyarrow as pa
 
 from feature_repo.aggregates.cell_table import as_words
 from feature_repo.aggregates.families import FAMILIES, FAMILY_OF
+from feature_repo.aggregates.late_posts import fill_topics
 from feature_repo.aggregates.ranking_projection import packed_cells, ranking_states, rows_of_keys
 from feature_repo.aggregates.ranking_state import Key
-from feature_repo.aggregates.stream_apply import Topics
 from feature_repo.aggregates.stream_histories import HISTORY, stored_exposures
+from feature_repo.aggregates.stream_profiles import StreamProfiles, rows_of_ids
 from feature_repo.aggregates.stream_state import WAITING, StreamState
+from feature_repo.aggregates.topics import Topics
 from feature_repo.aggregates.waiting_cells import WaitingCells
 from feature_repo.blocks import States
 from feature_repo.bulk_online.writer import open_bulk_writer
 from feature_repo.event_log import first_topics, read_table
 from feature_repo.lake import Lake
-from feature_repo.profiles import post_profiles, unknown_post_profile, unknown_user_profile, user_profiles
 from feature_repo.snapshot import ENTITIES, assemble_snapshot, publish
 from infra.settings import Settings
 from infra.storage import replace_atomically
@@ -46,11 +47,7 @@ class OnlineWriter:
 
     def __init__(self, settings: Settings, lake: Lake, state: StreamState) -> None:
         self._state = state
-        users, posts = read_table([lake], "users"), read_table([lake], "posts")
-        self._users, self._posts = users["user_id"].to_numpy(), posts["post_id"].to_numpy()
-        self._user_profiles = np.concatenate([user_profiles(users), unknown_user_profile()])
-        self._post_profiles = np.concatenate([post_profiles(posts), unknown_post_profile()])
-        self._created_at = np.append(posts["created_at"].dt.epoch("us").to_numpy(), 0)
+        self._profiles = StreamProfiles(lake)
         self._waiting = {family.name: WaitingCells() for family in FAMILIES}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="online-writer")
         self._open = ExitStack()
@@ -63,6 +60,15 @@ class OnlineWriter:
         """Let the keys of touched cells (family -> row numbers) wait for their writing."""
         for family, rows in touched.items():
             self._waiting[family].add(rows)
+
+    def refresh(self) -> None:
+        """Take in users and posts that the lake got since the last look: their rows wait to be written with what they are."""
+        for key, ids in self._profiles.refresh().items():
+            self._waiting[key.value].add(rows_of_keys(self._state.engine.tables[key.value], np.ascontiguousarray(ids)))
+
+    def note_users(self, user_ids: np.ndarray) -> None:
+        """Let the rows of these users (int64 (n,)) wait for their writing."""
+        self._waiting["user"].add(rows_of_keys(self._state.engine.tables["user"], np.ascontiguousarray(user_ids)))
 
     def note_changed_since(self, at_us: int) -> int:
         """Let every key wait that an event at or after `at_us` touched; returns how many cells those are."""
@@ -143,19 +149,16 @@ class OnlineWriter:
         """What the ranker reads of these keys, ready to be written."""
         states = ranking_states(self._state.engine.tables[key.value], ids)
         values: dict[str, Any] = {"state": states.state.astype(np.float32), "updated_at": states.updated_at}
-        writes = []
-        if key is Key.USER:
-            values["profile"] = self._user_profiles[_rows_of(self._users, ids)]
-            writes.append(self._history_write(ids))
-        if key is Key.POST:
-            rows = _rows_of(self._posts, ids)
-            values |= {"profile": self._post_profiles[rows], "created_at": self._created_at[rows]}
-        return [*writes, partial(self._writer.write_rows, key.value, [ids], values, states.updated_at + 1)]
+        values |= self._profiles.of(key, ids)
+        writes = [self._history_write(ids)] if key is Key.USER else []
+        stamps_us = states.updated_at + 1 + self._profiles.changes  # Redis keeps a row of the same moment
+        return [*writes, partial(self._writer.write_rows, key.value, [ids], values, stamps_us)]
 
     def _history_write(self, ids: np.ndarray) -> Callable[[], int]:
         rows = self._state.histories.rows_of(ids)
         histories = as_words(self._state.histories.rows)[rows[rows >= 0]].view(HISTORY).reshape(-1)
         histories = histories[histories["length"] > 0]
+        fill_topics(histories, self._profiles.topics)
         values, ends = stored_exposures(histories)
         lists = pa.LargeListArray.from_arrays(pa.array(np.concatenate([[0], ends])), pa.array(values))
         users, stamps_us = histories["user_id"].copy(), histories["newest_us"] + 1
@@ -173,14 +176,6 @@ def _keys(cells: np.ndarray, rows: np.ndarray, parts: int) -> list[np.ndarray]:
     new = np.ones(len(rows), bool)
     new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
     return [first[new], second[new]]
-
-
-def _rows_of(known: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Row of each id in the ascending `known`, len(known) where it is absent."""
-    place = np.searchsorted(known, ids)
-    found = place < len(known)
-    found[found] = known[place[found]] == ids[found]
-    return np.where(found, place, len(known))
 
 
 class SnapshotMirror:
@@ -227,7 +222,7 @@ class SnapshotMirror:
             known, table = self._ids[name], self._state.engine.tables[name]
             ids = np.unique(table.cells["a"][rows])
             cells.remove(rows)
-            place = _rows_of(known, ids)
+            place = rows_of_ids(known, ids)
             held = place < len(known)
             if held.any():
                 states = ranking_states(table, ids[held])

@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from feature_repo.aggregates.late_posts import note_unplaced
 from feature_repo.aggregates.stream_events import StreamEvents, text_hashes
 from feature_repo.aggregates.stream_parts import stream_parts
 from feature_repo.aggregates.stream_state import Position, StreamState
-from feature_repo.event_log import read_events
+from feature_repo.aggregates.topics import Topics
+from feature_repo.event_log import read_events, read_table
 from feature_repo.lake import Lake
 from infra.settings import Settings
 
@@ -64,7 +66,7 @@ def seed_stream_state(settings: Settings, end: datetime) -> dict[str, int]:
             if not state.positions:
                 _take_over_parts(state, lake)
             events = read_events([lake]).sort("at", "event_id")
-            _fold(state, events)
+            _fold(state, events, Topics(read_table([lake], "posts")))
             state.let_all_wait()
             state.set_number(SEEDED, 1)
             state.save()
@@ -75,13 +77,14 @@ def seed_stream_state(settings: Settings, end: datetime) -> dict[str, int]:
             state.close()
 
 
-def _fold(state: StreamState, events: pl.DataFrame) -> None:
+def _fold(state: StreamState, events: pl.DataFrame, topics: Topics) -> None:
     """Fold events (columns of `event_log.read_events`, oldest first)."""
     for start in range(0, events.height, _FOLD_ROWS):
         part = events.slice(start, _FOLD_ROWS)
         columns = StreamEvents.of(part, part["topic"].to_numpy())
         state.engine.fold(columns)
         state.histories.fold(columns)
+        note_unplaced(state, columns, topics)
     if events.height:
         newest = int(events["at"].max())
         state.set_number("newest_event_us", max(newest, state.number("newest_event_us") or 0))

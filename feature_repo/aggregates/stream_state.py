@@ -100,12 +100,15 @@ class StreamState:
         rows = self._connection.execute("SELECT partition, next, generation, newest_us FROM offsets ORDER BY partition")
         self.positions = {partition: Position(*rest) for partition, *rest in rows}
         self.waiting = np.zeros(0, WAITING)  # keys whose newest cells are not online yet; kept by the next save
+        self.unplaced = np.zeros(0, np.int64)  # posts with events that were applied before the post was known, ascending
         self._unlink_unknown()
         sections = "SELECT seq, part, start, bytes FROM sections ORDER BY seq"
         for sequence, part, start, size in list(self._connection.execute(sections)):
             rows = self._section(sequence, part, start, size)
             if part == _WAITING:
                 self.waiting = rows
+            elif part == _UNPLACED:
+                self.unplaced = rows
             else:
                 self._parts[part].restore(rows)
 
@@ -165,8 +168,9 @@ class StreamState:
         self.engine = StreamEngine(self._threads)
         self.histories = StreamHistories(MOST_USERS)
         with self._transaction():
-            self._drop_sections({*self.engine.tables, self.histories.name, _WAITING})
+            self._drop_sections({*self.engine.tables, self.histories.name, _WAITING, _UNPLACED})
         self.waiting = np.zeros(0, WAITING)
+        self.unplaced = np.zeros(0, np.int64)
         self._unlink_unknown()
 
     def let_all_wait(self) -> None:
@@ -239,6 +243,7 @@ class StreamState:
         self._rewrite_ids = False
         yield self.ids.name, self.ids.ids.copy() if whole else new, whole
         yield _WAITING, self.waiting.copy(), True
+        yield _UNPLACED, self.unplaced.copy(), True
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -255,4 +260,5 @@ class StreamState:
 
 
 _WAITING = "waiting"
-_LAYOUT = {StreamHistories.name: HISTORY, EventIds.name: ID, _WAITING: WAITING}
+_UNPLACED = "unplaced"
+_LAYOUT = {StreamHistories.name: HISTORY, EventIds.name: ID, _WAITING: WAITING, _UNPLACED: np.dtype(np.int64)}

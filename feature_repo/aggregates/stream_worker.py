@@ -23,6 +23,7 @@ from confluent_kafka import KafkaException
 
 from feature_repo.aggregates.event_reader import EventReader
 from feature_repo.aggregates.event_stream import EventStream
+from feature_repo.aggregates.late_posts import place, to_place
 from feature_repo.aggregates.stream_apply import LATE_US, Applier
 from feature_repo.aggregates.stream_output import OnlineWriter, SnapshotMirror, progress_of, write_progress
 from feature_repo.aggregates.stream_parts import drop_uncommitted_parts
@@ -82,8 +83,10 @@ class StreamWorker:
     def step(self) -> int:
         """Apply what one poll gives; returns the records it held."""
         polled = self._events.poll(POLL_S)
-        if polled:
+        if polled or len(self._state.unplaced):
             self._mirror.refresh()
+            self._writer.refresh()
+            self._place_late_posts()
         for records in polled:
             applied = self._applier.apply(records, self._mirror.topics)
             log.info("applied", records=len(records.offsets), good=applied.good, repeated=applied.repeated, dead=applied.dead)
@@ -91,6 +94,18 @@ class StreamWorker:
             self._write_over_materialisation()
         self._show(idle=not polled)
         return sum(len(records.offsets) for records in polled)
+
+    def _place_late_posts(self) -> None:
+        """Give events that came before their posts the posts' topics, once the lake has the posts."""
+        posts = to_place(self._state, self._mirror.topics)
+        if not len(posts):
+            return
+        while self._applier.owes or self._saving is not None:  # what was applied must be in the lake
+            self._begin_save()
+            self._note_saved(wait=True)
+        self._writer.note_users(place(self._state, self._lake, self._mirror.topics, posts))
+        self._stale = True
+        log.info("posts came after their events", posts=len(posts))
 
     def close(self) -> None:
         """Show and save everything that was applied, and let go of the broker and the store."""
@@ -174,6 +189,7 @@ class StreamWorker:
     def _write_over_materialisation(self) -> None:
         """A batch materialisation put older values online: write ours again for every key that it may have set back."""
         self._materialised = self._materialisation()
+        self._writer.refresh()  # it may have read users and posts that we have not
         end_us = json.loads((self._settings.paths.features / MATERIALISED).read_text())["end_us"]
         cells = self._writer.note_changed_since(end_us - LATE_US)
         self._stale = True

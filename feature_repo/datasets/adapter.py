@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
 
+from feature_repo.contracts import SplitEvents
+from feature_repo.datasets.splits import Splits
 from infra.settings import Settings
 
 
@@ -32,15 +35,6 @@ class DatasetNotFound(FileNotFoundError):
 
 
 @dataclass(frozen=True)
-class Splits:
-    """Which local days train the first model, which are replayed as live traffic, and which meet the canary."""
-
-    train_end: date  # last day that the first model may learn from
-    replay: tuple[date, ...]
-    canary: tuple[date, ...]
-
-
-@dataclass(frozen=True)
 class ContractTables:
     """A dataset in the shape of the contracts; `malformed` has the columns of `events` and a `reason`."""
 
@@ -52,40 +46,91 @@ class ContractTables:
 
 
 class DatasetAdapter(Protocol):
-    """One source of contract tables."""
+    """One source of contract tables.
+
+    Events come in batches, so that a dataset may be larger than memory; the other tables are whole frames. Posts and users may
+    be derived from events, so a reader that wants both asks for `event_batches` first: it saves a second reading.
+    """
 
     name: str  # names the lake parts: short, lower case, stable
     label: str  # what reports and pages call it
+    place: str  # where it is read from; one label at two places is two datasets. Empty where the label says all
     simulated: bool  # true: whatever is computed on it is labelled simulated
     day_offset: timedelta  # the local time zone whose midnight parts the days
-    splits: Splits
+    earliest: datetime  # the first moment that is believed; events before it are dead letters
+    splits: Splits | None  # None: chosen from where the events are
+    notes: tuple[str, ...]  # what was derived, sampled or left out, and what can therefore not be judged; whole sentences
+    derived_impressions: bool  # true: exposures were inferred from interactions, so calibration and off-policy can't be judged
+    repeats: int  # events left out by the last reading because their event_id stands in an earlier event
+    sampled_negatives: int  # exposures that were drawn for each derived one; 0 = none
 
     def fingerprint(self) -> str:
         """Hash of everything the tables depend on: equal fingerprints mean equal tables."""
         ...
 
+    def event_batches(self) -> Iterator[SplitEvents]:
+        """Every event once, in batches of bounded size and no particular order; raises MalformedFile.
+
+        `good` has exactly the columns of the events contract. `dead` has them too (null where a cell could not be read), then
+        `reason`, and where the rows come from files of a user also `source_file`, `source_row` (from 1) and `raw` (JSON).
+        """
+        ...
+
+    def posts(self) -> pl.DataFrame:
+        """All posts; raises MalformedFile."""
+        ...
+
+    def users(self) -> pl.DataFrame:
+        """All users; raises MalformedFile."""
+        ...
+
+    def edges(self) -> pl.DataFrame | None:
+        """The declared graph, or None where there is none; raises MalformedFile."""
+        ...
+
     def tables(self) -> ContractTables:
-        """The whole dataset; raises MalformedFile."""
+        """The whole dataset in memory; raises MalformedFile."""
         ...
 
 
+def whole_tables(adapter: DatasetAdapter) -> ContractTables:
+    """All batches of `adapter` joined, beside its other tables."""
+    batches = list(adapter.event_batches())
+    return ContractTables(
+        events=pl.concat([batch.good for batch in batches]),
+        posts=adapter.posts(),
+        users=adapter.users(),
+        malformed=pl.concat([batch.dead for batch in batches], how="diagonal"),
+        edges=adapter.edges(),
+    )
+
+
 def open_adapter(settings: Settings) -> DatasetAdapter:
-    """The dataset that the settings choose; `auto` takes your own tables, else KuaiRand, else the simulated world."""
-    from feature_repo.datasets.search_path import find_kuairand, find_own_tables, search_path
+    """The dataset that the settings choose; `auto` takes your own events, else KuaiRand, else the simulated world.
 
-    own = find_own_tables(settings) if settings.dataset == "auto" else None
+    Raises DatasetNotFound where the chosen one is not there.
+    """
+    from feature_repo.datasets.search_path import find_kuairand, find_own, search_path
+
+    searched = ", ".join(str(place) for place in search_path(settings))
+    own = find_own(settings) if settings.dataset in ("auto", "own") else None
     if own is not None:
-        from feature_repo.datasets.own_tables import OwnTables
+        from feature_repo.datasets.own.adapter import OwnData
+        from feature_repo.ids import IdTable
 
-        return OwnTables(own)
-    if settings.dataset != "world":
+        return OwnData(own, IdTable(settings.platform_database_url))
+    if settings.dataset == "own":
+        raise DatasetNotFound(
+            f"MIXER_DATASET=own, but no file of events (events.csv, .tsv, .jsonl or .parquet) and no mapping.yaml is in "
+            f"any of: {searched}. Point MIXER_DATA at your folder; `mixer data inspect FOLDER --write` makes a mapping."
+        )
+    if settings.dataset in ("auto", "kuairand"):
         folder = find_kuairand(settings)
         if folder is not None:
             from feature_repo.datasets.kuairand.adapter import KuaiRand
 
             return KuaiRand(folder)
         if settings.dataset == "kuairand":
-            searched = ", ".join(str(place) for place in search_path(settings))
             raise DatasetNotFound(
                 f"KuaiRand-Pure was not found in any of: {searched}. Run `mixer data fetch kuairand`, "
                 "point MIXER_DATA at its folder, or set MIXER_DATASET=world."

@@ -2,8 +2,8 @@
 
 Rule: a user follows an author from the first moment at which one of these holds
 - the user followed the author (a `follow` event),
-- the user liked a post of the author,
-- the user had two quality views (`video_view`) of the author's posts.
+- the user approved of a post of the author (an action of the role `LIKED`, such as a like or a purchase),
+- the user twice consumed posts of the author (an action of the role `COMPLETED`, such as a quality view or a read).
 """
 
 from __future__ import annotations
@@ -11,38 +11,41 @@ from __future__ import annotations
 import polars as pl
 
 from feature_repo.contracts import EDGES, Action, EdgeKind
+from feature_repo.heads import COMPLETED, LIKED
 
-QUALITY_VIEWS_NEEDED = 2
+COMPLETED_NEEDED = 2
 
-# Strength of an edge: a follow is full strength; likes and views add up to it and never beyond.
+# Strength of an edge: a follow is full strength; what was liked and completed adds up to it and never beyond.
 LIKE_WEIGHT = 0.5
-VIEW_WEIGHT = 0.25
+COMPLETED_WEIGHT = 0.25
 FULL_WEIGHT = 1.0
 
 
-def derive_follow_edges(events: pl.DataFrame) -> pl.DataFrame:
+def derive_follow_edges(events: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """Follow edges (EDGES schema, derived = True), one per user and author, sorted by both ids.
 
     `created_at` is the moment the rule first held, so edges as of a time are those created before it.
     """
     at = pl.col("occurred_at")
-    follow, like, view = (pl.col("action") == action for action in (Action.FOLLOW, Action.LIKE, Action.VIDEO_VIEW))
+    follow = pl.col("action") == Action.FOLLOW.value
+    liked, completed = (pl.col("action").is_in(list(role)) & ~follow for role in (LIKED, COMPLETED))
+    engaged_rows = events.lazy().filter(follow | liked | completed).select("user_id", "author_id", "action", "occurred_at")
     pairs = (
-        events.lazy()
-        .filter(follow | like | view)
+        engaged_rows.collect(engine="streaming")
+        .lazy()
         .group_by("user_id", pl.col("author_id").alias("target_id"))
         .agg(
             follows=follow.sum(),
-            likes=like.sum(),
-            views=view.sum(),
+            likes=liked.sum(),
+            completions=completed.sum(),
             first_follow=at.filter(follow).min(),
-            first_like=at.filter(like).min(),
-            enough_views=at.filter(view).sort().get(QUALITY_VIEWS_NEEDED - 1, null_on_oob=True),
+            first_like=at.filter(liked).min(),
+            enough_completed=at.filter(completed).sort().get(COMPLETED_NEEDED - 1, null_on_oob=True),
         )
-        .with_columns(created_at=pl.min_horizontal("first_follow", "first_like", "enough_views"))
+        .with_columns(created_at=pl.min_horizontal("first_follow", "first_like", "enough_completed"))
         .filter(pl.col("created_at").is_not_null())
     )
-    engaged = pl.col("likes") * LIKE_WEIGHT + pl.col("views") * VIEW_WEIGHT
+    engaged = pl.col("likes") * LIKE_WEIGHT + pl.col("completions") * COMPLETED_WEIGHT
     return (
         pairs.with_columns(
             kind=pl.lit(EdgeKind.FOLLOW.value),

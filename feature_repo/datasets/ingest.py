@@ -1,23 +1,37 @@
-"""Puts a dataset into the lake: what the platform has lived through, and the later days that it has not."""
+"""Puts a dataset into the lake, in a stream: what the platform has lived through, and where wanted the later part held out."""
 
 from __future__ import annotations
 
+import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import polars as pl
 
-from feature_repo.contracts import HISTORY_BEFORE
-from feature_repo.datasets.adapter import ContractTables, DatasetAdapter
+from feature_repo.contracts import EVENTS, check_table
+from feature_repo.datasets.adapter import DatasetAdapter
+from feature_repo.datasets.chosen_splits import TRAIN_SHARE, NoDatedEvents, choose_splits
 from feature_repo.datasets.derived_edges import derive_follow_edges
-from feature_repo.lake import Lake
+from feature_repo.datasets.event_times import EventTimes
+from feature_repo.datasets.incoming_events import IncomingEvents
+from feature_repo.datasets.published_events import publish_events
+from feature_repo.datasets.repeats import EventIds, FirstCopies
+from feature_repo.datasets.splits import Splits
+from feature_repo.lake import DEAD_LETTERS, Lake
+from feature_repo.plausible_times import latest_plausible, part_implausible
 
 # Bumped when the same files would give other tables, so that a finished ingestion by older code is done again.
-INGEST_VERSION = 2
+INGEST_VERSION = 3
 
 DATASET_MARKER = "dataset"
 INGEST_MARKER = "ingest"
+INCOMING = ".incoming"  # folder of the lake that holds a running ingestion's events
+
+REASONS_TOLD = 20  # reasons of dead letters that the report counts, the most frequent first
+PROGRESS_ROWS = 1_000_000  # events between two lines of progress
 
 Progress = Callable[[str], None]
 
@@ -44,31 +58,71 @@ class IngestReport:
     edges: int
     edges_derived: bool
     malformed: int
+    malformed_by_reason: dict[str, int]
+    repeats: int  # events whose event_id was there before; dropped
+    hold_out: bool  # true: events from the splits' train_end on are in the holdout
+    splits: dict[str, Any]  # as `Splits.as_json`
+    rows_per_split: dict[str, int]  # dated events in train, replay, canary and none of them
+    split_notes: tuple[str, ...]  # what a part lacks, in one sentence each
+    notes: tuple[str, ...]  # what the adapter derived, sampled or left out
     skipped: bool = field(default=False)  # true: the lake already held exactly this dataset
 
 
-def ingest(adapter: DatasetAdapter, lake: Lake, holdout: Lake, on_progress: Progress | None = None) -> IngestReport:
-    """Write days up to `splits.train_end` and the prior history into `lake`, later days into `holdout`.
+@dataclass
+class _Read:
+    """What reading the events gave, beside the events themselves."""
 
-    Every step replaces its own part and the marker comes last: a killed run is repeated, a finished one is skipped.
-    Raises IngestError when the lake holds another dataset or parts its days by another midnight; MalformedFile.
+    incoming: IncomingEvents
+    times: EventTimes
+    ids: EventIds = field(default_factory=EventIds)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+
+def ingest(
+    adapter: DatasetAdapter,
+    lake: Lake,
+    holdout: Lake,
+    on_progress: Progress | None = None,
+    *,
+    hold_out: bool = True,
+    train_share: float | None = None,
+) -> IngestReport:
+    """Write the dataset into `lake`; with `hold_out`, its events from `splits.train_end` on into `holdout` instead.
+
+    `train_share` chooses the splits from the events; None takes the dataset's own where it has some. Memory is bounded. Every
+    step replaces its own part and the marker comes last: a killed run is repeated, a finished one is skipped.
+    Raises IngestError when the lake holds another dataset or parts its days by another midnight, or no event can be used;
+    MalformedFile; ContractError.
     """
     say = on_progress or (lambda message: None)
-    _refuse_another_dataset(adapter, lake, holdout)
-    fingerprint = f"{adapter.fingerprint()}-v{INGEST_VERSION}"
+    source = adapter.fingerprint()
+    refuse_another_dataset(adapter, source, lake, holdout)
+    fingerprint = f"{source}-v{INGEST_VERSION}{'' if hold_out else '-all'}{'' if train_share is None else f'-{train_share:g}'}"
     finished = lake.marker(INGEST_MARKER)
     if finished is not None and finished["fingerprint"] == fingerprint:
         say(f"{adapter.label}: already ingested")
         return IngestReport(**{**finished, "skipped": True})
-    _mark_dataset(adapter, fingerprint, lake, holdout)
     say(f"reading {adapter.label}")
-    tables = adapter.tables()
-    report = _write(adapter, tables, fingerprint, lake, holdout, say)
+    incoming = lake.root / INCOMING
+    shutil.rmtree(incoming, ignore_errors=True)  # of a run that was killed
+    try:
+        read = _Read(IncomingEvents(incoming, adapter.day_offset), EventTimes(adapter.day_offset))
+        _read_events(adapter, lake, read, say)
+        splits = _splits(adapter, read, train_share)
+        lake.unmark(INGEST_MARKER)
+        mark_dataset(adapter, fingerprint, splits, hold_out, lake, holdout)
+        report = _publish(adapter, fingerprint, read, splits, lake, holdout, hold_out, say)
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
     lake.mark(INGEST_MARKER, asdict(report))
     return report
 
 
-def _refuse_another_dataset(adapter: DatasetAdapter, lake: Lake, holdout: Lake) -> None:
+def refuse_another_dataset(adapter: DatasetAdapter, source: str, lake: Lake, holdout: Lake) -> None:
+    """Raise IngestError where the lakes hold another dataset than `adapter`, whose fingerprint is `source`.
+
+    The same dataset has the same fingerprint, or the same name, label and place: files may have been added to it.
+    """
     for place in (lake, holdout):
         if place.day_offset != adapter.day_offset:
             raise IngestError(
@@ -76,61 +130,141 @@ def _refuse_another_dataset(adapter: DatasetAdapter, lake: Lake, holdout: Lake) 
                 "open the lake with the adapter's day_offset"
             )
         held = place.marker(DATASET_MARKER)
-        if held is not None and held["name"] != adapter.name:
+        if held is None or held["fingerprint"].startswith(f"{source}-"):
+            continue
+        former = (held["name"], held["label"], held.get("place", ""))
+        new = (adapter.name, adapter.label, adapter.place)
+        if former != new:
+            since = f"{place.marked_at(DATASET_MARKER):%Y-%m-%d %H:%M} UTC"
             raise IngestError(
-                f"{place.root} holds dataset {held['name']!r}, not {adapter.name!r}; "
-                "set MIXER_HOME to another folder or remove this one"
+                f"{place.root} holds dataset {_named(*former)}, ingested {since}, not {_named(*new)}; "
+                "set MIXER_HOME to another folder, or remove this one with all that was learned from it"
             )
 
 
-def _mark_dataset(adapter: DatasetAdapter, fingerprint: str, *places: Lake) -> None:
+def _named(name: str, label: str, place: str) -> str:
+    return f"{name!r} ({label}{f' from {place}' if place else ''})"
+
+
+def mark_dataset(adapter: DatasetAdapter, fingerprint: str, splits: Splits, hold_out: bool, *places: Lake) -> None:
+    """Tell other processes how to open the lakes and what lies in them."""
     content = {
         "name": adapter.name,
         "label": adapter.label,
+        "place": adapter.place,
         "simulated": adapter.simulated,
         "fingerprint": fingerprint,
         "day_offset_s": adapter.day_offset // timedelta(seconds=1),
-        "train_end": adapter.splits.train_end.isoformat(),
-        "replay": [day.isoformat() for day in adapter.splits.replay],
-        "canary": [day.isoformat() for day in adapter.splits.canary],
+        "earliest": adapter.earliest.isoformat(),
+        "hold_out": hold_out,
+        "splits": splits.as_json(),
+        "notes": list(adapter.notes),
+        "derived_impressions": adapter.derived_impressions,
+        "sampled_negatives": adapter.sampled_negatives,
     }
     for place in places:
         place.mark(DATASET_MARKER, content)
 
 
-def _write(
-    adapter: DatasetAdapter, tables: ContractTables, fingerprint: str, lake: Lake, holdout: Lake, say: Progress
+def _read_events(adapter: DatasetAdapter, lake: Lake, read: _Read, say: Progress) -> None:
+    """All events of `adapter` into `read`, dead ones into the dead letters. Raises IngestError where none is good."""
+    latest, told = latest_plausible(), 0
+    with lake.dead_letter_file(adapter.name) as letters:
+        for batch in adapter.event_batches():
+            split = part_implausible(batch, adapter.earliest, latest)
+            if not split.dead.is_empty():
+                letters.add(as_dead_letters(split.dead))
+                read.reasons.update(dict(split.dead.group_by("reason").len().iter_rows()))
+            good = checked_events(split.good)
+            read.ids.add(good["event_id"])
+            read.times.add(good)
+            read.incoming.add(good)
+            if read.incoming.rows // PROGRESS_ROWS > told:
+                told = read.incoming.rows // PROGRESS_ROWS
+                say(f"read {read.incoming.rows:,} events")
+    if read.incoming.rows == 0:
+        raise IngestError(f"{adapter.label}: {_why_nothing(read.reasons, lake, adapter.name)}")
+
+
+def checked_events(events: pl.DataFrame) -> pl.DataFrame:
+    """`events` with the columns and types of the contract; raises ContractError. What has them already is not copied."""
+    contract = pl.from_arrow(EVENTS.empty_table()).schema
+    required = [field.name for field in EVENTS if not field.nullable]
+    if events.schema == contract and not any(events[name].null_count() for name in required):
+        return events
+    return pl.from_arrow(check_table("events", events))
+
+
+def _why_nothing(reasons: Counter[str], lake: Lake, part: str) -> str:
+    if not reasons:
+        return "there is no event in it; nothing was ingested"
+    reason, rows = reasons.most_common(1)[0]
+    return (
+        f"not one of {sum(reasons.values()):,} events can be used, most often because {reason} ({rows:,} events); "
+        f"they lie in {lake.root / 'dead_letters' / part}.parquet. Mend the source and run again"
+    )
+
+
+def as_dead_letters(dead: pl.DataFrame) -> pl.DataFrame:
+    """`dead` with the columns of the lake's dead letters; those that it lacks are null."""
+    empty = pl.from_arrow(DEAD_LETTERS.empty_table())
+    columns = [
+        (pl.col(name) if name in dead.columns else pl.lit(None)).cast(dtype, strict=False).alias(name)
+        for name, dtype in empty.schema.items()
+    ]
+    return dead.select(columns)
+
+
+def _splits(adapter: DatasetAdapter, read: _Read, train_share: float | None) -> Splits:
+    if adapter.splits is not None and train_share is None:
+        return adapter.splits
+    try:
+        return choose_splits(read.times, TRAIN_SHARE if train_share is None else train_share)
+    except NoDatedEvents as error:
+        raise IngestError(f"{adapter.label}: {error}") from error
+
+
+def _publish(
+    adapter: DatasetAdapter,
+    fingerprint: str,
+    read: _Read,
+    splits: Splits,
+    lake: Lake,
+    holdout: Lake,
+    hold_out: bool,
+    say: Progress,
 ) -> IngestReport:
     part = adapter.name
-    local_day = (pl.col("occurred_at").dt.replace_time_zone(None) + adapter.day_offset).dt.date()
-    undated = pl.col("product") == HISTORY_BEFORE
-    lived = undated | (local_day <= adapter.splits.train_end)
-    past = tables.events.filter(lived)
-    say(f"writing {tables.events.height:,} events")
-    lake_days = lake.write_events(past, part)
-    holdout_days = holdout.write_events(tables.events.filter(~lived), part)
+    say(f"writing {read.incoming.rows:,} events")
+    first_copies = FirstCopies(read.ids.repeated())
+    found = publish_events(read.incoming, first_copies, splits, part, lake, holdout, hold_out=hold_out)
     say("writing posts, users and edges")
-    # Edges come from the lived-through days only: a graph that knew the holdout would leak it.
-    edges = derive_follow_edges(past) if tables.edges is None else tables.edges
-    lake.write("posts", tables.posts, part)
-    lake.write("users", tables.users, part)
+    posts = lake.write("posts", adapter.posts(), part)
+    users = lake.write("users", adapter.users(), part)
+    declared = adapter.edges()
+    # Derived from what was lived through only: a graph that knew the holdout would leak it.
+    edges = derive_follow_edges(lake.scan_events()) if declared is None else declared
     lake.write("edges", edges, part)
-    lake.dead_letters(tables.malformed, part)
-    days = {day: lake_days.get(day, 0) + holdout_days.get(day, 0) for day in sorted({*lake_days, *holdout_days})}
-    actions = tables.events.group_by("action").len().sort("len", "action", descending=[True, False])
     return IngestReport(
         dataset=adapter.name,
         label=adapter.label,
         simulated=adapter.simulated,
         fingerprint=fingerprint,
-        rows_per_day={day.isoformat(): rows for day, rows in days.items()},
-        rows_per_action=dict(actions.iter_rows()),
-        lake_events=sum(lake_days.values()),
-        holdout_events=sum(holdout_days.values()),
-        history_events=past.select(undated.sum()).item(),
-        posts=tables.posts.height,
-        users=tables.users.height,
+        rows_per_day={day.isoformat(): rows for day, rows in found.rows_per_day.items()},
+        rows_per_action=dict(sorted(found.rows_per_action.items(), key=lambda one: (one[1], one[0]), reverse=True)),
+        lake_events=found.lake_events,
+        holdout_events=found.holdout_events,
+        history_events=found.history_events,
+        posts=posts,
+        users=users,
         edges=edges.height,
-        edges_derived=tables.edges is None,
-        malformed=tables.malformed.height,
+        edges_derived=declared is None,
+        malformed=sum(read.reasons.values()),
+        malformed_by_reason=dict(read.reasons.most_common(REASONS_TOLD)),
+        repeats=first_copies.dropped + adapter.repeats,
+        hold_out=hold_out,
+        splits=splits.as_json(),
+        rows_per_split=dict(found.rows_per_split),
+        split_notes=splits.notes,
+        notes=tuple(adapter.notes),
     )

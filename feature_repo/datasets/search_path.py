@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from feature_repo.datasets.kuairand.layouts import layout_of
-from feature_repo.datasets.own_tables import NEEDED, table_file
+from feature_repo.datasets.own.files import holds_events
 from infra.settings import Settings
 
 DEFAULT_FOLDERS = (Path("data"), Path("../shared/datasets"))
@@ -13,7 +13,7 @@ DEFAULT_FOLDERS = (Path("data"), Path("../shared/datasets"))
 # Where KuaiRand may lie inside a searched folder; the official archive unpacks to KuaiRand-Pure/data.
 KUAIRAND_PLACES = (".", "kuairand-pure", "KuaiRand-Pure", "KuaiRand-Pure/data", "kuairand-pure/data", "data")
 
-# Where a searched folder may hold tables in the columns of the contracts.
+# Where a searched folder may hold your own events: files named for their table, or a mapping.
 OWN_PLACES = (".", "own")
 
 
@@ -38,10 +38,12 @@ def find_kuairand(settings: Settings) -> Path | None:
     return None
 
 
-def find_own_tables(settings: Settings) -> Path | None:
-    """The first folder on the search path that holds events, posts and users in the columns of the contracts, or None."""
+def find_own(settings: Settings) -> Path | None:
+    """The first place on the search path that holds your own events (a folder, or a file that MIXER_DATA names), or None."""
+    if settings.data is not None and settings.data.is_file():
+        return settings.data
     for folder in dataset_folders(settings):
         for place in OWN_PLACES:
-            if all(table_file(folder / place, name) is not None for name in NEEDED):
+            if holds_events(folder / place):
                 return folder / place
     return None

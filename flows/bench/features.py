@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
@@ -82,7 +81,7 @@ def _make_features(settings: Settings, posts: int) -> None:
     adapter = WorldAdapter(config=WorldConfig(users=USERS, posts=posts, days=DAYS))
     lake = Lake(settings.paths.lake)
     ingest(adapter, lake, Lake(settings.paths.holdout))
-    as_of = datetime.combine(adapter.splits.train_end + timedelta(days=1), time(), UTC)
+    as_of = adapter.splits.train_end
     apply(settings)
     build_offline(settings, [lake], as_of)
     announce(f"online: {materialise(settings, as_of)}")

@@ -1,7 +1,8 @@
 """A flow in a process of its own: what it held goes back to the machine when it ends, and the demo itself stays small.
 
-The child tells its progress and its result as JSON lines on its standard output; all else it prints goes to the run's log.
-It ends with its parent, however that ends: its standard input is closed then.
+The child takes its parameters as a JSON line on its standard input, and tells its progress and its result as JSON lines on its
+standard output; all else it prints goes to the run's log. It ends with its parent, however that ends: its standard input is
+closed then.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from flows.progress import announce, listening
+from flows.too_little import TooLittleData
 
 logger = logging.getLogger(__name__)
 
@@ -30,27 +34,61 @@ class FlowFailed(RuntimeError):
 
 
 def run_flow(target: str, log: Path, /, **parameters: Any) -> Any:
-    """Run `module:flow` with JSON parameters apart; returns its result as JSON gives it back. Raises FlowFailed.
+    """Run `module:flow` with JSON parameters apart; returns its result as JSON gives it back.
 
-    Its `announce` reaches this process's listeners. An interrupt here interrupts the child, and waits for its end.
+    A process that was prepared for it is taken. Its `announce` reaches this process's listeners. An interrupt here interrupts
+    the child, and waits for its end. Raises FlowFailed, and TooLittleData where the flow did.
     """
-    command = (sys.executable, "-m", __name__, target, str(log), json.dumps(parameters))
-    with log.open("ab") as stream:
-        child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, text=True, start_new_session=True
-        )
+    child = _prepared.pop(target, None) or _started(target, log)
     try:
+        child.stdin.write(json.dumps(parameters) + "\n")
+        child.stdin.flush()
         answer = _listen(child.stdout)
         code = _ended(child)
+    except BrokenPipeError:  # it ended before it was asked
+        answer, code = {}, _ended(child)
     except BaseException:
         _end(child)
         raise
     finally:
-        child.stdin.close()
         child.stdout.close()
+        with suppress(BrokenPipeError):
+            child.stdin.close()
     if "result" in answer:
         return answer["result"]
+    if "too_little" in answer:
+        raise TooLittleData(answer["too_little"])
     raise FlowFailed(answer.get("failed") or f"the process of {target} ended with code {code} and said no reason; see {log}")
+
+
+def prepare(target: str, log: Path, imports: Sequence[str] = ()) -> None:
+    """Start the process that the next `run_flow` of `target` will use: it imports what it needs, and waits.
+
+    Some libraries take ten seconds to import; they pass while another flow is at work.
+    """
+    if target not in _prepared:
+        _prepared[target] = _started(target, log, imports)
+
+
+def discard_prepared(target: str | None = None) -> None:
+    """End the processes that were prepared and are not wanted: that of `target`, or all."""
+    for name in list(_prepared) if target is None else [target] if target in _prepared else []:
+        child = _prepared.pop(name)
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        child.stdin.close()
+
+
+_prepared: dict[str, subprocess.Popen] = {}
+
+
+def _started(target: str, log: Path, imports: Sequence[str] = ()) -> subprocess.Popen:
+    command = (sys.executable, "-m", __name__, target, str(log), *imports)
+    with log.open("ab") as stream:
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, text=True, start_new_session=True
+        )
 
 
 def _listen(lines: TextIO) -> dict[str, Any]:
@@ -78,12 +116,11 @@ def _end(child: subprocess.Popen) -> None:
     _ended(child)
 
 
-def main(target: str, log: str, parameters: str) -> int:
-    """The child: run the flow and say what became of it."""
+def main(target: str, log: str, *imports: str) -> int:
+    """The child: import, wait for the parameters, run the flow and say what became of it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have ignored it
     words = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what native code prints belongs to the log as well
-    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
 
     def say(**message: Any) -> None:
         words.write(json.dumps(message, default=str) + "\n")
@@ -93,14 +130,35 @@ def main(target: str, log: str, parameters: str) -> int:
         # First, and outside the log's redirection: some libraries keep the stream that they find when they are imported.
         from flows.demo.logs import libraries_to_log
 
-        with libraries_to_log(Path(log)), listening(lambda text: say(told=text)):
-            result = getattr(importlib.import_module(module), name)(**json.loads(parameters))
+        logger.setLevel(logging.INFO)
+        with libraries_to_log(Path(log)), listening(lambda text: say(told=text)), listening(logger.info):
+            flow = getattr(importlib.import_module(module), name)
+            for one in imports:
+                importlib.import_module(one)
+            parameters = _parameters()
+            threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+            result = flow(**parameters)
+    except TooLittleData as error:
+        say(too_little=str(error))
+        traceback.print_exc()
+        return 1
     except Exception as error:
         say(failed=f"{type(error).__name__}: {error}")  # before the traceback: the log's disk may be full
         traceback.print_exc()
         return 1
     say(result=result)
     return 0
+
+
+def _parameters() -> dict[str, Any]:
+    """The one line of standard input, once it comes; ends the process where the parent has gone without one."""
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(0, 1)  # not through a buffer: what comes after the line is for `_end_with_parent`
+        if not piece:
+            os._exit(1)
+        line += piece
+    return json.loads(line)
 
 
 def _end_with_parent() -> None:

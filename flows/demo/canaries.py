@@ -7,11 +7,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import polars as pl
+
 from flows.admin_client import answer
-from flows.lakes import split_days
+from flows.lakes import open_lakes, split_days, splits_of, within
 from flows.progress import announce
 from flows.replay import replay_days
+from flows.too_little import TooLittleData
 from infra.settings import Settings
+from monitoring.canary.evidence import EvidenceStore
+from monitoring.canary.policy import JudgePolicy
 from services.gateway.approvals import Approvals
 from services.gateway.ledger import Ledger
 from services.gateway.states import ReleaseState
@@ -19,14 +24,21 @@ from services.gateway.states import ReleaseState
 REPLAY = "canary-days"  # both canaries share the days: the second goes on where the first stopped
 RAMP = [50]  # one step at half the users: eleven days of logs hold too few visits for the default 1, 5, 25, 50
 STEP_TIMEOUT_S = 240.0
-MIN_USERS = 200
+MIN_USERS = 200  # in each arm, before the judge may promote
+LEAST_USERS = 2 * MIN_USERS  # of the canary days: half of them meet each release
+LEAST_USERS_TO_ROLL_BACK = 2 * JudgePolicy.min_users_to_roll_back
+TOLERATED_ERRORS = 0.1  # of the visits; where more were errors, they are why the judge has too little
 SPENT_GRACE_S = 30.0  # the judge looks every second: what all of the traffic did not show by then, waiting will not
 DECIDED = (ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
 APPROVER = "demo (standing in for a person)"
 
 
-class TrafficSpent(RuntimeError):
+class TrafficSpent(TooLittleData):
     """All days for the canaries were replayed, and the judge has not decided."""
+
+
+class TrafficFailed(RuntimeError):
+    """The replayed visits were errors, so that no release could be judged by them."""
 
 
 def ensure_arms(settings: Settings) -> None:
@@ -37,13 +49,41 @@ def ensure_arms(settings: Settings) -> None:
 
 
 def challenger_goes_live(settings: Settings) -> dict[str, Any]:
-    """The challenger's whole way, with replayed traffic beside it and a person's answer by the same API."""
+    """The challenger's whole way, with replayed traffic beside it and a person's answer by the same API.
+
+    Raises TooLittleData where the canary days hold too few users, or were not enough for a verdict.
+    """
+    require_users(canary_users(settings), LEAST_USERS, "to promote a release")
     ensure_arms(settings)
     return _canary(settings, "challenger", "retrained after the planted drift", approve=True)
 
 
+def canary_users(settings: Settings) -> int:
+    """Users with an exposure on the canary days."""
+    _, holdout = open_lakes(settings)
+    days = list(split_days(settings)[2])
+    if not days:
+        return 0
+    exposures = within(holdout.scan_events(days), splits_of(settings).canary).filter(pl.col("action") == "impression")
+    return exposures.select(pl.col("user_id").n_unique()).collect().item()
+
+
+def require_users(users: int, least: int, what: str) -> None:
+    """Raises TooLittleData where `users` of the canary days are fewer than `least`."""
+    if users == 0:
+        raise TooLittleData("there are no canary days: the log ends before them; a longer log is needed")
+    if users < least:
+        raise TooLittleData(
+            f"too few users for a canary: {users:,} on the canary days, and the judge needs about {least:,} {what}"
+        )
+
+
 def bad_release_is_rolled_back(settings: Settings) -> dict[str, Any]:
-    """A release whose scores are negated on purpose; the judge must take it out without a person."""
+    """A release whose scores are negated on purpose; the judge must take it out without a person.
+
+    Raises TooLittleData as `challenger_goes_live` does.
+    """
+    require_users(canary_users(settings), LEAST_USERS_TO_ROLL_BACK, "to roll a release back")
     from flows.training.registered_versions import register_negated
 
     ensure_arms(settings)
@@ -82,12 +122,23 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool) -> dict
             traffic.raise_error()
             traffic.raise_if_spent()
             time.sleep(0.3)
+    except (TrafficSpent, TrafficFailed) as error:
+        _give_up(ledger, release_id, str(error))
+        _await_flow(run.id)
+        raise
     except BaseException:
         traffic.abandon()
         raise
     report = traffic.finish()
     _await_flow(run.id)
     return _outcome(ledger, release_id, report)
+
+
+def _give_up(ledger: Ledger, release_id: str, reason: str) -> None:
+    """Take the undecided canary out, so that the flow that waits for its verdict ends and another release may follow."""
+    if not _ended(ledger, release_id):
+        evidence = {"decision": "inconclusive"}
+        ledger.transition(release_id, ReleaseState.ROLLED_BACK, "demo", f"no verdict: {reason}", evidence=evidence)
 
 
 def decided_release(ledger: Ledger, version: str) -> str | None:
@@ -140,11 +191,12 @@ class _Traffic:
         """Raise TrafficSpent where every visit is over for a while and the judge still asks for more."""
         if self.spent_at is None or time.monotonic() - self.spent_at < SPENT_GRACE_S or self._decided() is not None:
             return
-        raise TrafficSpent(
-            f"all {self.report['requests']:,} visits of the canary days are spent and {self.release_id} has no verdict; "
-            "see the canary's page for what the judge still needs. A dataset with more users on its last days is needed: "
-            "on the simulated world set MIXER_WORLD_USERS higher, under a new MIXER_HOME"
-        )
+        raise spent_traffic(self.release_id, self.report, self._asked_for())
+
+    def _asked_for(self) -> str:
+        """What the judge still needed at its last look, in its own words."""
+        looks = EvidenceStore(self.settings.platform_database_url).looks(self.release_id)
+        return "; ".join(looks[-1]["reasons"]) if looks else "the judge has seen no visit"
 
     def _decided(self) -> str | None:
         if self._abandoned.is_set():
@@ -155,11 +207,20 @@ class _Traffic:
     def _run(self) -> None:
         try:
             days = list(split_days(self.settings)[2])
-            report = replay_days(REPLAY, days, 1.0, stop_when=self._decided)
+            span = splits_of(self.settings).canary
+            report = replay_days(REPLAY, days, 1.0, stop_when=self._decided, span=span)
             self.report = report.summary()
             self.spent_at = None if report.stopped else time.monotonic()
         except BaseException as error:  # handed to the stage's own thread, which raises it
             self.error = error
+
+
+def spent_traffic(release_id: str, report: dict[str, Any], asked_for: str) -> TrafficSpent | TrafficFailed:
+    """Why the replayed visits led to no verdict: they were errors, or the judge asked for more (`asked_for`)."""
+    visits, errors = report["requests"], report.get("errors", 0)
+    if errors > visits * TOLERATED_ERRORS:
+        return TrafficFailed(f"{errors:,} of {visits:,} visits were errors, the first: {report['first_error']}")
+    return TrafficSpent(f"all {visits:,} visits of the canary days are spent and {release_id} has no verdict: {asked_for}")
 
 
 def _await_release(ledger: Ledger, run_id: Any, version: str) -> str:

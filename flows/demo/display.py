@@ -14,13 +14,15 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-State = Literal["waiting", "running", "done", "kept", "failed"]
+State = Literal["waiting", "running", "done", "kept", "partly", "skipped", "failed"]
 
 MARKS: dict[State, tuple[str, str]] = {
     "waiting": ("·", "dim"),
     "running": ("▸", "bold cyan"),
     "done": ("✓", "green"),
     "kept": ("↺", "blue"),
+    "partly": ("!", "bold yellow"),
+    "skipped": ("–", "yellow"),
     "failed": ("✗", "bold red"),
 }
 

@@ -8,10 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flows.progress import announce
+from flows.too_little import TooLittleData
 from infra.settings import Settings
 
 RUN_TIMEOUT_S = 600.0
 CLOCK_SLACK = timedelta(seconds=5)
+
+
+PLANTED = "planted:"  # how the reason of a planted fault's retraining begins
+REFUSED = "GateFailed: "  # in the words of a run that ended so
 
 
 class NotCaught(RuntimeError):
@@ -20,45 +25,81 @@ class NotCaught(RuntimeError):
 
 def plant_and_await_retraining(settings: Settings, check_drift: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     """Plant the fault, see the decision, and wait for the retraining that the automation starts on the server."""
+    began = datetime.now(UTC) - CLOCK_SLACK
+    report = check_drift(planted=True)
+    if not report["columns"]:
+        raise TooLittleData(report["reasons"][0])
+    if report["verdict"] != "retrain":
+        raise NotCaught(f"the planted fault in {report['planted']} gave verdict {report['verdict']!r}: {report['reasons']}")
+    return {**report, **await_challenger(settings, began, planted=True)}
+
+
+def await_challenger(settings: Settings, began: datetime, *, planted: bool) -> dict[str, Any]:
+    """The automation's retraining, of the planted or of the real drift, and the challenger that it made.
+
+    Keys: flow_run, challenger (None where the gate refused it), gate (the figures), refused (the gate's words, else None).
+    """
     from flows.training.registered_versions import version_of
     from flows.training.report import read_report
 
-    began = datetime.now(UTC) - CLOCK_SLACK
-    report = check_drift(planted=True)
-    if report["verdict"] != "retrain":
-        raise NotCaught(f"the planted fault in {report['planted']} gave verdict {report['verdict']!r}: {report['reasons']}")
     announce("the drift event is out; waiting for the automation to start `retrain`")
-    run = await_run("retrain/retrain", began)
+    run = await_run("retrain/retrain", began, planted=planted)
+    if run["refused"] is not None:
+        return {"flow_run": run, "challenger": None, "gate": None, "refused": run["refused"]}
     challenger = version_of(settings, "challenger")
-    return {**report, "flow_run": run, "challenger": challenger, "gate": read_report(settings, challenger)["gate"]}
+    report = read_report(settings, challenger)
+    found = {"flow_run": run, "challenger": challenger, "gate": report["gate"], "refused": None}
+    return {**found, **{name: report[name] for name in ("learned_from", "sampled") if name in report}}
 
 
-def await_run(deployment: str, began: datetime) -> dict[str, str]:
-    """Wait for the newest run of `deployment` that an automation created after `began`; raises where it fails."""
+def await_run(deployment: str, began: datetime, *, planted: bool) -> dict[str, Any]:
+    """Wait for the newest run of `deployment` that an automation created after `began` for a planted or a real drift.
+
+    Raises NotCaught where it fails otherwise than by the gate, whose words are in `refused`.
+    """
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
-    from prefect.client.schemas.sorting import FlowRunSort
 
     deadline = time.monotonic() + RUN_TIMEOUT_S
     with get_client(sync_client=True) as client:
         wanted = client.read_deployment_by_name(deployment).id
         said = None
         while time.monotonic() < deadline:
-            runs = client.read_flow_runs(
-                flow_run_filter=FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[wanted])),
-                sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-                limit=1,
-            )
-            run = next((run for run in runs if run.created and run.created >= began), None)
+            run = _newest(client, wanted, began, planted)
             if run is not None:
+                by = run.created_by
                 if run.state.name != said:
                     said = run.state.name
-                    by = run.created_by.type.lower() if run.created_by else "unknown"
-                    announce(f"{deployment} run {run.name!r}, created by {by}: {said}")
-                if run.state.is_completed():
-                    by = run.created_by.display_value if run.created_by else ""
-                    return {"id": str(run.id), "name": run.name, "created_by": by or "", "state": run.state.name}
+                    announce(f"{deployment} run {run.name!r}, created by {by.type.lower() if by else 'unknown'}: {said}")
                 if run.state.is_final():
-                    raise NotCaught(f"{deployment} run {run.name!r} ended {run.state.name}: {run.state.message}")
+                    created_by = (by.display_value if by else "") or ""
+                    refused = None if run.state.is_completed() else _refusal(deployment, run)
+                    told = {"id": str(run.id), "name": run.name, "created_by": created_by, "state": run.state.name}
+                    return {**told, "refused": refused}
             time.sleep(0.5)
     raise NotCaught(f"no run of {deployment} completed within {RUN_TIMEOUT_S:.0f} s; see the Prefect worker's log")
+
+
+def _newest(client: Any, deployment_id: Any, began: datetime, planted: bool) -> Any | None:
+    """The newest run after `began` whose reason is a planted fault, or is none."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    runs = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment_id])),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=10,
+    )
+    return next((run for run in runs if run.created and run.created >= began and is_planted(run.parameters) == planted), None)
+
+
+def is_planted(parameters: dict[str, Any]) -> bool:
+    """Whether a retraining with these parameters was started for a planted fault."""
+    return str(parameters.get("reason", "")).startswith(PLANTED)
+
+
+def _refusal(deployment: str, run: Any) -> str:
+    """The gate's words where it refused the challenger; raises NotCaught for any other end."""
+    message = run.state.message or ""
+    if REFUSED in message:
+        return message.partition(REFUSED)[2]
+    raise NotCaught(f"{deployment} run {run.name!r} ended {run.state.name}: {message}")

@@ -7,14 +7,18 @@ import threading
 import time
 import traceback
 
+from flows.demo.apart import discard_prepared, prepare
 from flows.demo.display import Display
 from flows.demo.logs import libraries_to_log
 from flows.demo.new_run import reset_live_state
-from flows.demo.run_folder import RunFolder
-from flows.demo.stages import STAGES, Context, Stage
+from flows.demo.plan import PLANS, TOUR
+from flows.demo.plan_words import announced
+from flows.demo.run_folder import Outcome, RunFolder
+from flows.demo.stages import STAGES, Context, Stage, unmet_need
 from flows.demo.summary import build_summary, print_summary
 from flows.platform import Platform
 from flows.progress import listening
+from flows.too_little import TooLittleData
 from infra.interrupts import Interrupts
 from infra.process_memory import give_back
 from infra.settings import Settings
@@ -22,26 +26,35 @@ from infra.settings import Settings
 MEMORY_SAMPLE_S = 3.0
 
 
-def run_demo(settings: Settings, *, fresh: bool = False, down: bool = False) -> int:
-    """Run or carry on the main job; returns the process's exit code (130 after Ctrl-C)."""
+def run_demo(settings: Settings, *, plan: str | None = None, fresh: bool = False, down: bool = False) -> int:
+    """Run or carry on the main job; returns the process's exit code.
+
+    0: every stage was done, or skipped for a reason that it names. 1: a stage failed. 130: after Ctrl-C. `plan` names one of
+    PLANS; a run that is carried on keeps the plan that it was begun with.
+    """
     platform = Platform(settings)
     folder, new = RunFolder.open(settings.paths.runs, fresh=fresh)
     if new:
         platform.stop()
         reset_live_state(settings, folder)
+        folder.begin(plan or TOUR.name)
     else:
         # A killed demo may have left a flow run at work: its stage starts another, and two must not move one release.
         platform.supervisor.stop("prefect-worker")
+    chosen = PLANS[folder.plan or TOUR.name]
     title = f"Home Mixer, {'new' if new else 'resumed'} run {folder.name}; log: {folder.log}"
     display = Display([("platform", "platform"), *((stage.name, stage.title) for stage in STAGES)], title)
+    for line in announced(settings, chosen, asked=plan):
+        display.console.print(line, highlight=False)
     memory = MemoryWatch(platform)
     interrupts = Interrupts()
     try:
         with interrupts, libraries_to_log(folder.log), memory, display.live():
-            _run_stages(Context(settings, platform, folder), display)
+            _run_stages(Context(settings, platform, folder, chosen), display)
             summary = build_summary(settings, platform, folder, memory.peak_mb, display.elapsed())
             folder.write_summary(summary)
     except KeyboardInterrupt:
+        discard_prepared()
         interrupts.heard()
         platform.stop()
         display.console.print(f"stopped; all finished stages are kept: run it again to carry on ({folder.folder})")
@@ -49,45 +62,99 @@ def run_demo(settings: Settings, *, fresh: bool = False, down: bool = False) -> 
     except Exception as error:
         with folder.log.open("a") as log:
             traceback.print_exc(file=log)
+        discard_prepared()
         platform.stop()
         display.console.print(f"[bold red]failed:[/] {error}", highlight=False)
-        display.console.print(
-            f"the whole story is in {folder.log}; mend the cause and run it again to carry on", highlight=False
-        )
+        _say_how_to_go_on(folder, display)
         return 1
+    discard_prepared()
     print_summary(summary, display.console)
-    if down:
+    return _ended(platform, folder, display, down)
+
+
+def _ended(platform: Platform, folder: RunFolder, display: Display, down: bool) -> int:
+    """The last words, and the exit code."""
+    served = folder.output("release") is not None
+    if down or not served:
         platform.stop()
     else:
         display.console.print("The platform stays up, so that you can look at the pages; `make down` stops it.")
-    return 0
+    failed = {stage.title: outcome.reason for stage in STAGES if (outcome := folder.outcome(stage.name)).state == "failed"}
+    for title, reason in failed.items():
+        display.console.print(f"[bold red]failed:[/] {title}: {reason}", highlight=False)
+    if failed:
+        _say_how_to_go_on(folder, display)
+    return 1 if failed else 0
+
+
+def _say_how_to_go_on(folder: RunFolder, display: Display) -> None:
+    display.console.print(f"the whole story is in {folder.log}; mend the cause and run it again to carry on", highlight=False)
 
 
 def _run_stages(context: Context, display: Display) -> None:
     display.start("platform")
+    waiting = [stage for stage in STAGES if (kept := context.folder.outcome(stage.name)) is None or kept.again]
+    _prepare(waiting[:1], context)
     context.platform.start_foundations()
-    names = context.platform.await_foundations(paused_schedules=True, tell=lambda text: display.tell("platform", text))
+    names = context.platform.await_foundations(
+        paused_schedules=True,
+        tell=lambda text: display.tell("platform", text),
+        parameters=context.plan.parameters(),
+    )
     display.finish("platform", "done", f"Prefect, broker, {len(names)} deployments")
     for stage in STAGES:
-        kept = context.folder.output(stage.name)
-        if kept is not None:
-            display.finish(stage.name, "kept", f"kept: {stage.told(kept)}", context.folder.seconds()[stage.name])
+        kept = context.folder.outcome(stage.name)
+        if kept is not None and not kept.again:
+            display.finish(stage.name, "kept", f"kept: {words_of(stage, kept)}", kept.seconds)
             continue
-        _run_stage(stage, context, display)
+        _prepare(waiting[waiting.index(stage) :][1:2], context)
+        run_stage(stage, context, display)
 
 
-def _run_stage(stage: Stage, context: Context, display: Display) -> None:
+def _prepare(following: list[Stage], context: Context) -> None:
+    """Let the process of the stage that follows import what it needs while this one is at work."""
+    for stage in following:
+        if stage.apart:
+            prepare(stage.apart[0], context.folder.log, stage.apart[1:])
+
+
+def run_stage(stage: Stage, context: Context, display: Display) -> None:
+    """Run one stage to whichever end: what became of it is remembered and shown. Only an interrupt goes on from here."""
+    folder, started = context.folder, time.monotonic()
+    unmet = unmet_need(stage, folder.outcomes())
+    if unmet is not None:
+        again = any(outcome.again for need in stage.needs if (outcome := folder.outcome(need)) is not None)
+        outcome = folder.finish(stage.name, None, 0.0, "skipped", unmet, again=again)
+        discard_prepared(stage.apart[0] if stage.apart else "")
+        display.finish(stage.name, "skipped", words_of(stage, outcome), 0.0)
+        return
     display.start(stage.name)
-    started = time.monotonic()
     with listening(lambda text: display.tell(stage.name, text)):
         try:
             output = stage.run(context)
+        except TooLittleData as error:
+            outcome = folder.finish(stage.name, None, time.monotonic() - started, "skipped", str(error))
+        except Exception as error:
+            with folder.log.open("a") as log:
+                traceback.print_exc(file=log)
+            outcome = folder.finish(stage.name, None, time.monotonic() - started, "failed", str(error), again=True)
         except BaseException:
-            display.finish(stage.name, "failed", "see the log")
+            display.finish(stage.name, "failed", "stopped")
             raise
+        else:
+            lacking = stage.lacking(output)
+            state = "done" if lacking is None else "partly"
+            outcome = folder.finish(stage.name, output, time.monotonic() - started, state, lacking)
     give_back()
-    context.folder.finish(stage.name, output, time.monotonic() - started)
-    display.finish(stage.name, "done", stage.told(output))
+    display.finish(stage.name, outcome.state, words_of(stage, outcome))
+
+
+def words_of(stage: Stage, outcome: Outcome) -> str:
+    """What became of the stage, in one line."""
+    if outcome.output is None:
+        return f"{outcome.state}: {outcome.reason}"
+    told = stage.told(outcome.output)
+    return told if outcome.reason is None else f"{told}; {outcome.reason}"
 
 
 class MemoryWatch:

@@ -1,11 +1,12 @@
 """The demo's stages. Each calls a flow, or watches the platform do what it does by itself, and returns what it found.
 
-A stage that was killed is run again: flows, replays and rollouts go on where they stopped.
+A stage that was killed is run again: flows, replays and rollouts go on where they stopped. A stage that the data does not reach
+for says so and is skipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -13,13 +14,28 @@ from typing import Any
 
 from flows.demo import canaries, faults
 from flows.demo.apart import run_flow
-from flows.demo.run_folder import RunFolder
+from flows.demo.plan import Plan
+from flows.demo.run_folder import Outcome, RunFolder
 from flows.platform import Platform
+from flows.too_little import TooLittleData
+from flows.traffic.asker import ReplayFailed
+from flows.training.limits import TrainingLimits
 from infra import processes
 from infra.settings import Settings
 
 Output = dict[str, Any]
+INGEST = "flows.ingest:ingest_flow"
+VALIDATE = "flows.validate:validate_flow"
+FEATURES = "flows.features:features_flow"
+TRAIN = "flows.train:train_flow"
+RELEASE = "flows.release:release_flow"
+REPLAY = "flows.replay:replay_flow"
 DRIFT = "flows.drift:drift_flow"
+# What those flows import only when they need it: a process that is prepared has it already.
+DRIFT_IMPORTS = ("services.ranking.bundle", "mlflow", "evidently", "evidently.ui.workspace", "monitoring.drift.report")
+TRAIN_IMPORTS = ("flows.training.measured", "flows.training.fit", "lightgbm", "mlflow", "feature_repo.stored_rows")
+FAILED_SHARE = 0.5  # of a replay's requests: where more were errors, nothing that follows means anything
+WORDS = {"failed": "failed", "skipped": "was skipped"}  # of a stage that has no result
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,7 @@ class Context:
     settings: Settings
     platform: Platform
     folder: RunFolder
+    plan: Plan
 
     def run_flow(self, target: str, **parameters: Any) -> Any:
         """The result of `module:flow`, run in a process of its own."""
@@ -37,17 +54,24 @@ class Context:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its name in files, its title on the display, what it runs, and its result in one line."""
+    """One stage: its name in files, its title on the display, what it runs, and its result in one line.
+
+    `needs`: stages without whose result it can't run. `lacking` says what of its result is not as it should be, None if
+    nothing. A stage that the data does not reach for raises TooLittleData; any other error is a failure.
+    """
 
     name: str
     title: str
     run: Callable[[Context], Output]
     told: Callable[[Output], str]
+    needs: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()  # the flow that it runs in a process of its own, and what that imports on the way
+    lacking: Callable[[Output], str | None] = lambda found: None
 
 
 def ingest(context: Context) -> Output:
     _find_or_fetch(context.settings)
-    return context.run_flow("flows.ingest:ingest_flow")
+    return context.run_flow(INGEST, hold_out=True)
 
 
 def _find_or_fetch(settings: Settings) -> None:
@@ -55,10 +79,10 @@ def _find_or_fetch(settings: Settings) -> None:
     from pathlib import Path
 
     from feature_repo.datasets.fetch import FetchError, fetch_kuairand
-    from feature_repo.datasets.search_path import find_kuairand, find_own_tables
+    from feature_repo.datasets.search_path import find_kuairand, find_own
     from flows.progress import announce
 
-    found = find_kuairand(settings) or find_own_tables(settings)
+    found = find_kuairand(settings) or find_own(settings)
     if settings.dataset != "auto" or found or settings.paths.lake.exists():
         return
     announce("KuaiRand is not on the search path: fetching it (CC BY-SA 4.0)")
@@ -69,41 +93,75 @@ def _find_or_fetch(settings: Settings) -> None:
 
 
 def validate(context: Context) -> Output:
-    return context.run_flow("flows.validate:validate_flow")
+    return context.run_flow(VALIDATE)
 
 
 def features(context: Context) -> Output:
     context.platform.supervisor.stop("stream-worker")  # its state is seeded anew here
-    return context.run_flow("flows.features:features_flow")
+    return context.run_flow(FEATURES)
 
 
 def train(context: Context) -> Output:
-    return context.run_flow("flows.train:train_flow")
+    return context.run_flow(TRAIN, limits=limits_of(context.plan.train))
+
+
+def limits_of(limits: TrainingLimits | None) -> Output | None:
+    """As JSON, which a flow's parameters travel as."""
+    return None if limits is None else limits.model_dump()
 
 
 def release(context: Context) -> Output:
     """Release 1: no live release yet, so readiness alone decides."""
     context.platform.start_serving()
-    return context.run_flow("flows.release:release_flow", model="champion", note="first release")
+    trained = context.folder.output("train")
+    note = f"first release; learned from {trained['learned_from']}" if trained["sampled"] else "first release"
+    found = context.run_flow(RELEASE, model="champion", note=note)
+    return {**found, "page": context.platform.pages()["a timeline"]}
 
 
 def replay(context: Context) -> Output:
     context.platform.start_serving()
     canaries.ensure_arms(context.settings)
-    return context.run_flow("flows.replay:replay_flow", name="replay")
+    plan = context.plan
+    found = context.run_flow(REPLAY, name="replay", share=plan.replay_share, slice_hours=plan.slice_hours)
+    if found["errors"] > found["requests"] * FAILED_SHARE:
+        raise ReplayFailed(errors_of(found))
+    return found
+
+
+def errors_of(found: Output) -> str | None:
+    """How many requests were errors, with the first one's words; None without an error."""
+    if not found["errors"]:
+        return None
+    return f"{found['errors']:,} of {found['requests']:,} requests were errors, the first: {found['first_error']}"
 
 
 def drift(context: Context) -> Output:
-    return context.run_flow(DRIFT)
+    """The real days. Where they ask for a retraining, it is awaited here: the planted fault's must not run beside it."""
+    began = datetime.now(UTC) - faults.CLOCK_SLACK
+    found = context.run_flow(DRIFT, most_rows=context.plan.drift_rows)
+    if not found["columns"]:
+        raise TooLittleData(found["reasons"][0])
+    if found["verdict"] == "retrain":
+        found["retraining"] = faults.await_challenger(context.settings, began, planted=False)
+    return found
 
 
 def fault(context: Context) -> Output:
-    return faults.plant_and_await_retraining(context.settings, partial(context.run_flow, DRIFT))
+    check_drift = partial(context.run_flow, DRIFT, most_rows=context.plan.drift_rows)
+    return faults.plant_and_await_retraining(context.settings, check_drift)
 
 
 def canary(context: Context) -> Output:
+    require_challenger(context.folder.output("fault"))
     context.platform.start_serving()
     return canaries.challenger_goes_live(context.settings)
+
+
+def require_challenger(fault: Output) -> None:
+    """Raises TooLittleData where the gate refused the retrained model."""
+    if fault["challenger"] is None:
+        raise TooLittleData(f"there is no challenger, since the gate refused it: {fault['refused']}")
 
 
 def bad_release(context: Context) -> Output:
@@ -134,6 +192,15 @@ def _ingested(found: Output) -> str:
     return f"{events:,} events, {found['posts']:,} posts, {found['users']:,} users from {found['label']}"
 
 
+def _trained(found: Output) -> str:
+    sampled = f"; learned from {found['learned_from']}" if found.get("sampled") else ""
+    return f"champion is model version {found['model_version']}; {found['headline']}{sampled}"
+
+
+def _first_released(found: Output) -> str:
+    return f"{found['release']} is {found['state']}: a timeline is at {found['page']}"
+
+
 def _replayed(found: Output) -> str:
     return f"{found['requests']:,} requests, {found['events']:,} events, {found['errors']} errors"
 
@@ -143,28 +210,64 @@ def _drifted(found: Output) -> str:
 
 
 def _retrained(found: Output) -> str:
-    return f"{found['verdict']} ({found['planted']}); the automation's run made model version {found['challenger']}"
+    made = "no challenger" if found["challenger"] is None else f"model version {found['challenger']}"
+    return f"{found['verdict']} ({found['planted']}); the automation's run made {made}"
+
+
+def _gate_refused(found: Output) -> str | None:
+    return None if found["challenger"] is not None else f"the gate refused the challenger: {found['refused']}"
 
 
 def _released(found: Output) -> str:
     return f"{found['release']} is {found['state']}: {found['reason']}"
 
 
+def _timeline_lacks(found: Output) -> str | None:
+    return None if found["timeline"]["posts"] else f"the page of user {found['timeline']['user_id']} is empty"
+
+
 STAGES = (
-    Stage("ingest", "ingest", ingest, _ingested),
-    Stage("validate", "validate", validate, _validated),
+    Stage("ingest", "ingest", ingest, _ingested, apart=(INGEST,)),
+    Stage("validate", "validate", validate, _validated, needs=("ingest",), apart=(VALIDATE, "great_expectations")),
     Stage(
         "features",
         "features",
         features,
         lambda found: f"{sum(found['online'].values()):,} online rows, {found['as_of'][:16]} UTC",
+        needs=("ingest", "validate"),
+        apart=(FEATURES, "feast", "feature_repo.offline", "feature_repo.snapshot"),
     ),
-    Stage("train", "train", train, lambda found: f"champion is model version {found['model_version']}; {found['headline']}"),
-    Stage("release", "release 1", release, _released),
-    Stage("replay", "replay as live traffic", replay, _replayed),
-    Stage("drift", "drift on real data", drift, _drifted),
-    Stage("fault", "planted fault, retrain", fault, _retrained),
-    Stage("canary", "challenger's canary", canary, _released),
-    Stage("bad_release", "bad release", bad_release, _released),
-    Stage("pages", "pages and a timeline", pages, lambda found: f"{len(found['timeline']['posts'])} posts for one user"),
+    Stage("train", "train", train, _trained, needs=("features",), apart=(TRAIN, *TRAIN_IMPORTS)),
+    Stage("release", "release 1", release, _first_released, needs=("train",), apart=(RELEASE, "mlflow")),
+    Stage("replay", "replay as live traffic", replay, _replayed, needs=("release",), apart=(REPLAY,), lacking=errors_of),
+    Stage("drift", "drift on real data", drift, _drifted, needs=("replay",), apart=(DRIFT, *DRIFT_IMPORTS)),
+    Stage(
+        "fault",
+        "planted fault, retrain",
+        fault,
+        _retrained,
+        needs=("replay",),
+        apart=(DRIFT, *DRIFT_IMPORTS),
+        lacking=_gate_refused,
+    ),
+    Stage("canary", "challenger's canary", canary, _released, needs=("fault",)),
+    Stage("bad_release", "bad release", bad_release, _released, needs=("release",)),
+    Stage(
+        "pages",
+        "pages and a timeline",
+        pages,
+        lambda found: f"{len(found['timeline']['posts'])} posts for one user",
+        needs=("release",),
+        lacking=_timeline_lacks,
+    ),
 )
+
+
+def unmet_need(stage: Stage, outcomes: Mapping[str, Outcome]) -> str | None:
+    """Which stage that `stage` needs has no result, in words; None where it can run."""
+    titles = {one.name: one.title for one in STAGES}
+    for need in stage.needs:
+        found = outcomes.get(need)
+        if found is None or found.state not in ("done", "partly"):
+            return f"it needs {titles[need]!r}, which {'was not run' if found is None else WORDS[found.state]}"
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group
@@ -9,29 +10,41 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from flows.demo.run_folder import RunFolder
-from flows.lakes import dataset_marker
+from flows.demo.run_folder import Outcome, RunFolder
+from flows.demo.stages import STAGES
+from flows.lakes import NothingIngested, dataset_marker
 from flows.platform import Platform
-from flows.training.compare import COLUMNS, SHOWN_HEADS
+from flows.training.compare import COLUMNS, LEAST_JUDGED
 from infra.settings import Settings
 from services.gateway.ledger import Ledger
 
+SHOWN = 4  # heads in the table of models
+NOTE_STYLE = {"failed": "bold red", "partly": "bold yellow", "skipped": "yellow", "simulated": "bold yellow"}
 VERDICT_STYLE = {"ok": "green", "warn": "yellow", "retrain": "red", "rollback": "red"}
 
 
 def build_summary(
     settings: Settings, platform: Platform, folder: RunFolder, peak_mb: float, elapsed_s: float
 ) -> dict[str, Any]:
-    """Everything in JSON: figures by stage, the ledger, pages, time and memory."""
-    outputs = folder.outputs()
+    """Everything in JSON: what became of each stage, its figures, the ledger, pages, time and memory.
+
+    A stage without a result is under `stages` alone, with its reason.
+    """
+    outputs, outcomes = folder.outputs(), folder.outcomes()
     ledger = Ledger(settings.platform_database_url)
     live = ledger.route().live
     seconds = folder.seconds()
     return {
         "run": folder.name,
-        "dataset": {key: dataset_marker(settings)[key] for key in ("name", "label", "simulated", "fingerprint")},
+        "plan": folder.plan,
+        "dataset": _dataset(settings),
+        "stages": {
+            name: {"state": outcome.state, "reason": outcome.reason, "seconds": outcome.seconds}
+            for name, outcome in outcomes.items()
+        },
+        "notes": notes(settings, outcomes),
         **{name: output for name, output in outputs.items() if name != "pages"},
-        "timeline": outputs["pages"]["timeline"],
+        "timeline": outputs["pages"]["timeline"] if "pages" in outputs else None,
         "live_release": {
             "release": live,
             "model_version": None if live is None else ledger.manifest(live).model_version,
@@ -49,49 +62,107 @@ def build_summary(
             "seconds_this_invocation": round(elapsed_s, 1),
             "seconds_of_all_stages": round(sum(seconds.values()), 1),
             "seconds_by_stage": seconds,
+            "seconds_to_first_timeline": seconds_to_first_timeline(seconds, elapsed_s),
             "peak_memory_mb": round(peak_mb),
             "memory_measure": "proportional set size (PSS) of the demo and every process of the platform, sampled",
         },
     }
 
 
+def _dataset(settings: Settings) -> dict[str, Any] | None:
+    """What ingestion remembered of the dataset; None where nothing was ingested."""
+    try:
+        marker = dataset_marker(settings)
+    except NothingIngested:
+        return None
+    return {key: marker[key] for key in ("name", "label", "simulated", "fingerprint")}
+
+
+def seconds_to_first_timeline(seconds: Mapping[str, float], elapsed_s: float) -> float | None:
+    """From the start until release 1 answered, with what came before the first stage; None where it never did.
+
+    `seconds` by stage in the order in which they ended; of a run that was carried on, those of every stage's last try.
+    """
+    if "release" not in seconds:
+        return None
+    order = list(seconds)
+    before = max(0.0, elapsed_s - sum(seconds.values()))
+    return round(before + sum(seconds[name] for name in order[: order.index("release") + 1]), 1)
+
+
+def notes(settings: Settings, outcomes: Mapping[str, Outcome]) -> list[str]:
+    """One sentence each on what was simulated, derived, sampled or left out."""
+    found = {name: outcome.output for name, outcome in outcomes.items() if outcome.output is not None}
+    sentences = []
+    if _dataset(settings) is not None:
+        marker = dataset_marker(settings)
+        if marker["simulated"]:
+            sentences.append(f"simulated: every figure is of {marker['label']}")
+        sentences += marker.get("notes", ())
+    if found.get("ingest", {}).get("edges_derived"):
+        sentences.append("derived: the follow graph is read off engagements, since the dataset logs none")
+    for name, what in (("train", "the first model"), ("fault", "the challenger")):
+        if found.get(name, {}).get("sampled"):
+            sentences.append(f"sampled: {what} learned from {found[name]['learned_from']}")
+    share = found.get("replay", {}).get("share")
+    if share is not None and share < 1:
+        sentences.append(f"sampled: the visits of {share:.0%} of the users were replayed; events are everybody's")
+    sentences += found.get("train", {}).get("not_measured", ())
+    titles = {stage.name: stage.title for stage in STAGES}
+    sentences += [f"{o.state}: {titles[name]}: {o.reason}" for name, o in outcomes.items() if o.state != "done"]
+    return sentences
+
+
 def print_summary(summary: dict[str, Any], console: Console) -> None:
-    """The summary as a person reads it."""
-    simulated = " [bold yellow](simulated)[/]" if summary["dataset"]["simulated"] else ""
-    console.rule(f"Home Mixer, {summary['run']}: {summary['dataset']['label']}{simulated}")
+    """The summary as a person reads it; a stage without a result has no table, and stands among the notes."""
+    dataset = summary["dataset"] or {"label": "no dataset", "simulated": False}
+    simulated = " [bold yellow](simulated)[/]" if dataset["simulated"] else ""
+    console.rule(f"Home Mixer, {summary['run']}: {dataset['label']}{simulated}")
     console.print(_facts(summary))
-    console.print(offline_table(summary["train"]))
-    console.print(_drift(summary))
+    if "train" in summary and summary["train"]["metrics"]:
+        console.print(offline_table(summary["train"]))
+    if "drift" in summary or "fault" in summary:
+        console.print(_drift(summary))
     console.print(_ledger(summary))
-    console.print(_timeline(summary["timeline"]))
+    if summary["timeline"] is not None:
+        console.print(_timeline(summary["timeline"]))
+    if summary["notes"]:
+        lines = [Text(sentence, style=NOTE_STYLE.get(sentence.partition(":")[0], "")) for sentence in summary["notes"]]
+        console.print(Panel(Group(*lines), title="what was simulated, derived, sampled or left out", title_align="left"))
     pages = Table.grid(padding=(0, 2))
     for name, address in summary["pages"].items():
         pages.add_row(name, address)
     console.print(Panel(pages, title="where to look", title_align="left"))
     cost = summary["cost"]
+    first = cost["seconds_to_first_timeline"]
     console.print(
-        f"{cost['seconds_of_all_stages']:.0f} s for all stages, peak memory {cost['peak_memory_mb'] / 1000:.1f} GB",
+        f"{cost['seconds_of_all_stages']:.0f} s for all stages"
+        + (f", {first:.0f} s to the first timeline" if first is not None else "")
+        + f", peak memory {cost['peak_memory_mb'] / 1000:.1f} GB",
         highlight=False,
     )
 
 
 def _facts(summary: dict[str, Any]) -> Table:
-    ingest, validate, replay = summary["ingest"], summary["validate"], summary["replay"]
-    live = summary["live_release"]
-    tables = validate["tables"]
-    broken = {f"{name}.{rule}": n for name, table in tables.items() for rule, n in table["broken_rows"].items()}
-    events = ingest["lake_events"] + ingest["holdout_events"]
-    kept = " (kept from before)" if ingest["skipped"] else ""
-    quarantined = sum(table["quarantined"] for table in tables.values())
-    latency = ", ".join(f"{name} {value} ms" for name, value in replay.get("latency_ms", {}).items())
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
-    grid.add_row("ingested", f"{events:,} events, {ingest['posts']:,} posts, {ingest['users']:,} users{kept}")
-    grid.add_row("failed validation", f"{quarantined:,} rows quarantined; rows by broken rule: {broken or 'none'}")
-    grid.add_row(
-        "replayed", f"{replay['requests']:,} requests, {replay['events']:,} events, {replay['errors']} errors; {latency}"
-    )
-    grid.add_row("live", f"{live['release']} (model version {live['model_version']}): {live['why']}")
+    if "ingest" in summary:
+        ingest = summary["ingest"]
+        events, kept = ingest["lake_events"] + ingest["holdout_events"], " (kept from before)" if ingest["skipped"] else ""
+        grid.add_row("ingested", f"{events:,} events, {ingest['posts']:,} posts, {ingest['users']:,} users{kept}")
+    if "validate" in summary:
+        tables = summary["validate"]["tables"]
+        broken = {f"{name}.{rule}": n for name, table in tables.items() for rule, n in table["broken_rows"].items()}
+        quarantined = sum(table["quarantined"] for table in tables.values())
+        grid.add_row("failed validation", f"{quarantined:,} rows quarantined; rows by broken rule: {broken or 'none'}")
+    if "replay" in summary:
+        replay = summary["replay"]
+        latency = ", ".join(f"{name} {value} ms" for name, value in replay.get("latency_ms", {}).items())
+        told = f"{replay['requests']:,} requests, {replay['events']:,} events, {replay['errors']} errors; {latency}"
+        grid.add_row("replayed", told)
+    live = summary["live_release"]
+    if live["release"] is not None:
+        grid.add_row("live", f"{live['release']} (model version {live['model_version']}): {live['why']}")
     return grid
 
 
@@ -106,20 +177,33 @@ def offline_table(train: dict[str, Any]) -> Table:
     for column in COLUMNS:
         table.add_column(column, justify="right")
     for model, heads in train["metrics"].items():
-        for head in SHOWN_HEADS:
+        for head in shown_heads(train["metrics"]):
             if head in heads:
                 cells = [heads[head].get(column) for column in COLUMNS]
                 table.add_row(model, head, *("-" if cell is None else f"{cell:.4f}" for cell in cells))
     return table
 
 
+def shown_heads(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The most common heads that the models are judged on, commonest first."""
+    first = next(iter(metrics.values()))
+    counted = {head: figures.get("positives") or 0 for head, figures in first.items()}
+    return [head for head in sorted(counted, key=lambda head: -counted[head]) if counted[head] >= LEAST_JUDGED][:SHOWN]
+
+
 def _drift(summary: dict[str, Any]) -> Panel:
     lines = []
-    for name, found in (("real data", summary["drift"]), (summary["fault"]["planted"], summary["fault"])):
-        lines.append(Text(f"{name}: {found['verdict']}", style=VERDICT_STYLE.get(found["verdict"], "")))
+    for name in ("drift", "fault"):
+        if name not in summary:
+            continue
+        found = summary[name]
+        lines.append(
+            Text(f"{found['planted'] or 'real data'}: {found['verdict']}", style=VERDICT_STYLE.get(found["verdict"], ""))
+        )
         lines += [Text(f"  {reason}", style="dim") for reason in found["reasons"][:3]]
-    run = summary["fault"]["flow_run"]
-    lines.append(Text(f"retrain run {run['name']!r} was created by the automation {run['created_by']!r}"))
+        run = found.get("flow_run") or found.get("retraining", {}).get("flow_run")
+        if run:
+            lines.append(Text(f"retrain run {run['name']!r} was created by the automation {run['created_by']!r}"))
     return Panel(Group(*lines), title="drift", title_align="left")
 
 

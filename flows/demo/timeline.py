@@ -6,8 +6,10 @@ from datetime import date, timedelta
 from typing import Any
 
 import httpx
+import numpy as np
 import polars as pl
 
+from feature_repo.ids import RememberedIds
 from feature_repo.lake import Lake
 from flows.days import day_end
 from flows.lakes import open_lakes
@@ -21,7 +23,8 @@ def example_timeline(settings: Settings) -> dict[str, Any]:
     """The timeline of a user with a full neighbourhood, as of the end of the newest lived-through day."""
     lake, _ = open_lakes(settings)
     newest = lake.event_days()[-1]
-    user_id = _connected_user(lake, newest)
+    ids = RememberedIds(settings.platform_database_url)
+    user_id = ids.shown("user", np.array([_connected_user(lake, newest)]))[0]
     moment = (day_end(newest, lake.day_offset) - timedelta(seconds=1)).isoformat()
     body = {"user_id": user_id, "count": COUNT, "requested_at": moment}
     with httpx.Client(base_url=settings.gateway_url, timeout=30.0) as client:
@@ -30,12 +33,11 @@ def example_timeline(settings: Settings) -> dict[str, Any]:
         for post in content["posts"][:EXPLAINED]:
             asked = {"user_id": user_id, "post_id": post["post_id"], "requested_at": moment}
             post["explanation"] = client.post("/explain", json=asked).raise_for_status().json()
-    posts = {
-        row["post_id"]: row
-        for row in lake.read("posts").filter(pl.col("post_id").is_in([p["post_id"] for p in content["posts"]])).to_dicts()
-    }
-    for post in content["posts"]:
-        known = posts.get(post["post_id"], {})
+    numbers = ids.known("post", [post["post_id"] for post in content["posts"]]).tolist()
+    rows = lake.read("posts").filter(pl.col("post_id").is_in(numbers)).to_dicts()
+    posts = {row["post_id"]: row for row in rows}
+    for number, post in zip(numbers, content["posts"], strict=True):
+        known = posts.get(number, {})
         post["media"], post["topics"] = known.get("media"), known.get("topics")
     return {
         "user_id": user_id,

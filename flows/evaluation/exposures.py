@@ -53,8 +53,8 @@ def evaluate_exposures(
     """Figures of the model (registered as `model`, or in `bundle_folder`) and of the baselines on the exposures of `file`.
 
     Events of the lake and of the held-out days count where they are strictly before the file's first exposure; from there on
-    history grows with the file alone. NDCG@10 is always of rows frozen at the start of the user-day (see README); the other
-    figures are of rows in `state`. Intervals resample users `draws` times. The baselines read the model's vectors too.
+    history grows with the file alone. NDCG@10 is always of rows frozen at the start of the user-day (docs/ranking.md); the
+    other figures are of rows in `state`. Intervals resample users `draws` times. The baselines read the model's vectors too.
 
     Keys: exposures, state, rows, users, user_days, first, last, posts_not_in_tables, model, models and differences (see
     `figures`), dwell (see `dwell_metrics`), lists (see `list_figures`), warnings. Raises MalformedFile, BundleError,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from feature_repo.feature_rows import HEADS, FeatureRows
+from feature_repo.feature_rows import FeatureRows
+from feature_repo.heads import HEADS, judged_heads
 from flows.progress import announce
 from flows.training.evaluate import expected_calibration_error, head_metrics, ndcg_by_group
 
 RESAMPLED = ("auc", "log_loss", "normalised_entropy", "ece")
 NDCG = "ndcg_at_10_frozen"
-INTERVAL_HEADS = ("click", "video_view", "like", "profile_click")  # the rarer ones have too few positives to resample
+INTERVAL_HEADS = 4  # the most common ones; the rarer have too few positives to resample
 FLOOR_DRAWS = 20
 LOW, HIGH = 0.025, 0.975
 
@@ -28,14 +29,15 @@ def figures(
     draws: int,
     seed: int,
 ) -> dict[str, Any]:
-    """models: model -> head -> figure; differences: baseline -> head -> figure of `main` minus that of the baseline.
+    """Figures by model and head (`models`), and of `main` minus each baseline by head (`differences`, of the `judged_heads`).
 
     `chosen` and `frozen`: model -> probabilities (n, len(HEADS)). A figure of the commoner heads is {value, low, high}, with a
     95 % interval; one that is not defined is None. `ece_floor` is the calibration error that a perfectly calibrated model
     with the same predictions shows on as many rows by chance. Differences are paired: both models on the same draws.
     """
     points = {name: _points(chosen[name], frozen[name], rows.labels, user_day, seed) for name in chosen}
-    samples = _samples(chosen, frozen, rows, user_day, draws, seed)
+    judged = judged_heads(rows.labels, INTERVAL_HEADS)
+    samples = _samples(chosen, frozen, rows, user_day, draws, seed, judged)
     models = {
         name: {
             head: {key: _with_interval(value, samples.get((name, head, key))) for key, value in found.items()}
@@ -44,11 +46,9 @@ def figures(
         for name, heads in points.items()
     }
     differences = {
-        name: {head: _differences(points, samples, main, name, head) for head in INTERVAL_HEADS}
-        for name in chosen
-        if name != main
+        name: {head: _differences(points, samples, main, name, head) for head in judged} for name in chosen if name != main
     }
-    return {"models": models, "differences": differences}
+    return {"models": models, "differences": differences, "judged_heads": list(judged)}
 
 
 def _points(
@@ -80,17 +80,16 @@ def _samples(
     user_day: np.ndarray,
     draws: int,
     seed: int,
+    judged: Sequence[str],
 ) -> dict[tuple[str, str, str], np.ndarray]:
     """(model, head, figure) -> its value in every resampling, float64 (draws,); NaN where it is not defined."""
-    samples = {
-        (name, head, key): np.full(draws, np.nan) for name in chosen for head in INTERVAL_HEADS for key in (*RESAMPLED, NDCG)
-    }
+    samples = {(name, head, key): np.full(draws, np.nan) for name in chosen for head in judged for key in (*RESAMPLED, NDCG)}
     ranked = {
         (name, head): ndcg_by_group(
             frozen[name][:, HEADS.index(head)], rows.labels[:, HEADS.index(head)].astype(float), user_day
         )
         for name in chosen
-        for head in INTERVAL_HEADS
+        for head in judged
     }
     for number, (sample, weight) in enumerate(_resampled_users(rows.user_id, draws, seed)):
         announce(f"intervals: {number + 1} of {draws}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
 from feature_repo.lake import Lake
-from flows.days import day_start, microseconds
-from flows.lakes import split_days
+from flows.days import microseconds
+from flows.lakes import splits_of
 from infra.settings import Settings
 from services.ranking.bundle import ModelBundle
 
@@ -36,8 +36,7 @@ def trained_until(settings: Settings, bundle: ModelBundle, lake: Lake) -> int:
     """The last microsecond that the model learned from; a bundle that does not say learned from the training days."""
     if "trained_until_us" in bundle.details:
         return int(bundle.details["trained_until_us"])
-    train_end, _, _ = split_days(settings)
-    return microseconds(day_start(train_end + timedelta(days=1), lake.day_offset)) - 1
+    return microseconds(splits_of(settings).train_end) - 1
 
 
 def already_seen(learned_until: int, at_us: np.ndarray, what: str) -> list[str]:

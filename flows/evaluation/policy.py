@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from feature_repo.event_log import read_table
-from feature_repo.feature_rows import HEADS
+from feature_repo.heads import HEADS, judged_heads
 from flows.evaluation.choices import Choices, Score, choose
 from flows.evaluation.decisions import Decisions, read_decisions
 from flows.evaluation.judged import already_seen, judged_bundle, moment, trained_until
@@ -39,7 +39,7 @@ def evaluate_policy(
     *,
     model: str = "champion",
     bundle_folder: Path | None = None,
-    reward: str = "click",
+    reward: str | None = None,
     score: str | None = None,
     temperatures: Sequence[float] = TEMPERATURES,
     clip: float = math.inf,
@@ -49,7 +49,8 @@ def evaluate_policy(
 ) -> dict[str, Any]:
     """Value of the model's policies, one a temperature, on the decisions of `file` that carry a propensity.
 
-    `reward` is a head: 1 where the user did it, else 0. `score` is a head or a weight preset; the reward's head by default.
+    `reward` is a head: 1 where the user did it, else 0; the commonest one by default. `score` is a head or a weight preset; the
+    reward's head by default.
     The pool (see `Pool`) is every post of the posts table from its creation on, or what `pool_file` lists. It should be what
     the logger could choose from. `decisions` draws a sample of so many by the seed of the settings. The reward model of DR is
     the model's own calibrated prediction: of the logged post, and its mean over the pool under the policy.
@@ -62,8 +63,7 @@ def evaluate_policy(
     Raises UnknownPropensity where no impression carries one; MalformedFile, BundleError, NothingIngested; ValueError for a
     reward, score, temperature, clip or model that there is not.
     """
-    column, by = _column(reward), _score(score or reward)
-    _check(temperatures, clip, decisions)
+    _check(temperatures, clip, decisions, reward, score)
     lakes = list(open_lakes(settings))
     bundle, name = judged_bundle(settings, model, bundle_folder)
     posts = read_table(lakes, "posts")
@@ -71,6 +71,8 @@ def evaluate_policy(
     announce("point-in-time state")
     found = read_decisions(settings, lakes, file, posts)
     asked = found if decisions is None else found.sampled(decisions, settings.seed)
+    reward = reward or _commonest(asked)
+    column, by = _column(reward), _score(score or reward)
     choices = choose(asked, pool, bundle.predict, by, column, temperatures)
     values = values_of(asked, choices, column, clip=clip, draws=draws, seed=settings.seed)
     learned_until = trained_until(settings, bundle, lakes[0])
@@ -115,6 +117,14 @@ def values_of(
 
 
 # ---- what was asked --------------------------------------------------------------------------------------------------
+def _commonest(decisions: Decisions) -> str:
+    """The action that was taken most often on the decisions' posts. ValueError where none was both taken and left out."""
+    heads = judged_heads(decisions.known.log.labels(decisions.exposure), most=1, least=1)
+    if not heads:
+        raise ValueError(f"no action was both taken and left out on the {len(decisions):,} logged decisions: nothing to earn")
+    return heads[0]
+
+
 def _column(reward: str) -> int:
     if reward not in HEADS:
         raise ValueError(f"reward is {reward!r}; it is one of the heads {', '.join(HEADS)}")
@@ -130,7 +140,7 @@ def _score(name: str) -> Score:
     raise ValueError(f"score is {name!r}; it is a head ({', '.join(HEADS)}) or a weight preset ({', '.join(PRESETS)})")
 
 
-def _check(temperatures: Sequence[float], clip: float, decisions: int | None) -> None:
+def _check(temperatures: Sequence[float], clip: float, decisions: int | None, reward: str | None, score: str | None) -> None:
     if not temperatures:
         raise ValueError("no temperature was given; name at least one, 0 is greedy")
     for temperature in temperatures:
@@ -140,6 +150,10 @@ def _check(temperatures: Sequence[float], clip: float, decisions: int | None) ->
         raise ValueError(f"clip is {clip}; weights are cut to a number above 0")
     if decisions is not None and decisions < 1:
         raise ValueError(f"decisions is {decisions}; at least one must be sampled")
+    if reward is not None:
+        _column(reward)
+    if score is not None:
+        _score(score)
 
 
 # ---- what is told ----------------------------------------------------------------------------------------------------

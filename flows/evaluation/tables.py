@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from flows.evaluation.figures import INTERVAL_HEADS, NDCG
+from flows.evaluation.figures import NDCG
 
 COLUMNS = ("auc", "log_loss", "normalised_entropy", "ece", "ece_floor", NDCG)
 
@@ -19,7 +19,7 @@ def evaluation_tables(report: dict[str, Any]) -> Iterator[Table]:
         f"{report['first']} to {report['last']}, {report['state']} state"
     )
     heads = Table("head", "model", *COLUMNS, title=title, title_justify="left")
-    for head in INTERVAL_HEADS:
+    for head in report["judged_heads"]:
         for name, found in report["models"].items():
             heads.add_row(
                 head, name, *(_cell(found[head][column]) for column in COLUMNS), end_section=name == list(report["models"])[-1]
@@ -28,7 +28,7 @@ def evaluation_tables(report: dict[str, Any]) -> Iterator[Table]:
     if report["differences"]:
         title = f"{report['model']['name']} minus baseline, 95 % interval over resampled users"
         differences = Table("head", "baseline", "auc", "log_loss", NDCG, title=title, title_justify="left")
-        for head in INTERVAL_HEADS:
+        for head in report["judged_heads"]:
             for name, found in report["differences"].items():
                 differences.add_row(head, name, *(_difference(found[head][key]) for key in ("auc", "log_loss", NDCG)))
         yield differences

@@ -19,6 +19,7 @@ import httpx
 import numpy as np
 import polars as pl
 
+from feature_repo.ids import RememberedIds
 from flows.traffic.asker import Answer, Asker, ReplayFailed
 from flows.traffic.outcomes import ReferenceRates
 from flows.traffic.visits import Slice, Visit
@@ -29,6 +30,7 @@ from services.gateway.ledger import Ledger
 
 CONCURRENCY = 4  # requests in flight: enough to keep two cores busy, few enough that latency means something
 TIMELINE_EVERY = 8  # one visit in so many also asks for a whole timeline
+TELLING_REQUESTS = 20  # so many errors and no answer: the replay is at fault, not a moment's overload
 APPLIED_TIMEOUT_S = 120.0  # the stream worker must have applied a slice's events by then
 
 
@@ -41,6 +43,7 @@ class ReplayReport:
     requests: int = 0
     timelines: int = 0
     errors: int = 0
+    first_error: str | None = None  # in the words that came back
     unjudged: int = 0  # visits that the live arm gave no reference for
     events: int = 0
     by_release: dict[str, int] = field(default_factory=dict)
@@ -64,6 +67,10 @@ class Checkpoint:
     def report(self, name: str) -> ReplayReport:
         return ReplayReport(**json.loads(self.file.read_text())) if self.file.exists() else ReplayReport(name)
 
+    def forget(self) -> None:
+        """The next replay of this name begins anew."""
+        self.file.unlink(missing_ok=True)
+
     def save(self, report: ReplayReport) -> None:
         with replace_atomically(self.file) as temporary:
             temporary.write_text(json.dumps(asdict(report)))
@@ -79,6 +86,7 @@ class Replay:
         self.checkpoint = Checkpoint(settings.paths.runs / "replays" / f"{name}.json")
         self.evidence = EvidenceStore(settings.platform_database_url)
         self.ledger = Ledger(settings.platform_database_url)
+        self.ids = RememberedIds(settings.platform_database_url)
 
     def run(
         self,
@@ -86,7 +94,10 @@ class Replay:
         on_progress: Callable[[ReplayReport], None] = lambda report: None,
         stop_when: Callable[[], str | None] = lambda: None,
     ) -> ReplayReport:
-        """Send every unfinished slice; `stop_when` is asked before each and names a reason to end early."""
+        """Send every unfinished slice; `stop_when` is asked before each and names a reason to end early.
+
+        Raises ReplayFailed where every request was an error: what is left would be one too. A later call begins anew then.
+        """
         report = self.checkpoint.report(self.name)
         report.stopped = None  # what ended an earlier run says nothing of this one
         done = report.slices
@@ -99,6 +110,7 @@ class Replay:
                 if report.stopped:
                     break
                 self._requests_of(part, report)
+                self._refuse_errors_only(report)
                 if sent is not None:
                     sent.result()  # the events of the slice before
                 sent = sender.submit(publish_and_wait, self.settings, part.events)
@@ -110,6 +122,12 @@ class Replay:
                 sent.result()
                 self.checkpoint.save(report)
         return report
+
+    def _refuse_errors_only(self, report: ReplayReport) -> None:
+        if report.requests < TELLING_REQUESTS or report.errors < report.requests:
+            return
+        self.checkpoint.forget()
+        raise ReplayFailed(f"all of the first {report.requests:,} requests were errors, the first: {report.first_error}")
 
     def _keep(self, report: ReplayReport, sent: Future[None]) -> None:
         """Remember the newest slice as done once its events are applied, without waiting for it here."""
@@ -126,6 +144,7 @@ class Replay:
                 report.unjudged += 1
                 continue
             report.errors += answer.evidence.error
+            report.first_error = report.first_error or answer.said
             report.latency_ms.append(round(answer.evidence.latency_ms, 2))
             release = answer.evidence.release_id
             report.by_release[release] = report.by_release.get(release, 0) + 1
@@ -135,7 +154,7 @@ class Replay:
         limits = httpx.Limits(max_connections=2 * CONCURRENCY)
         route, arms = self.ledger.route_and_arms()
         async with httpx.AsyncClient(base_url=self.settings.gateway_url, limits=limits, timeout=30.0) as client:
-            asker = Asker(client, self.reference, route.live, arms.get(route.live or ""))
+            asker = Asker(client, self.reference, self.ids, route.live, arms.get(route.live or ""))
 
             async def one(position: int, visit: Visit) -> Answer:
                 async with gate:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from feature_repo.feature_rows import HEADS
+from feature_repo.heads import judged_heads
 from flows.traffic.visits import Visit
 
-JUDGED_HEADS = ("click", "video_view", "like", "profile_click")  # the heads with enough positives to judge by
+MOST_HEADS = 4  # that an answer is judged by: the common actions, of which visits hold enough
 _EPSILON = 1e-6
 
 
@@ -20,12 +23,13 @@ class ReferenceRates:
     It does not depend on the arms, so subtracting its log loss removes the part of the variance that the labels carry.
     """
 
+    heads: tuple[str, ...]  # what answers are judged by: those with enough of either outcome; may be none
     post_id: np.ndarray  # int64 (n,), sorted
-    rates: np.ndarray  # float64 (n, len(JUDGED_HEADS))
-    prior: np.ndarray  # float64 (len(JUDGED_HEADS),)
+    rates: np.ndarray  # float64 (n, len(heads))
+    prior: np.ndarray  # float64 (len(heads),)
 
     def of(self, post_ids: np.ndarray) -> np.ndarray:
-        """Rates of `post_ids`, float64 (k, len(JUDGED_HEADS)); unknown posts get the global rate."""
+        """Rates of `post_ids`, float64 (k, len(heads)); unknown posts get the global rate."""
         if len(self.post_id) == 0:
             return np.broadcast_to(self.prior, (len(post_ids), len(self.prior)))
         row = np.minimum(np.searchsorted(self.post_id, post_ids), len(self.post_id) - 1)
@@ -33,34 +37,39 @@ class ReferenceRates:
         return np.where(known[:, None], self.rates[row], self.prior)
 
 
-def reference_rates(exposures, strength: float = 20.0) -> ReferenceRates:
-    """Rates per post from labelled exposures (columns post_id and HEADS), shrunk to the global rate by `strength` rows."""
-    import polars as pl
+def reference_rates(exposures: pl.DataFrame, strength: float = 20.0) -> ReferenceRates:
+    """Rates per post from labelled exposures (columns post_id and HEADS), shrunk to the global rate by `strength` rows.
 
-    prior = np.array([exposures[head].mean() or 0.0 for head in JUDGED_HEADS], dtype=np.float64).clip(1e-4, 1 - 1e-4)
+    The heads are the most common of which the exposures hold enough of either outcome.
+    """
+    heads = judged_heads(exposures.select(HEADS).to_numpy(), MOST_HEADS)
+    prior = np.array([exposures[head].mean() for head in heads], dtype=np.float64).clip(1e-4, 1 - 1e-4)
     grouped = (
-        exposures.group_by("post_id").agg(
-            pl.len().alias("shown"), *[pl.col(head).sum().cast(pl.Float64) for head in JUDGED_HEADS]
-        )
+        exposures.group_by("post_id").agg(pl.len().alias("shown"), *[pl.col(head).sum().cast(pl.Float64) for head in heads])
     ).sort("post_id")
-    counts = grouped.select(JUDGED_HEADS).to_numpy()
+    counts = grouped.select(heads).to_numpy().reshape(grouped.height, len(heads))
     rates = (counts + strength * prior) / (grouped["shown"].to_numpy()[:, None] + strength)
-    return ReferenceRates(grouped["post_id"].to_numpy(), rates, prior)
+    return ReferenceRates(heads, grouped["post_id"].to_numpy(), rates, prior)
 
 
-def log_losses(visit: Visit, probabilities: np.ndarray) -> dict[str, float]:
-    """Summed log loss over the visit's posts for each judged head; `probabilities` is (n, len(JUDGED_HEADS))."""
-    labels = visit.labels[:, [HEADS.index(head) for head in JUDGED_HEADS]].astype(np.float64)
+def log_losses(visit: Visit, probabilities: np.ndarray, heads: Sequence[str]) -> dict[str, float]:
+    """Summed log loss over the visit's posts for each of `heads`; `probabilities` is (n, len(heads))."""
+    labels = _labels(visit, heads)
     clipped = np.clip(probabilities, _EPSILON, 1 - _EPSILON)
     losses = -(labels * np.log(clipped) + (1 - labels) * np.log1p(-clipped)).sum(axis=0)
-    return dict(zip(JUDGED_HEADS, losses.tolist(), strict=True))
+    return dict(zip(heads, losses.tolist(), strict=True))
 
 
-def visit_ndcg(visit: Visit, scores: np.ndarray) -> float | None:
-    """NDCG of the arm's order of the logged posts, gain = number of positive judged heads; None where no order matters."""
-    gains = visit.labels[:, [HEADS.index(head) for head in JUDGED_HEADS]].sum(axis=1).astype(np.float64)
+def visit_ndcg(visit: Visit, scores: np.ndarray, heads: Sequence[str]) -> float | None:
+    """NDCG of the arm's order of the logged posts, gain = number of positive `heads`; None where no order matters."""
+    gains = _labels(visit, heads).sum(axis=1)
     if len(gains) < 2 or gains.min() == gains.max():
         return None
     discounts = 1.0 / np.log2(np.arange(2, len(gains) + 2))
     order = np.argsort(-scores, kind="stable")
     return float((gains[order] * discounts).sum() / (np.sort(gains)[::-1] * discounts).sum())
+
+
+def _labels(visit: Visit, heads: Sequence[str]) -> np.ndarray:
+    """float64 (n, len(heads))."""
+    return visit.labels[:, [HEADS.index(head) for head in heads]].astype(np.float64)

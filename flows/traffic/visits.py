@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,10 +12,12 @@ import polars as pl
 from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.exposures import answer_frame, exposure_frame
 from feature_repo.feature_rows import HEADS
+from services.mixer.api_types import MOST_SCORED
 
-SLICE_US = (
-    2 * 3600 * 1_000_000
-)  # a slice's events are sent after its requests: what a prediction could know is this much behind
+# A slice's events are sent after its requests: what a prediction could know is this much behind.
+SLICE_HOURS = 2
+_HOUR_US = 3_600_000_000
+LONGEST_ID = 110  # characters of a request's id: the API takes 128, and an id gets suffixes such as "-reference"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Visit:
 
 @dataclass(frozen=True)
 class Slice:
-    """Two hours of logged traffic: the visits, and all events of all users in it, oldest first."""
+    """Some hours of logged traffic: the visits, and all events of all users in it, oldest first."""
 
     index: int
     start_us: int
@@ -63,33 +66,46 @@ def in_sample(user_ids: np.ndarray, share: float, seed: int) -> np.ndarray:
     return (mixed >> np.uint64(40)).astype(np.float64) / 2**24 < share
 
 
-def slices(events: pl.DataFrame, *, share: float, seed: int, name: str) -> Iterator[Slice]:
-    """Cut `events` into slices in time order; visits are those of a `share` of users, events are everybody's."""
-    keyed = events.with_columns(slice=pl.col("occurred_at").dt.epoch("us") // SLICE_US).sort("occurred_at", "event_id")
+def slices(events: pl.DataFrame, *, share: float, seed: int, name: str, hours: int = SLICE_HOURS) -> Iterator[Slice]:
+    """Cut `events` into slices of `hours`, in time order; visits are those of a `share` of users, events are everybody's."""
+    slice_us = hours * _HOUR_US
+    keyed = events.with_columns(slice=pl.col("occurred_at").dt.epoch("us") // slice_us).sort("occurred_at", "event_id")
     # Labelled before they are cut: an action may come in a later slice than the exposure that it answers.
     exposures = labelled_exposures(events)
     exposures = exposures.filter(pl.Series(in_sample(exposures["user_id"].to_numpy(), share, seed)))
-    judged = exposures.group_by(pl.col("at_us") // SLICE_US, maintain_order=True)
+    judged = exposures.group_by(pl.col("at_us") // slice_us, maintain_order=True)
     chosen_in = {key: rows for (key,), rows in judged}
     for index, ((key,), rows) in enumerate(
         keyed.partition_by("slice", as_dict=True, include_key=False, maintain_order=True).items()
     ):
         chosen = chosen_in.get(key, exposures.clear())
         visits = [
-            _visit(name, int(key), user_id, product, group)
+            visit
             for (user_id, product), group in chosen.partition_by(
                 "user_id", "product", as_dict=True, maintain_order=True
             ).items()
+            for visit in _visits(f"{name}-{key}-{user_id}-{product}", user_id, product, group)
         ]
-        yield Slice(index, int(key) * SLICE_US, sorted(visits, key=lambda visit: (visit.at_us, visit.user_id)), rows)
+        yield Slice(index, int(key) * slice_us, sorted(visits, key=lambda visit: (visit.at_us, visit.user_id)), rows)
 
 
-def _visit(name: str, slice_key: int, user_id: int, product: str, exposures: pl.DataFrame) -> Visit:
-    return Visit(
-        request_id=f"{name}-{slice_key}-{user_id}-{product}",
-        user_id=user_id,
-        product=product,
-        at_us=int(exposures["at_us"][0]),
-        post_ids=exposures["post_id"].to_numpy(),
-        labels=exposures.select(HEADS).to_numpy(),
-    )
+def _visits(name: str, user_id: int, product: str, exposures: pl.DataFrame) -> Iterator[Visit]:
+    """One visit, or several one after another where it is of more posts than a request may ask for."""
+    for part, start in enumerate(range(0, exposures.height, MOST_SCORED)):
+        rows = exposures[start : start + MOST_SCORED]
+        yield Visit(
+            request_id=short_id(name if part == 0 else f"{name}-{part + 1}"),
+            user_id=user_id,
+            product=product,
+            at_us=int(rows["at_us"][0]),
+            post_ids=rows["post_id"].to_numpy(),
+            labels=rows.select(HEADS).to_numpy(),
+        )
+
+
+def short_id(name: str) -> str:
+    """`name`, its end replaced by a hash of the whole where it is too long for a request's id."""
+    if len(name) <= LONGEST_ID:
+        return name
+    digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+    return f"{name[: LONGEST_ID - len(digest) - 1]}-{digest}"

@@ -10,7 +10,6 @@ from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.training.fit_light import fit_logistic
 from flows.training.fit_trees import fit_trees
 from services.ranking.calibration import sigmoid
-from services.ranking.inputs import product_rows
 from services.ranking.normalise import Normaliser
 
 # Probabilities of all heads, float32 (n, len(HEADS)), of n rows.
@@ -46,8 +45,7 @@ def fit_logistic_regression(train: FeatureRows) -> Predict:
     """Logistic regression on the normalised dense blocks and the product, one model a head."""
     normaliser = Normaliser.fit(train.blocks)
     blocks = {name: normaliser.apply(name, block) for name, block in train.blocks.items()}
-    product = product_rows(train.product)
-    models = [fit_logistic(blocks, product, train.labels[:, index].astype(np.float32)) for index in range(len(HEADS))]
+    models = [fit_logistic(blocks, train.product, train.labels[:, index].astype(np.float32)) for index in range(len(HEADS))]
 
     def predict(rows: FeatureRows) -> np.ndarray:
         return np.stack([sigmoid(model.logits(rows, normaliser)) for model in models], axis=1).astype(np.float32)

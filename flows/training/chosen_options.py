@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from flows.training.limits import TrainingLimits
 from infra.settings import Settings
 
 
-def training_options(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments of `train_bundle`."""
+def training_options(settings: Settings, limits: TrainingLimits | None = None) -> dict[str, Any]:
+    """Keyword arguments of `train_bundle`: the settings', and what `limits` have otherwise."""
     return {
         "seed": settings.seed,
         "threads": settings.threads,
@@ -21,4 +22,5 @@ def training_options(settings: Settings) -> dict[str, Any]:
         "patience": settings.ranker_patience,
         "device": settings.train_device,
         "precision": settings.train_precision,
+        **({} if limits is None else limits.options()),
     }

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from feature_repo.feature_rows import HEADS
+from feature_repo.heads import HEADS, LEAST_JUDGED
 from flows.training.evaluate import auc
 
 COLUMNS = ("auc", "log_loss", "normalised_entropy", "ece", "ndcg_at_10")
-SHOWN_HEADS = ("click", "video_view", "like", "profile_click")
-MIN_POSITIVES = 30  # fewer make a ranking metric of a head noise; the table leaves it out
+MOST_SHOWN = 4  # heads in a table
 
 
 @dataclass(frozen=True)
@@ -24,13 +23,21 @@ class Comparison:
     def as_dict(self) -> dict:
         return self.models
 
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The most common heads that can be judged, in the order of the metrics."""
+        first = next(iter(self.models.values()), {})
+        counts = {head: metrics.get("positives") or 0 for head, metrics in first.items()}
+        shown = sorted((head for head in counts if counts[head] >= LEAST_JUDGED), key=lambda head: -counts[head])[:MOST_SHOWN]
+        return tuple(head for head in counts if head in shown)
+
     def rows(self) -> list[dict[str, str | float | None]]:
         """One flat row per model and head, for a table artifact."""
         return [
             {"model": model, "head": head, **{column: metrics.get(column) for column in COLUMNS}}
             for model, heads in self.models.items()
             for head, metrics in heads.items()
-            if head in SHOWN_HEADS and (metrics.get("positives") or 0) >= MIN_POSITIVES
+            if head in self.heads
         ]
 
     def markdown(self) -> str:

@@ -6,11 +6,12 @@ from datetime import timedelta
 
 import numpy as np
 
-from feature_repo.feature_rows import HEADS, FeatureRows
+from feature_repo.feature_rows import FeatureRows
+from feature_repo.heads import HEADS, judged_heads
 
 ECE_BINS = 15
 NDCG_DEPTH = 10
-NDCG_HEADS = ("click", "video_view")
+NDCG_HEADS = 2  # the most common heads, whose order within a user's day is judged
 _TINY = 1e-7
 _DAY_US = 86_400_000_000
 
@@ -18,7 +19,7 @@ _DAY_US = 86_400_000_000
 def evaluate(
     probabilities: np.ndarray, labels: np.ndarray, rows: FeatureRows, *, day_offset: timedelta = timedelta(0)
 ) -> dict[str, dict[str, float | None]]:
-    """Per head: auc, log_loss, normalised_entropy, ece, base_rate, positives; for click and video_view also ndcg_at_10.
+    """Per head: auc, log_loss, normalised_entropy, ece, base_rate, positives; of the NDCG_HEADS commonest also ndcg_at_10.
 
     `probabilities` and `labels` are (n, len(HEADS)). A metric that is not defined (one class only, no mixed user-day)
     is None, never a made-up number. A head that a model does not predict (all NaN) is left out.
@@ -32,13 +33,14 @@ def evaluate(
             "in the order of HEADS"
         )
     groups = user_days(rows, day_offset)
+    ranked = judged_heads(labels, NDCG_HEADS, least=1)
     metrics = {}
     for index, head in enumerate(HEADS):
         p, y = probabilities[:, index].astype(np.float64), labels[:, index].astype(np.float64)
         if np.isnan(p).all():
             continue
         metrics[head] = head_metrics(p, y)
-        if head in NDCG_HEADS:
+        if head in ranked:
             metrics[head]["ndcg_at_10"] = ndcg(p, y, groups)
     return metrics
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from feature_repo.feature_rows import HEADS, FeatureRows
+from feature_repo.feature_rows import FeatureRows
+from feature_repo.heads import HEADS, trained_heads
 from flows.training.epochs import OnProgress
 from flows.training.evaluate import evaluate
 from flows.training.fit_ensemble import fit_ensemble
@@ -72,14 +73,14 @@ def train_bundle(
     with _timed(seconds, "two_tower"):
         fitted = learned.fitted
         labels = learned.rows.labels[fitted.chosen]
-        two_tower, tower_losses = fit_two_tower(fitted, labels, fingerprint=learned.fingerprint, **shared)
+        two_tower, tower_losses = fit_two_tower(fitted, labels, fingerprint=learned.fingerprint, epochs=how.epochs, **shared)
     with _timed(seconds, "teacher"):
         targets = targets_of(learned, how)
     with _timed(seconds, "heavy"):
         heavy, trainings = fit_members(learned, targets, how, checkpoints, on_progress)
     bundle = _bundle(learned, how, heavy, two_tower)
     with _timed(seconds, "calibrate"):
-        bundle.calibration = calibrate(bundle, learned.calibrating, how.calibration)
+        bundle.calibration = calibrate(bundle, learned.calibrating, how.calibration).answering(untaught_rates(learned))
         bundle.details["calibration"] = list(bundle.calibration.methods)
     if how.ensemble:
         with _timed(seconds, "ensemble"):
@@ -103,7 +104,7 @@ def train_bundle(
         losses={"two_tower": tower_losses, **{name: trained.losses for name, trained in trainings.items()}},
         rows_per_s=round(sum(trained.rows_per_second for trained in trainings.values())),
         peak_memory_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        ensemble=bundle.details.get("ensemble", {}),
+        ensemble=bundle.details["ensemble"] if how.ensemble else {},
         metrics=metrics,
     )
 
@@ -121,6 +122,9 @@ def _bundle(learned: LearnedRows, how: Recipe, heavy: Heavy, two_tower: TwoTower
     details = {**how.details(), "rows": len(learned.rows), "fingerprint": learned.fingerprint}
     if learned.rows.occurred_at is not None:
         details["trained_until_us"] = int(learned.rows.occurred_at.max())
+    labels = learned.rows.labels
+    details["heads"] = list(trained_heads(labels[learned.fitted.chosen]))
+    details["positives"] = dict(zip(HEADS, labels.sum(axis=0, dtype=np.int64).tolist(), strict=True))
     normaliser = learned.fitted.normaliser
     return ModelBundle(
         heavy=heavy,
@@ -143,6 +147,13 @@ def _fit_light(bundle: ModelBundle, learned: LearnedRows, seed: int) -> LightRan
 def calibrate(bundle: ModelBundle, rows: FeatureRows, method: str = "auto") -> Calibration:
     """Calibration of the heavy ranker's heads on rows that it was not trained on."""
     return Calibration.fit(bundle.heavy_logits(rows), rows.labels, method)
+
+
+def untaught_rates(learned: LearnedRows) -> dict[int, float]:
+    """Where the heads stand in HEADS that the rows do not teach, and their share of positives: all that is known of them."""
+    labels = learned.rows.labels[learned.fitted.chosen]
+    taught = trained_heads(labels)
+    return {place: float(labels[:, place].mean()) for place, head in enumerate(HEADS) if head not in taught}
 
 
 @contextmanager

@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from feature_repo.feature_rows import HEADS, FeatureRows
+from feature_repo.feature_rows import FeatureRows
+from feature_repo.heads import HEADS, judged_heads
 from flows.training.fit_trees import fit_trees
 from services.ranking.bundle import ModelBundle
 from services.ranking.calibration import sigmoid
 from services.ranking.ensemble import HEAVY_ALONE, INPUTS, Ensemble, stack_inputs
 from services.ranking.id_hashing import hash_ids
 
-STACKED = ("click", "video_view", "like", "profile_click")  # the rarer actions have too few positives to judge a stack by
+STACKED = 4  # heads: the most common ones; the rarer have too few positives to judge a stack by
 VALIDATION_DAYS = 2  # the newest ones: a stack that is no better there is not used
 FOLDS = 4  # of users
 # What a stack is believed to be before any row is seen, and how far from it it may be: two models that err differently beat
@@ -31,7 +32,7 @@ _DAY_US = 86_400_000_000
 def fit_ensemble(
     bundle: ModelBundle, fitted: FeatureRows, held_out: FeatureRows, *, seed: int, threads: int
 ) -> tuple[Ensemble | None, dict[str, Any]]:
-    """The stack on `bundle`'s calibrated heavy ranker, None where it is no better, and what was found.
+    """The stack on `bundle`'s calibrated heavy ranker, None where it is no better or no row was held out, and what was found.
 
     Trees learn from the rows that the heavy ranker learned from, `fitted`; weights and decision come from `held_out`, which no
     model saw. A stack is weighed by head, and decided on for all heads together, since the rows kept out are too few to tell
@@ -39,14 +40,17 @@ def fit_ensemble(
     the newest VALIDATION_DAYS, and on all rows held out not higher than chance explains (a standard error). Found: used, and
     by head weights and both losses on either.
     """
-    trees = fit_trees(fitted, seed=seed, threads=threads, heads=STACKED)
+    if not len(held_out):
+        return None, {"used": False, "heads": {}}
+    stacked = judged_heads(fitted.labels, STACKED)
+    trees = fit_trees(fitted, seed=seed, threads=threads, heads=stacked)
     heavy = bundle.heavy_predict(held_out)
     inputs = stack_inputs(heavy, trees.predict(held_out, threads), held_out, bundle.names.get("post", ()))
     weights = np.tile(np.array(HEAVY_ALONE, np.float32), (len(HEADS), 1))
     fold = hash_ids(held_out.user_id, 16) % FOLDS
     newest = _newest(held_out)
     heads: dict[str, dict[str, Any]] = {}
-    for head in STACKED:
+    for head in stacked:
         index = HEADS.index(head)
         x, y = inputs[:, index], held_out.labels[:, index].astype(np.float64)
         if head not in trees.models or y.min() == y.max():

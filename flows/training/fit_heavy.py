@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from feature_repo.feature_rows import HEADS
+from feature_repo.heads import HEADS, LEAST_TRAINED, judged_heads, places, trained_heads
 from flows.training.early_stopping import Validation
 from flows.training.epochs import OnProgress, Schedule, Trained, Training
 from flows.training.hardware import Hardware
@@ -32,16 +32,26 @@ LEAST_STEPS = 400  # an epoch of few rows takes smaller batches rather than too 
 LEAST_BATCH = 16
 GROUPS_OF_BATCH = 2  # sequences of like length are learned from together; a batch is of two such groups
 
-# Weight of each head in the loss: the common actions teach the shared layers, the rarer ones must not drown in them.
-HEAD_WEIGHTS = {**dict.fromkeys(HEADS, 1.0), "like": 2.0, "profile_click": 2.0}
+# The common actions teach the shared layers, and the rarer ones must not drown in them: of the JUDGED most common heads those
+# behind the first COMMON weigh more in the loss than any other.
+COMMON, JUDGED = 2, 4
+RARER_WEIGHT = 2.0
 
 DWELL_WEIGHT = 0.05  # beside the actions' weights, whose sum is 1
 
 
-def schedule_for(rows: int, preset: str = DEFAULT) -> Schedule:
+def head_weights(labels: np.ndarray) -> np.ndarray:
+    """Weight of each head in the loss, float32 (len(HEADS),), summing to 1; 0 for a head that these labels do not teach."""
+    weight = np.zeros(len(HEADS), np.float32)
+    weight[places(trained_heads(labels))] = 1.0
+    weight[places(judged_heads(labels, JUDGED, least=LEAST_TRAINED)[COMMON:])] = RARER_WEIGHT
+    return weight / max(weight.sum(), 1.0)
+
+
+def schedule_for(rows: int, preset: str = DEFAULT, epochs: int = SCHEDULE.epochs) -> Schedule:
     """The schedule for that many training rows."""
     most = SCHEDULE.batch if preset == DEFAULT else BATCH_BY_ROWS
-    return replace(SCHEDULE, batch=max(LEAST_BATCH, min(most, rows // LEAST_STEPS)))
+    return replace(SCHEDULE, epochs=epochs, batch=max(LEAST_BATCH, min(most, rows // LEAST_STEPS)))
 
 
 def fit_heavy(
@@ -74,7 +84,7 @@ def fit_heavy(
         rows, labels = rows.select(torch.from_numpy(negatives.rows)), labels[negatives.rows]
         dwell_s = None if dwell_s is None else dwell_s[negatives.rows]
     torch.manual_seed(seed)
-    config = config or ranker_config(DEFAULT, {name: block.shape[1] for name, block in rows.blocks.items()})
+    config = config or ranker_config(DEFAULT, {name: block.shape[1] for name, block in rows.blocks.items()}, rows.bits)
     model = build(config)
     used = np.ones(labels.shape, bool) if negatives is None else negatives.used
     _start_at_base_rates(model, labels, used, dwell_s)
@@ -106,8 +116,7 @@ class _RowLoss:
             self.log_dwell = hardware.place(torch.from_numpy(np.log1p(dwell_s, dtype=np.float32)))
         self.target = hardware.place(torch.from_numpy(labels.astype(np.float32)))
         self.counted = hardware.place(torch.from_numpy(used.astype(np.float32)))
-        weight = torch.tensor([HEAD_WEIGHTS[head] for head in HEADS])
-        self.weight = hardware.place(weight / weight.sum())
+        self.weight = hardware.place(torch.from_numpy(head_weights(labels)))
 
     def __call__(self, outputs: Tensor, row: Tensor) -> Tensor:
         losses = F.binary_cross_entropy_with_logits(outputs[:, :DWELL], self.target[row], reduction="none")

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from feature_repo.feature_rows import HEADS, MODEL_BLOCKS, FeatureRows
+from feature_repo.feature_rows import MODEL_BLOCKS, FeatureRows
+from feature_repo.heads import POSITIVE, places
 from flows.training.catalogue import Catalogue
 from services.ranking.calibration import sigmoid
-from services.ranking.inputs import PRODUCT_ROWS, product_rows
+from services.ranking.inputs import PRODUCT_ROWS, known_surfaces, product_rows
 from services.ranking.light import LightRanker
 from services.ranking.normalise import Normaliser
 
@@ -18,8 +19,7 @@ ITERATIONS = 60
 SLATES, SLATE_CANDIDATES = 300, 300  # what it learns from; their scoring takes a second
 CHOSEN_SHARE = 0.1  # of a slate: what the heavy ranker puts first
 
-# What counts as engagement: any positive action.
-ENGAGEMENTS = tuple(index for index, head in enumerate(HEADS) if head != "not_interested")
+ENGAGEMENTS = places(POSITIVE)  # what counts as engagement
 
 
 def engaged(labels: np.ndarray) -> np.ndarray:
@@ -46,13 +46,15 @@ def fit_light(
     chosen = np.concatenate([score >= np.quantile(score, 1 - CHOSEN_SHARE) for score in scores])
     names = [name for name in MODEL_BLOCKS if name in rows.blocks]
     blocks = {name: np.concatenate([normaliser.apply(name, slate.blocks[name]) for slate in slates]) for name in names}
-    product = product_rows(np.concatenate([slate.product for slate in slates]))
-    return fit_logistic(blocks, product, chosen.astype(np.float32))
+    return fit_logistic(blocks, np.concatenate([slate.product for slate in slates]), chosen.astype(np.float32))
 
 
 def fit_logistic(blocks: dict[str, np.ndarray], product: np.ndarray, target: np.ndarray) -> LightRanker:
-    """L2-regularised, by L-BFGS: normalised `blocks` (n, width), `product` rows int32 (n,), `target` float32 (n,) in [0, 1]."""
+    """L2-regularised, by L-BFGS: normalised `blocks` (n, width), surface codes (n,), `target` float32 (n,) in [0, 1]."""
     from scipy.optimize import minimize
+
+    surfaces = known_surfaces(product)
+    product = product_rows(product, surfaces)
 
     names = [name for name in MODEL_BLOCKS if name in blocks]
     dense = np.concatenate([blocks[name] for name in names], axis=1)
@@ -76,4 +78,4 @@ def fit_logistic(blocks: dict[str, np.ndarray], product: np.ndarray, target: np.
     theta = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS}).x.astype(np.float32)
     ends = np.cumsum([blocks[name].shape[1] for name in names])[:-1]
     parts = np.split(theta[:width], ends)
-    return LightRanker(dict(zip(names, parts, strict=True)), theta[width:-1].copy(), float(theta[-1]))
+    return LightRanker(dict(zip(names, parts, strict=True)), theta[width:-1].copy(), float(theta[-1]), surfaces)

@@ -85,8 +85,8 @@ def fit_member(
         seed=how.seed + number * SEEDS_APART,
         fingerprint=f"{learned.fingerprint}/{how.teacher_share}/{how.kept_negatives}",
         checkpoints=checkpoints,
-        config=ranker_config(how.preset, learned.fitted.normaliser.widths),
-        schedule=schedule_for(len(chosen) if negatives is None else len(negatives.rows), how.preset),
+        config=ranker_config(how.preset, learned.fitted.normaliser.widths, learned.fitted.bits),
+        schedule=schedule_for(len(chosen) if negatives is None else len(negatives.rows), how.preset, how.epochs),
         negatives=negatives,
         kept_out=KeptOut(learned.kept_out, learned.calibrating.labels, how.patience) if how.patience else None,
         hardware=Hardware.chosen(how.device, how.precision),
@@ -126,7 +126,7 @@ def _side_by_side(
                 raise
             for one in asked:
                 one.result()
-        config = ranker_config(how.preset, learned.fitted.normaliser.widths)
+        config = ranker_config(how.preset, learned.fitted.normaliser.widths, learned.fitted.bits)
         return [_read_member(scratch, number, build(config)) for number in range(how.members)]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -7,11 +7,13 @@ from collections.abc import Collection
 import numpy as np
 
 from feature_repo.feature_rows import HEADS, FeatureRows
+from services.ranking.inputs import known_surfaces
 from services.ranking.trees import Trees, tree_features
 
-# Rounds by head: the common actions carry more rounds before they overfit than the rare ones do.
-ROUNDS = {"click": 160, "video_view": 160, "like": 130, "profile_click": 90}
-RARE_ROUNDS = 40
+# Rounds by how often an action was taken: the common actions carry more rounds before they overfit than the rare ones do.
+COMMON_SHARE = 0.05  # of the rows
+SEVERAL = 1_000  # exposures
+COMMON_ROUNDS, SEVERAL_ROUNDS, RARE_ROUNDS = 160, 110, 40
 _PARAMETERS = {
     "objective": "binary",
     "learning_rate": 0.06,
@@ -28,7 +30,6 @@ _PARAMETERS = {
 }
 # Of a rare action there are some thousand positives: smaller trees, taken in smaller steps, fit less of their noise (KuaiRand's
 # 30 April to 3 May: .001 AUC on likes, .002 on profile visits).
-COMMON = ("click", "video_view")
 _RARE = {"learning_rate": 0.03, "num_leaves": 15, "min_data_in_leaf": 200, "feature_fraction": 0.3, "lambda_l2": 20.0}
 
 
@@ -36,7 +37,8 @@ def fit_trees(train: FeatureRows, *, seed: int, threads: int, heads: Collection[
     """One model for each of `heads` whose training rows hold both outcomes; the others answer their base rate."""
     import lightgbm as lgb
 
-    features = tree_features(train)
+    surfaces = known_surfaces(train.product)
+    features = tree_features(train, surfaces)
     width = features.shape[1]
     parameters = {**_PARAMETERS, "seed": seed, "num_threads": threads}
     categorical = [width - 2, width - 1]
@@ -47,6 +49,7 @@ def fit_trees(train: FeatureRows, *, seed: int, threads: int, heads: Collection[
         label = train.labels[:, index]
         if head in heads and label.min() != label.max():
             data.set_label(label)
-            own = parameters if head in COMMON else {**parameters, **_RARE}
-            models[head] = lgb.train(own, data, num_boost_round=ROUNDS.get(head, RARE_ROUNDS))
-    return Trees(models, train.labels.mean(axis=0).astype(np.float32))
+            common = COMMON_SHARE <= label.mean() <= 1 - COMMON_SHARE
+            rounds = COMMON_ROUNDS if common else SEVERAL_ROUNDS if label.sum() >= SEVERAL else RARE_ROUNDS
+            models[head] = lgb.train(parameters if common else {**parameters, **_RARE}, data, num_boost_round=rounds)
+    return Trees(models, train.labels.mean(axis=0).astype(np.float32), surfaces)

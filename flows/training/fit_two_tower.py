@@ -16,7 +16,7 @@ from flows.training.fit_light import engaged
 from flows.training.hardware import Hardware
 from flows.training.sampled_softmax import PostDraws, sampled_softmax
 from services.ranking.encoded_rows import EncodedRows
-from services.ranking.inputs import RowTensors, TableBits
+from services.ranking.inputs import RowTensors
 from services.ranking.two_tower import POST_BLOCKS, TwoTower, TwoTowerConfig
 
 SCHEDULE = Schedule(epochs=2, batch=1024, rate=1e-3, table_rate=4e-3)
@@ -33,6 +33,7 @@ def fit_two_tower(
     seed: int,
     fingerprint: str,
     checkpoints: Path,
+    epochs: int = SCHEDULE.epochs,
     on_progress: OnProgress | None = None,
     hardware: Hardware | None = None,
 ) -> tuple[TwoTower, list[float]]:
@@ -43,8 +44,8 @@ def fit_two_tower(
     hardware = hardware or Hardware()
     torch.manual_seed(seed)
     widths = {name: block.shape[1] for name, block in rows.blocks.items()}
-    model = TwoTower(TwoTowerConfig(widths, TableBits()))
-    schedule = replace(SCHEDULE, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
+    model = TwoTower(TwoTowerConfig(widths, rows.bits))
+    schedule = replace(SCHEDULE, epochs=epochs, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
     loss = retrieval_loss(model, rows, torch.from_numpy(engaged(labels)), hardware)
     named = {"hardware": hardware, "whole_batch": True}
     training = Training("two_tower", model, loss, len(rows), schedule, seed, fingerprint, **named)

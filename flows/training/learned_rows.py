@@ -12,6 +12,7 @@ from flows.training.fit_collaborative import fit_collaborative
 from services.ranking.collaborative import CollaborativeVectors
 from services.ranking.encoded_rows import EncodedRows
 from services.ranking.id_hashing import hash_ids
+from services.ranking.inputs import TableBits, known_surfaces
 from services.ranking.normalise import Normaliser
 
 CALIBRATION_SHARE = 0.05  # of the training rows
@@ -38,7 +39,8 @@ class LearnedRows:
         vectors = fit_collaborative(train, seed)
         rows = train if vectors is None else vectors.extend(train)
         held_out = held_out_rows(train)
-        fitted = EncodedRows(rows, Normaliser.fit(rows.blocks), chosen=np.flatnonzero(~held_out))
+        bits = TableBits(surfaces=known_surfaces(rows.product))
+        fitted = EncodedRows(rows, Normaliser.fit(rows.blocks), bits, np.flatnonzero(~held_out))
         return LearnedRows(rows, vectors, fitted, held_out, rows_fingerprint(train))
 
     @property
@@ -49,7 +51,7 @@ class LearnedRows:
     @property
     def kept_out(self) -> EncodedRows:
         """The same rows as `calibrating`, encoded when they are asked for."""
-        return EncodedRows(self.rows, self.fitted.normaliser, chosen=np.flatnonzero(self.held_out))
+        return EncodedRows(self.rows, self.fitted.normaliser, self.fitted.bits, np.flatnonzero(self.held_out))
 
     @property
     def calibrating(self) -> FeatureRows:

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from feature_repo.feature_rows import HEADS
+from feature_repo.heads import COMPLETED, HEADS, LIKED
 from flows.training.user_sequences import SequenceBatch
 from services.ranking.inputs import AGE_UNKNOWN
 
 NEXT_WEIGHT = 0.3  # in the loss, beside the rows' own heads
-NEXT_HEADS = ("video_view", "like")  # what is logged of an exposure that has no time
+NEXT_HEADS = (COMPLETED[0], LIKED[0])  # what is logged of an exposure that has no time
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from services.ranking.light import LightRanker
 from services.ranking.presets import DEFAULT, Ranker, ranker_config
 from services.ranking.two_tower import TwoTower, TwoTowerConfig
 
-JUDGED_HEADS = ("click", "video_view")  # their mean log loss chooses: the common actions, whose loss is no noise
+JUDGED_HEADS = 2  # the most common ones, whose loss is no noise: their mean log loss chooses
 FEWEST_RATES = 2
 FEWEST_ROWS = 100  # of training, and of judging
 
@@ -66,9 +66,14 @@ class Trial:
     seconds: float
 
     @property
+    def judged_heads(self) -> tuple[str, ...]:
+        """The JUDGED_HEADS most common heads of the judging rows."""
+        return tuple(sorted(self.metrics, key=lambda head: -(self.metrics[head]["positives"] or 0))[:JUDGED_HEADS])
+
+    @property
     def judged_loss(self) -> float:
-        """Mean log loss of JUDGED_HEADS, in nats: the least is the best."""
-        return float(np.mean([self.metrics[head]["log_loss"] for head in JUDGED_HEADS]))
+        """Mean log loss of `judged_heads`, in nats: the least is the best."""
+        return float(np.mean([self.metrics[head]["log_loss"] for head in self.judged_heads]))
 
 
 def trial_rows(
@@ -139,7 +144,7 @@ def fit_trial(rows: TrialRows, rate: float, folder: Path, on_progress: OnProgres
             rows.targets,
             dwell_s=rows.dwell_s,
             negatives=rows.negatives,
-            config=ranker_config(rows.preset, rows.learned.normaliser.widths),
+            config=ranker_config(rows.preset, rows.learned.normaliser.widths, rows.learned.bits),
             schedule=rated(rows.schedule, rate),
             seed=rows.seed,
             fingerprint=rows.fingerprint,

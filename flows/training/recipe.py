@@ -27,6 +27,7 @@ class Recipe:
     kept_negatives: float = 1.0
     calibration: str = "auto"
     ensemble: bool = False
+    epochs: int = 2  # in the third, tables of ids overfit (Zhang et al. 2022, "one-epoch phenomenon")
     patience: int = 0  # measurements on rows kept out without a gain that end the heavy ranker's training; 0 = none does
     device: str = "cpu"
     precision: str = "auto"
@@ -34,6 +35,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.members < 1:
             raise ValueError(f"the heavy ranker is to be of {self.members} members; 1 is the least")
+        if self.epochs < 1:
+            raise ValueError(f"the networks are to learn for {self.epochs} epochs; 1 is the least")
         check_share(self.kept_negatives)
         check_method(self.calibration)
 

@@ -40,31 +40,47 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def report_page(report: dict[str, Any]) -> str:
-    """The champion's comparison as Markdown: what was trained and tested on which days, the table, the lead over LightGBM."""
+    """The champion's comparison as Markdown: what was trained and tested on which days, the table, the lead over LightGBM.
+
+    What could not be measured is told in its sentences.
+    """
+    tested = "not tested"
+    if report["test_rows"]:
+        tested = (
+            f"tested on {report['test_rows']:,} of {report['test_days'][0]} to {report['test_days'][-1]} "
+            "(features as of each row, weights frozen)"
+        )
     lines = [
         f"{report['dataset']}: trained on {report['train_rows']:,} exposures of {report['train_days'][0]} to "
-        f"{report['train_days'][-1]}, tested on {report['test_rows']:,} of {report['test_days'][0]} to "
-        f"{report['test_days'][-1]} (features as of each row, weights frozen).",
-        "",
-        report["markdown"],
-        "",
-        "Heavy ranker minus LightGBM, AUC, 95 % interval over resampled users: "
-        + "; ".join(
-            f"{lead['head']} {lead['difference']:+.4f} [{lead['low']:+.4f}, {lead['high']:+.4f}]"
-            for lead in report["heavy_minus_lightgbm_auc"]
-        )
-        + ".",
-        "",
-        f"Light ranker: AUC {report['light_ranker_auc']:.4f} on any engagement. " + _survivors(report),
-        "",
-        "Retrieval of engaged posts among all, two-tower (most popular): "
-        + "; ".join(
-            f"{depth.replace('_at_', '@')} {share:.3f} ({report['retrieval']['popularity'][depth]:.3f})"
-            for depth, share in report["retrieval"]["two_tower"].items()
-        )
-        + ".",
+        f"{report['train_days'][-1]}, {tested}."
     ]
+    parts = [report["markdown"], _leads(report), _light(report), _retrieval(report), *report.get("not_measured", ())]
+    for part in parts:
+        lines += ["", part] if part else []
     return "\n".join(lines)
+
+
+def _leads(report: dict[str, Any]) -> str:
+    leads = "; ".join(
+        f"{lead['head']} {lead['difference']:+.4f} [{lead['low']:+.4f}, {lead['high']:+.4f}]"
+        for lead in report.get("heavy_minus_lightgbm_auc", ())
+    )
+    return f"Heavy ranker minus LightGBM, AUC, 95 % interval over resampled users: {leads}." if leads else ""
+
+
+def _light(report: dict[str, Any]) -> str:
+    found = report.get("light_ranker_auc")
+    return _survivors(report) if found is None else f"Light ranker: AUC {found:.4f} on any engagement. " + _survivors(report)
+
+
+def _retrieval(report: dict[str, Any]) -> str:
+    if "retrieval" not in report:
+        return ""
+    shares = "; ".join(
+        f"{depth.replace('_at_', '@')} {share:.3f} ({report['retrieval']['popularity'][depth]:.3f})"
+        for depth, share in report["retrieval"]["two_tower"].items()
+    )
+    return f"Retrieval of engaged posts among all, two-tower (most popular): {shares}."
 
 
 def _survivors(report: dict[str, Any]) -> str:

@@ -19,15 +19,16 @@ SAMPLE = 4_000  # engagements; each is ranked against every post
 
 def recall(
     bundle: ModelBundle, train: FeatureRows, rows: FeatureRows, *, seed: int, depths: Sequence[int] = DEPTHS
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float]] | None:
     """Share of engaged posts of `rows` found within each depth of all posts of `train`: by the towers, and by popularity.
 
-    Both rank the same catalogue for the same engagements; popularity is the number of engagements in `train`.
+    Both rank the same catalogue for the same engagements; popularity is the number of engagements in `train`. None where no
+    post that training knew was engaged with, as in a catalogue that turns over every day.
     """
     catalogue = Catalogue.newest(train)
     chosen = _engagements(rows, catalogue, seed)
     if len(chosen) == 0:
-        raise ValueError("no row of a post that training knew was engaged with: nothing to measure recall on")
+        return None
     target = np.searchsorted(catalogue.post_id, rows.post_id[chosen])
     scores = _user_vectors(bundle, rows.take(chosen)) @ bundle.post_vectors(catalogue).T
     popular = np.bincount(

@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from feature_repo.feature_rows import HEADS, FeatureRows
+from feature_repo.feature_rows import FeatureRows
+from feature_repo.heads import judged_heads, places
 from flows.training.baselines import fit_lightgbm
 from flows.training.negative_sampling import among_kept
 from services.ranking.id_hashing import hash_ids
 
-TAUGHT = ("click", "video_view", "like", "profile_click")  # the rarer actions teach trees nothing
+TAUGHT = 4  # heads: the most common ones; the rarer actions teach trees nothing
 FOLDS = 2  # users are in one fold; more folds cost a fit each and gain within the noise of seeds
 _FOLD_BITS = 16
 
@@ -33,7 +34,9 @@ def soft_targets(rows: FeatureRows, *, share: float, seed: int, threads: int, ke
     if share == 0:
         return targets
     fold = hash_ids(rows.user_id, _FOLD_BITS) % FOLDS
-    taught = [HEADS.index(head) for head in TAUGHT]
+    taught = judged_heads(rows.labels, TAUGHT)
+    if not taught:
+        return targets
     # Folds side by side, a share of the threads each: trees of a few thousand rows a leaf leave a second thread waiting.
     beside = min(FOLDS, threads)
 
@@ -41,8 +44,8 @@ def soft_targets(rows: FeatureRows, *, share: float, seed: int, threads: int, ke
         asked, others = np.flatnonzero(fold == held), np.flatnonzero(fold != held)
         if len(asked) == 0 or len(others) == 0:
             return  # all users share a fold: nobody else's exposures to learn from
-        expected = fit_lightgbm(rows.take(others), seed=seed, threads=threads // beside, heads=TAUGHT)(rows.take(asked))
-        for head in taught:
+        expected = fit_lightgbm(rows.take(others), seed=seed, threads=threads // beside, heads=taught)(rows.take(asked))
+        for head in places(taught):
             sampled = among_kept(expected[:, head], kept_negatives)
             targets[asked, head] = (1 - share) * targets[asked, head] + share * sampled
 

@@ -42,13 +42,14 @@ def judge(control: ArmEvidence, treatment: ArmEvidence, policy: JudgePolicy | No
 
 
 def _metrics(control: ArmEvidence, treatment: ArmEvidence, policy: JudgePolicy) -> list[MetricResult]:
-    deciding_alpha = policy.alpha / 2 / len(policy.deciding_heads)
+    deciding = deciding_heads(control, policy)
+    deciding_alpha = policy.alpha / 2 / max(len(deciding), 1)
     guard_alpha = policy.alpha / 2 / _GUARDS
     results = []
-    for head in (*policy.deciding_heads, *policy.observed_heads):
+    for head in (*deciding, *policy.observed_heads):
         arms = _log_loss(control, head), _log_loss(treatment, head)
         level = float(arms[0].shares @ arms[0].value) if len(arms[0].value) else 0.0
-        role = "decides" if head in policy.deciding_heads else "observed"
+        role = "decides" if head in deciding else "observed"
         label = f"Log loss, {head.replace('_', ' ')}"
         metric = Metric(f"log_loss.{head}", label, role, "lower", policy.log_loss_margin * level)
         results.append(compare_means(metric, *arms, deciding_alpha, policy.tuned_for))
@@ -63,6 +64,18 @@ def _metrics(control: ArmEvidence, treatment: ArmEvidence, policy: JudgePolicy) 
     latency = Metric("latency_p95", "Latency p95, ratio", "guards", "lower", policy.latency_ratio - 1, True, unit="ms")
     results.append(compare_latency(latency, control.latency_ms, treatment.latency_ms, guard_alpha))
     return results
+
+
+def deciding_heads(control: ArmEvidence, policy: JudgePolicy) -> tuple[str, ...]:
+    """The heads whose log loss decides: the policy's, or those with the largest loss on the live release, which say most.
+
+    Read off one arm, so that a release can't choose what it is judged by. Empty where no exposure was judged yet.
+    """
+    if policy.deciding_heads is not None:
+        return policy.deciding_heads
+    judged = control.rows.sum()
+    levels = {head: losses.sum() / judged for head, losses in control.log_loss.items()} if judged else {}
+    return tuple(sorted(levels, key=lambda head: -levels[head])[: policy.most_deciding])
 
 
 def _decide(
@@ -97,6 +110,8 @@ def _holds(metrics: list[MetricResult], samples: dict[str, float | int | None], 
         holds.append(
             f"{samples['crossed_users']} users met both releases and are left out; judge visits since the last ramp step only"
         )
+    if not any(metric.role == "decides" for metric in metrics):
+        holds.append("nothing to decide by: no predicted action of the live release was judged by what its users did")
     for metric in metrics:
         if metric.role == "decides" and metric.decision not in ("better", "no_worse"):
             holds.append(_sentence(metric))

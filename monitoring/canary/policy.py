@@ -14,7 +14,8 @@ class JudgePolicy:
     """
 
     alpha: float = 0.05  # chance that a release as good as the live one is ever rolled back, over all metrics and looks
-    deciding_heads: tuple[str, ...] = ("click", "video_view")  # heads whose log loss decides
+    deciding_heads: tuple[str, ...] | None = None  # heads whose log loss decides; None: chosen by the evidence
+    most_deciding: int = 2  # heads that decide where the evidence chooses
     observed_heads: tuple[str, ...] = ()  # heads whose log loss is shown and never decides
     log_loss_margin: float = 0.03  # relative to the live release's log loss
     ndcg_margin: float = 0.03  # absolute
@@ -34,5 +35,5 @@ class JudgePolicy:
             raise ValueError(f"alpha is {self.alpha}; give a chance between 0 and 0.5")
         if self.treatment_share is not None and not 0 < self.treatment_share < 1:
             raise ValueError(f"treatment_share is {self.treatment_share}; give the canary's share of users between 0 and 1")
-        if not self.deciding_heads:
-            raise ValueError("deciding_heads is empty; name at least one head, or nothing could ever be promoted")
+        if self.deciding_heads == () or self.most_deciding < 1:
+            raise ValueError("no head may decide; name at least one, or nothing could ever be promoted")

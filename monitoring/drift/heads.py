@@ -15,13 +15,15 @@ from monitoring.drift.verdict import HeadDrift
 def head_drift(reference: pl.DataFrame, current: pl.DataFrame, policy: DriftPolicy) -> tuple[HeadDrift, ...]:
     """Judge each head with `prediction_<head>` and `label_<head>` in `current` and enough positive labels."""
     heads = [name.removeprefix(PREDICTION) for name in current.columns if name.startswith(PREDICTION)]
+    judged = {head: now for head in heads if (now := _quality(current, head)) is not None and _enough(now, policy)}
+    deciding = policy.quality_heads
+    if deciding is None:
+        deciding = sorted(judged, key=lambda head: -judged[head].positives)[: policy.most_quality_heads]
     found = []
-    for head in heads:
-        now = _quality(current, head)
-        if now is None or not _enough(now, policy):
-            continue
+    for head, now in judged.items():
         before = _quality(reference, head)
-        found.append(_judge(head, before if before is not None and _enough(before, policy) else None, now, policy))
+        enough = before is not None and _enough(before, policy)
+        found.append(_judge(head, before if enough else None, now, policy, decides=head in deciding))
     return tuple(found)
 
 
@@ -42,7 +44,7 @@ def _enough(quality: HeadQuality, policy: DriftPolicy) -> bool:
     return min(quality.positives, quality.rows - quality.positives) >= policy.min_positives
 
 
-def _judge(head: str, before: HeadQuality | None, now: HeadQuality, policy: DriftPolicy) -> HeadDrift:
+def _judge(head: str, before: HeadQuality | None, now: HeadQuality, policy: DriftPolicy, *, decides: bool) -> HeadDrift:
     tolerated = 1 - policy.calibration_tolerance
     surely_lost = float("-inf")
     if before is not None:
@@ -54,5 +56,5 @@ def _judge(head: str, before: HeadQuality | None, now: HeadQuality, policy: Drif
         miscalibrated=now.calibration_high < tolerated or now.calibration_low > 1 / tolerated,
         degraded=surely_lost > policy.auc_drop,
         collapsed=surely_lost > policy.auc_collapse,
-        decides=head in policy.quality_heads,
+        decides=decides,
     )

@@ -31,7 +31,8 @@ class DriftPolicy:
     min_positives: int = 50  # fewer positive labels, and a head's quality is not judged
     sample_rows: int = 20_000  # rows per side that distributions are compared on; quality uses all rows
     seed: int = 7  # of the sample
-    quality_heads: tuple[str, ...] = ("click", "video_view")  # heads that may decide; others are reported
+    quality_heads: tuple[str, ...] | None = None  # heads that may decide, others are reported; None: the commonest
+    most_quality_heads: int = 2  # that may decide where the commonest are chosen
     importance: Mapping[str, float] = field(default_factory=dict)  # weight by column in `drifted_share`; default 1
 
     def __post_init__(self) -> None:

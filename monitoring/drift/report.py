@@ -114,7 +114,7 @@ def _add_to_workspace(snapshot: Any, folder: Path, decision: DriftDecision) -> N
     existing = workspace.search_project(PROJECT)
     project = existing[0] if existing else workspace.create_project(PROJECT, "Drift of the ranking features and scores")
     if not existing:
-        _draw_dashboard(project)
+        _draw_dashboard(project, [head.head for head in decision.heads if head.decides])
     kept = {run: workspace.get_run(project.id, run).name for run in workspace.list_runs(project.id)}
     newest = sorted(name for name in kept.values() if name != report_name(decision))[-(KEPT_REPORTS - 1) :]
     for run, name in kept.items():
@@ -123,10 +123,10 @@ def _add_to_workspace(snapshot: Any, folder: Path, decision: DriftDecision) -> N
     workspace.add_run(project.id, snapshot)
 
 
-def _draw_dashboard(project: Any) -> None:
+def _draw_dashboard(project: Any, heads: Sequence[str]) -> None:
     from evidently.sdk.models import DashboardPanelPlot, PanelMetric
 
-    for head in DriftPolicy().quality_heads:
+    for head in heads:
         score = f"prediction_{head}"
         series = PanelMetric(legend=f"PSI of {score}", metric="ValueDrift", metric_labels={"column": score})
         project.dashboard.add_panel(

@@ -7,12 +7,11 @@ from datetime import datetime
 import polars as pl
 
 from feature_repo.contracts import EdgeKind
-from monitoring.expectations.event_rules import FIRST_PLAUSIBLE_MOMENT
 from monitoring.expectations.rule import Rule, Severity, between, holds, not_null, one_of, unique
 
 
-def edge_rules(latest: datetime) -> tuple[Rule, ...]:
-    """Rules of `edges`; no edge may be newer than `latest`."""
+def edge_rules(latest: datetime, earliest: datetime) -> tuple[Rule, ...]:
+    """Rules of `edges`; no edge may be newer than `latest` or older than `earliest`."""
     return (
         between("user_id", 0, None, "ids are not negative"),
         between("target_id", 0, None, "ids are not negative"),
@@ -21,7 +20,7 @@ def edge_rules(latest: datetime) -> tuple[Rule, ...]:
         unique(["user_id", "target_id", "kind"], "a relation stands once"),
         holds("weight_is_finite", pl.col("weight").is_finite(), "weights are summed"),
         between("weight", 0, None, "a relation has no negative strength; dislike is a kind of its own"),
-        between("created_at", FIRST_PLAUSIBLE_MOMENT, latest, "a time outside the platform's life is a unit mistake"),
+        between("created_at", earliest, latest, "a time outside the platform's life is a unit mistake"),
         not_null("derived", "a declared relation and an inferred one are shown differently"),
         holds(
             "not_to_oneself",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import polars as pl
 
 from feature_repo.contracts import HISTORY_BEFORE, Action
 from monitoring.expectations.rule import Rule, Severity, between, holds, not_null, one_of, share_between, unique
-
-# No feed product in scope is older; an earlier time is a unit mistake (seconds read as milliseconds, or an epoch of 0).
-FIRST_PLAUSIBLE_MOMENT = datetime(2006, 1, 1, tzinfo=UTC)
 
 # Actions whose `value` is a measured time in milliseconds: without it the row says nothing.
 MEASURED = (Action.DWELL.value, Action.VIDEO_VIEW.value)
@@ -18,12 +15,12 @@ MEASURED = (Action.DWELL.value, Action.VIDEO_VIEW.value)
 DAY_MS = 86_400_000
 
 
-def event_rules(latest: datetime) -> tuple[Rule, ...]:
-    """Rules of `events`; no event may lie after `latest`. Reads the reference column that `with_references` adds."""
-    return (*_identity(latest), *_values(), *_plausibility())
+def event_rules(latest: datetime, earliest: datetime) -> tuple[Rule, ...]:
+    """Rules of `events`; no event may lie after `latest` or before `earliest`. They read the columns of `with_references`."""
+    return (*_identity(latest, earliest), *_values(), *_plausibility())
 
 
-def _identity(latest: datetime) -> tuple[Rule, ...]:
+def _identity(latest: datetime, earliest: datetime) -> tuple[Rule, ...]:
     return (
         holds(
             "event_id_given",
@@ -37,7 +34,7 @@ def _identity(latest: datetime) -> tuple[Rule, ...]:
         between("post_id", 0, None, "ids are not negative"),
         not_null("author_id", "author features are counted under the author"),
         not_null("occurred_at", "features are as of a time"),
-        between("occurred_at", FIRST_PLAUSIBLE_MOMENT, latest, "a time outside the platform's life is a unit mistake"),
+        between("occurred_at", earliest, latest, "a time outside the platform's life is a unit mistake"),
         one_of("action", [action.value for action in Action], "an unknown action has no head and no counter"),
         not_null("action", "an event says what happened"),
         not_null("product", "rates differ by product, so every exposure names its own"),
@@ -110,6 +107,7 @@ def _plausibility() -> tuple[Rule, ...]:
             "labels join an engagement to its exposure by the request",
             Severity.SOFT,
             mostly=0.99,
+            needs=["requests"],
         ),
         holds(
             "engagement_has_impression",
@@ -117,6 +115,7 @@ def _plausibility() -> tuple[Rule, ...]:
             "an engagement without its exposure inflates rates",
             Severity.SOFT,
             mostly=0.99,
+            needs=["impressions", "requests"],
         ),
         share_between(
             "impression_share",
@@ -124,8 +123,6 @@ def _plausibility() -> tuple[Rule, ...]:
             0.1,
             0.98,
             "near 1: engagements are lost on the way; near 0: exposures are",
-        ),
-        share_between(
-            "click_share", action == Action.CLICK.value, 0.001, 0.6, "a share outside this band is a logging fault, not a taste"
+            needs=["impressions"],
         ),
     )

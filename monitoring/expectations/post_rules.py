@@ -6,12 +6,12 @@ from datetime import datetime
 
 import polars as pl
 
-from monitoring.expectations.event_rules import DAY_MS, FIRST_PLAUSIBLE_MOMENT
+from monitoring.expectations.event_rules import DAY_MS
 from monitoring.expectations.rule import Rule, Severity, between, holds, not_null, row_count_at_least, unique
 
 
-def post_rules(latest: datetime) -> tuple[Rule, ...]:
-    """Rules of `posts`; no post may be newer than `latest`."""
+def post_rules(latest: datetime, earliest: datetime) -> tuple[Rule, ...]:
+    """Rules of `posts`; no post may be newer than `latest` or older than `earliest`."""
     topics = pl.col("topics")
     return (
         not_null("post_id", "a post without an id cannot be served"),
@@ -20,13 +20,13 @@ def post_rules(latest: datetime) -> tuple[Rule, ...]:
         not_null("author_id", "muted and blocked authors are filtered by it"),
         between("author_id", 0, None, "ids are not negative"),
         not_null("created_at", "age is a feature"),
-        between("created_at", FIRST_PLAUSIBLE_MOMENT, latest, "a time outside the platform's life is a unit mistake"),
+        between("created_at", earliest, latest, "a time outside the platform's life is a unit mistake"),
         holds("topics_is_a_list", topics.is_not_null(), "no topic is an empty list, not a null"),
         holds("topic_ids_not_negative", topics.list.min() >= 0, "topic ids index a table"),
         holds("media_not_empty", pl.col("media").is_not_null() & (pl.col("media") != ""), "media is a model input"),
         between("duration_ms", 0, None, "a duration is not negative"),
         holds("not_its_own_reply", pl.col("in_reply_to") != pl.col("post_id"), "a thread must not loop"),
-        holds("has_a_topic", topics.list.len() > 0, "topic affinity needs one", Severity.SOFT, mostly=0.9),
+        holds("has_a_topic", topics.list.len() > 0, "topic affinity needs one", Severity.SOFT, mostly=0.9, needs=["topics"]),
         between(
             "duration_ms",
             1,

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
+from feature_repo.plausible_times import latest_plausible
 from monitoring.expectations.rule import Rule, Severity
 from monitoring.expectations.suites import suite, with_references
-
-# Clocks of clients and servers differ; an event this far ahead of the validation is still believed.
-CLOCK_SKEW = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ def split_quarantine(
 
     `references` are the other tables by name; `latest` is the moment after which a time is implausible (default: now).
     """
-    latest = latest or datetime.now(UTC) + CLOCK_SKEW
+    latest = latest or latest_plausible()
     prepared = with_references(name, table, references or {})
     hard = [rule for rule in suite(name, latest) if rule.severity is Severity.HARD]
     return part_rows(table, prepared, hard)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,12 +11,13 @@ from typing import Any
 
 import polars as pl
 
+from feature_repo.lake import KEYS
+from monitoring.expectations.bounds import Bounds
 from monitoring.expectations.gx_checkpoint import RuleOutcome
 from monitoring.expectations.quarantine import QuarantineSplit
-from monitoring.expectations.rule import Severity
+from monitoring.expectations.rule import Rule, Severity
 
-# A batch with a larger share of quarantined rows in any table fails: so many bad rows are a broken feed, not bad rows.
-MAX_QUARANTINED_SHARE = 0.01
+EXAMPLE_ROWS = 5  # of the rows that break a rule, in a failure's sentence
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,32 @@ class TableReport:
     outcomes: tuple[RuleOutcome, ...]
     skipped: tuple[str, ...]  # rules whose reference table was not given
     quarantined_by_rule: dict[str, int] = field(default_factory=dict)  # the first rule each quarantined row broke
+    rule_bounds: dict[str, float] = field(default_factory=dict)  # of rules that the owner gave a bound of their own
 
     @property
     def quarantined_share(self) -> float:
         return self.quarantined / self.rows if self.rows else 0.0
 
     @property
+    def exceeded(self) -> dict[str, float]:
+        """Hard rules that too many rows break, the worst first, with the bound of each. Soft rules never fail a table.
+
+        A rule with a bound of its own is held against that; the others are held together against the table's.
+        """
+        shares = {rule: rows / self.rows for rule, rows in self.quarantined_by_rule.items()}
+        together = sum(share for rule, share in shares.items() if rule not in self.rule_bounds)
+        bounds = {rule: self.rule_bounds.get(rule, self.max_quarantined_share) for rule in shares}
+        over = {
+            rule: bounds[rule]
+            for rule, share in shares.items()
+            if (share if rule in self.rule_bounds else together) > bounds[rule]
+        }
+        return dict(sorted(over.items(), key=lambda item: -shares[item[0]]))
+
+    @property
     def passed(self) -> bool:
-        """Not more than the tolerated share of rows is quarantined. Soft rules never fail a table."""
-        return self.quarantined_share <= self.max_quarantined_share
+        """No hard rule is broken by more rows than its bound allows."""
+        return not self.exceeded
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -59,14 +79,8 @@ class ValidationReport:
 
     @property
     def failures(self) -> list[str]:
-        """One sentence per failed table: what, how much, and what to do."""
-        return [
-            f"{table.name}: {table.quarantined:,} of {table.rows:,} rows ({table.quarantined_share:.2%}) break a hard rule, "
-            f"more than the tolerated {table.max_quarantined_share:.0%}; most often {_most_often(table)}. "
-            "Look at the quarantined rows, mend the source, and run again."
-            for table in self.tables.values()
-            if not table.passed
-        ]
+        """One paragraph per failed table: which rules, how many rows, some of them, and what to do."""
+        return [_failure(table, self.splits[name]) for name, table in self.tables.items() if not table.passed]
 
     def summary(self) -> dict[str, Any]:
         """Plain values for summary.json and flow artifacts."""
@@ -95,7 +109,7 @@ def table_report(
     split: QuarantineSplit,
     outcomes: Sequence[RuleOutcome],
     skipped: Sequence[str],
-    max_share: float,
+    bounds: Bounds,
 ) -> TableReport:
     """Count the rows that break each rule of `outcomes` in `prepared`."""
     masks = [o.rule.broken.fill_null(False).sum().alias(o.rule.name) for o in outcomes if o.rule.broken is not None]
@@ -106,13 +120,40 @@ def table_report(
         rows=prepared.height,
         broken_rows=counts,
         quarantined=split.quarantined.height,
-        max_quarantined_share=max_share,
+        max_quarantined_share=bounds.overall,
         outcomes=tuple(outcomes),
         skipped=tuple(skipped),
         quarantined_by_rule=by_rule,
+        rule_bounds=bounds.of_table(name),
     )
 
 
-def _most_often(table: TableReport) -> str:
-    rule, rows = max(table.quarantined_by_rule.items(), key=lambda item: item[1])
-    return f"{rule!r} ({rows:,} rows)"
+def _failure(table: TableReport, split: QuarantineSplit) -> str:
+    why = {outcome.rule.name: outcome.rule for outcome in table.outcomes}
+    lines = [
+        f"{table.name}: {table.quarantined:,} of {table.rows:,} rows ({table.quarantined_share:.2%}) break a hard rule; "
+        "nothing was moved or removed."
+    ]
+    for rule, bound in table.exceeded.items():
+        rows = table.quarantined_by_rule[rule]
+        lines.append(f"{rule!r} is broken by {rows:,} rows ({rows / table.rows:.2%}; bound {bound:.2%}): {why[rule].why}.")
+        lines += [f"    {example}" for example in _examples(table.name, why[rule], split.quarantined)]
+    needed = {f"{table.name}.{rule}": _rounded_up(table.quarantined_by_rule[rule] / table.rows) for rule in table.exceeded}
+    lines.append(
+        "Mend the source and ingest it again; or, where these rows may be set aside, allow as many: "
+        f"MIXER_QUARANTINE_BOUNDS='{json.dumps(needed)}'."
+    )
+    return "\n".join(lines)
+
+
+def _examples(table: str, rule: Rule, quarantined: pl.DataFrame) -> list[str]:
+    """Some rows that broke `rule`: the table's key and the columns that the rule reads."""
+    read = rule.broken.meta.root_names() if rule.broken is not None else []
+    columns = [name for name in dict.fromkeys([*KEYS[table], *read]) if name in quarantined.columns]
+    rows = quarantined.filter(pl.col("rule") == rule.name).head(EXAMPLE_ROWS).select(columns)
+    return [", ".join(f"{name} = {value}" for name, value in row.items()) for row in rows.iter_rows(named=True)]
+
+
+def _rounded_up(share: float) -> float:
+    """`share` rounded up to a whole percent, so that a bound of it lets these rows pass."""
+    return math.ceil(share * 100) / 100

@@ -25,7 +25,8 @@ class Rule:
     `holds` is set where Great Expectations has no expectation for the condition: the condition is then computed as a boolean
     column named like the rule, and the expectation asks that column to be true.
     `mostly` is the share of rows that must hold (soft rules only; a hard rule tolerates no row).
-    `needs` names the tables a reference check looks into; without them the rule is skipped and reported as skipped.
+    `needs` names the tables that a reference check looks into, and the traits of the data that it presupposes (see
+    `suites.traits_of`); without them the rule is skipped and reported as skipped.
     """
 
     name: str
@@ -126,7 +127,7 @@ def holds(
     )
 
 
-def share_between(name: str, condition: pl.Expr, low: float, high: float, why: str) -> Rule:
+def share_between(name: str, condition: pl.Expr, low: float, high: float, why: str, *, needs: Sequence[str] = ()) -> Rule:
     """The share of rows where `condition` is true lies in [low, high]; always soft, since no single row is at fault."""
     return Rule(
         name,
@@ -135,6 +136,7 @@ def share_between(name: str, condition: pl.Expr, low: float, high: float, why: s
         "ExpectColumnMeanToBeBetween",
         {"column": name, "min_value": low, "max_value": high},
         holds=condition.cast(pl.Float64),
+        needs=frozenset(needs),
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 import polars as pl
 
 from feature_repo.contracts import Action
+from feature_repo.plausible_times import EARLIEST
 from monitoring.expectations.edge_rules import edge_rules
 from monitoring.expectations.event_rules import event_rules
 from monitoring.expectations.post_rules import post_rules
@@ -17,16 +18,28 @@ from monitoring.expectations.user_rules import user_rules
 SUITE_NAMES = ("events", "posts", "users", "edges")
 
 
-def suite(name: str, latest: datetime) -> tuple[Rule, ...]:
+def suite(name: str, latest: datetime, earliest: datetime = EARLIEST) -> tuple[Rule, ...]:
     """Rules of table `name`; raises KeyError naming the tables that have a suite."""
     if name not in SUITE_NAMES:
         raise KeyError(f"no suite for table {name!r}; there are suites for {', '.join(SUITE_NAMES)}")
     return {
-        "events": lambda: event_rules(latest),
-        "posts": lambda: post_rules(latest),
+        "events": lambda: event_rules(latest, earliest),
+        "posts": lambda: post_rules(latest, earliest),
         "users": user_rules,
-        "edges": lambda: edge_rules(latest),
+        "edges": lambda: edge_rules(latest, earliest),
     }[name]()
+
+
+def traits_of(tables: Mapping[str, pl.DataFrame]) -> set[str]:
+    """What the data has, of what some rules presuppose: "impressions", "requests" (events name theirs), "topics" (of posts)."""
+    found = set()
+    if "events" in tables:
+        events = tables["events"]
+        found |= {"impressions"} if (events["action"].cast(pl.String) == Action.IMPRESSION.value).any() else set()
+        found |= {"requests"} if events["request_id"].is_not_null().any() else set()
+    if "posts" in tables and (tables["posts"]["topics"].list.len() > 0).any():
+        found.add("topics")
+    return found
 
 
 def with_references(name: str, table: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

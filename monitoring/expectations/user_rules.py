@@ -25,13 +25,13 @@ def user_rules() -> tuple[Rule, ...]:
         holds(
             "attribute_codes_known",
             attributes.list.min() >= -1,
-            "a code below -1 (-124 in KuaiRand) is a sentinel that the adapter did not map to unknown",
+            "a code below -1 is a sentinel of the source that the adapter did not map to unknown",
             Severity.SOFT,
             mostly=0.99,
         ),
         holds(
             "attributes_mostly_given",
-            (attributes.list.eval(pl.element() < 0).list.sum().cast(pl.Float64) / attributes.list.len()) <= 0.5,
+            attributes.list.eval(pl.element() < 0).list.sum() * 2 <= attributes.list.len(),
             "a user whose attributes are mostly unknown is close to a cold start",
             Severity.SOFT,
             mostly=0.9,

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import polars as pl
 
+from feature_repo.plausible_times import EARLIEST, latest_plausible
+from monitoring.expectations.bounds import Bounds
 from monitoring.expectations.gx_checkpoint import RuleOutcome, run_checkpoint
-from monitoring.expectations.quarantine import CLOCK_SKEW, part_rows
-from monitoring.expectations.report import MAX_QUARANTINED_SHARE, TableReport, ValidationReport, table_report
+from monitoring.expectations.quarantine import part_rows
+from monitoring.expectations.report import TableReport, ValidationReport, table_report
 from monitoring.expectations.rule import Rule, Severity
-from monitoring.expectations.suites import suite, with_references
+from monitoring.expectations.suites import suite, traits_of, with_references
+
+DEFAULT_BOUNDS = Bounds()
 
 
 class CountMismatch(RuntimeError):
@@ -25,24 +29,28 @@ def validate_tables(
     *,
     label: str = "",
     latest: datetime | None = None,
-    max_quarantined_share: float = MAX_QUARANTINED_SHARE,
+    earliest: datetime = EARLIEST,
+    bounds: Bounds = DEFAULT_BOUNDS,
 ) -> ValidationReport:
     """Run the suites on `tables` (contract tables by name; any subset) and part the rows that break a hard rule.
 
     The page goes to `docs_folder/index.html` (readable without a network), GX's own site beside it. `label` names the data
-    on the page (such as "world (simulated)"). `latest`: later times are implausible; default is now plus the clock skew.
+    on the page (such as "world (simulated)"). `latest`: later times are implausible; default is now plus the clock skew;
+    `earliest`: earlier ones are. `bounds`: how many rows may break which rule.
     """
-    latest = latest or datetime.now(UTC) + CLOCK_SKEW
+    latest = latest or latest_plausible()
+    given = set(tables) | traits_of(tables)
+    every = {name: bounds.applied(name, list(suite(name, latest, earliest))) for name in tables}
     prepared = {name: with_references(name, table, tables) for name, table in tables.items()}
-    suites = {name: [rule for rule in suite(name, latest) if rule.needs <= set(tables)] for name in tables}
+    suites = {name: [rule for rule in rules if rule.needs <= given] for name, rules in every.items()}
     site = None if docs_folder is None else docs_folder / "great_expectations"
     outcomes = run_checkpoint(prepared, suites, site)
     reports, splits = {}, {}
     for name, table in tables.items():
         hard = [rule for rule in suites[name] if rule.severity is Severity.HARD]
         splits[name] = part_rows(table, prepared[name], hard)
-        skipped = [rule.name for rule in suite(name, latest) if not rule.needs <= set(tables)]
-        reports[name] = table_report(name, prepared[name], splits[name], outcomes[name], skipped, max_quarantined_share)
+        skipped = [rule.name for rule in every[name] if not rule.needs <= given]
+        reports[name] = table_report(name, prepared[name], splits[name], outcomes[name], skipped, bounds)
         _counts_agree(reports[name], outcomes[name])
     page = None if docs_folder is None else docs_folder / "index.html"
     report = ValidationReport(tables=reports, splits=splits, docs=page)

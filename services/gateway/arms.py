@@ -98,7 +98,7 @@ class ArmPool:
         if self._session is not None:
             await self._session.close()
 
-    def choose(self, user_id: int) -> Choice:
+    def choose(self, user_id: str | int) -> Choice:
         """The arm of the user under the route as last read."""
         live = self.arms.get(self.route.live) if self.route.live else None
         if self.route.canary is None or not in_canary(user_id, self.route.salt, self.route.canary_percent):

@@ -14,6 +14,8 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from feature_repo.ids import IdError
+from feature_repo.ids.id_texts import id_text
 from services.gateway.arms import Arm, ArmPool
 from services.gateway.errors import DoorError
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
@@ -21,7 +23,6 @@ from services.gateway.shadow import Shadow
 
 PROXIED = ("/for_you", "/following", "/score", "/explain", "/events")
 MAX_BODY_BYTES = 2_000_000
-MAX_USER_ID = 2**63 - 1
 # Asking twice for these changes nothing; an event that may have been taken must not be sent again by us.
 _REPEATABLE = frozenset({"/for_you", "/following", "/score", "/explain"})
 _PASSED_ON = ("content-type", "x-request-id", "traceparent", "tracestate")
@@ -78,7 +79,7 @@ class Proxy:
             self.shadow.copy(self.pool, path, body, headers, answer.body)
         return Response(answer.body, answer.status, marks, answer.content_type)
 
-    async def ask(self, user_id: int, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+    async def ask(self, user_id: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         """The answer of the user's arm, or of the live arm where the canary cannot. Raises DoorError 502 or 503."""
         choice = self.pool.choose(user_id)
         if choice.arm is None:
@@ -137,8 +138,11 @@ class Proxy:
             arm.in_flight -= 1
 
 
-def user_of(body: bytes) -> int:
-    """The user id in a request's JSON body (for a batch of events, the first event's); DoorError 400 or 413 without one."""
+def user_of(body: bytes) -> str:
+    """The user id in a request's JSON body, as text: 17 and "17" are one user. Of a batch of events, the first event's.
+
+    Raises DoorError 400 or 413 where there is none.
+    """
     if len(body) > MAX_BODY_BYTES:
         raise DoorError(413, "body_too_large", f"the body has {len(body)} bytes", f"send at most {MAX_BODY_BYTES} at a time")
     try:
@@ -150,12 +154,12 @@ def user_of(body: bytes) -> int:
         events = content.get("events")
         first = events[0] if isinstance(events, list) and events else None
         user_id = first.get("user_id") if isinstance(first, dict) else None
-    if type(user_id) is not int or not 0 <= user_id <= MAX_USER_ID:
-        shown = "missing" if user_id is None else f"{str(user_id)[:40]!r}"
-        raise DoorError(
-            400, "user_id_invalid", f"user_id is {shown}", 'give the user\'s id as a whole number from 0 up: {"user_id": 17}'
-        )
-    return user_id
+    try:
+        return id_text(user_id, "user_id")
+    except IdError as error:
+        message = "user_id is missing" if user_id is None else str(error)
+        remedy = 'give the user\'s id as a whole number of up to 64 bits or as text: {"user_id": 17}'
+        raise DoorError(400, "user_id_invalid", message, remedy) from error
 
 
 def _replaced(answer: Answer, canary: Arm, reason: str) -> Answer:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, Protocol
 
+import orjson
 import polars as pl
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-from feature_repo.contracts import EVENTS, split_events
+from feature_repo.contracts import EVENTS, Action, split_events
+from feature_repo.event_times import EARLIEST, INTAKE_AHEAD_S
+from feature_repo.ids import RememberedIds
+from services.intake.id_fields import ClientId
 
 TOPIC = "events"
 DEAD_LETTERS = "dead_letters"
-CLOCK_SKEW_S = 600  # how far ahead of the server's clock a client's may run
-_INT64 = 2**63
+MOST_BYTES = 1_000_000  # of one event as it was sent; what the producer takes in one message
+LETTER_CHARACTERS = 50_000  # of what was sent, kept in a dead letter
+_SHOWN = 64  # characters of a name that a reason quotes
+_NOT_ASKED = "Ignored: the platform fills it in from what it served."
 
 
 class ClientEvent(BaseModel):
@@ -24,17 +32,41 @@ class ClientEvent(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     event_id: str | None = Field(None, description="Stable id; sending the same id again changes nothing. Made up when absent.")
-    user_id: StrictInt = Field(ge=0, lt=_INT64)
-    post_id: StrictInt = Field(ge=0, lt=_INT64)
-    author_id: StrictInt | None = Field(None, ge=-_INT64, lt=_INT64, description="Looked up from the post when absent.")
+    user_id: ClientId
+    post_id: ClientId
+    author_id: ClientId | None = Field(
+        None, description="Needed for a post that the platform does not know yet; looked up from the post otherwise."
+    )
     action: str
     value: float | None = None
     product: str = "for_you"
     position: StrictInt | None = Field(None, ge=0, lt=2**31)
-    release: str | None = None
-    propensity: float | None = None
-    request_id: str | None = None
+    release: Any = Field(None, description=_NOT_ASKED)
+    propensity: Any = Field(None, description=_NOT_ASKED)
+    request_id: str | None = Field(None, description="Of the page that showed the post: joins the event with what was served.")
     occurred_at: AwareDatetime | None = Field(None, description="ISO 8601 with a time zone; the time of arrival when absent.")
+
+
+class ServedPost(Protocol):
+    """How a post was served."""
+
+    release: str
+    propensity: float
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What events are completed and checked with.
+
+    author_of: the author's number of a post's number, None for an unknown post. served_of: how a request showed a post to a
+    user, None where that is not known. earliest: before it no event of this home can have happened.
+    """
+
+    ids: RememberedIds
+    author_of: Callable[[int], int | None]
+    served_of: Callable[[str | None, int, int], ServedPost | None] = lambda request_id, user_id, post_id: None
+    earliest: datetime = EARLIEST
+    most_bytes: int = MOST_BYTES
 
 
 @dataclass(frozen=True)
@@ -48,61 +80,104 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Examined:
-    """A batch, parted: accepted events as dicts with the keys of EVENTS (occurred_at: int microseconds), and the rest."""
+    """A batch, parted: accepted events as dicts with the keys of EVENTS (occurred_at: int microseconds), and the rest.
+
+    indexes: the place of each accepted event in the batch.
+    """
 
     accepted: list[dict]
+    indexes: list[int]
     rejected: list[Rejected]
 
 
 def examine(
-    sent: Sequence[object], author_of: Callable[[int], int | None], *, user_id: int | None = None, now: datetime | None = None
+    sent: Sequence[object], platform: Platform, *, user_id: str | int | None = None, now: datetime | None = None
 ) -> Examined:
-    """Part a batch of client events.
+    """Part a batch of client events; ids of accepted ones that are new are allotted their numbers, so this may wait.
 
-    `author_of` gives the author of a post, or None for an unknown post; `user_id` stands in where an event names no user.
+    `user_id` stands in where an event names no user.
     """
     now = now or datetime.now(UTC)
-    typed: list[tuple[int, dict]] = []
     rejected: list[Rejected] = []
-    for index, item in enumerate(sent):
-        try:
-            typed.append((index, _completed(ClientEvent.model_validate(_with_user(item, user_id)), author_of, now)))
-        except ValidationError as error:
-            rejected.append(Rejected(index, _in_words(error), item))
-        except ValueError as error:
-            rejected.append(Rejected(index, str(error), item))
-    reasons = _contract_reasons([row for _, row in typed])
-    accepted = [row for (_, row), reason in zip(typed, reasons, strict=True) if reason is None]
-    rejected += [Rejected(i, reason, sent[i]) for (i, _), reason in zip(typed, reasons, strict=True) if reason is not None]
-    return Examined(accepted, sorted(rejected, key=lambda one: one.index))
+
+    def checked(pairs: list[tuple[int, Any]], step: Callable[[Any], Any]) -> list[tuple[int, Any]]:
+        passed = []
+        for index, item in pairs:
+            try:
+                passed.append((index, step(item)))
+            except ValidationError as error:
+                rejected.append(Rejected(index, _in_words(error), sent[index]))
+            except ValueError as error:
+                rejected.append(Rejected(index, str(error), sent[index]))
+        return passed
+
+    typed = checked(list(enumerate(sent)), lambda item: _typed(item, user_id, platform.most_bytes))
+    timed = checked(typed, lambda event: _row(event, platform, now))
+    reasons = _contract_reasons([row for _, row in timed])
+    rejected += [Rejected(i, reason, sent[i]) for (i, _), reason in zip(timed, reasons, strict=True) if reason is not None]
+    held = [pair for pair, reason in zip(timed, reasons, strict=True) if reason is None]
+    authored = checked(held, lambda row: _with_author(row, platform))
+    rows = _numbered([row for _, row in authored], platform)
+    return Examined(rows, [index for index, _ in authored], sorted(rejected, key=lambda one: one.index))
 
 
-def _with_user(item: object, user_id: int | None) -> object:
-    return {"user_id": user_id, **item} if isinstance(item, dict) and user_id is not None else item
+def dead_letter(refused: Rejected, received_us: int) -> dict:
+    """The message that keeps a refused event; what is too long is cut, with its whole size beside it."""
+    # As text: what is refused may hold numbers and strings that no strict encoder takes.
+    text = json.dumps(refused.sent)
+    letter = {"reason": refused.reason, "sent": text[:LETTER_CHARACTERS], "received_at": received_us}
+    return letter if len(text) <= LETTER_CHARACTERS else {**letter, "sent_characters": len(text)}
 
 
-def _completed(event: ClientEvent, author_of: Callable[[int], int | None], now: datetime) -> dict:
-    """The event with everything the contract asks for; ValueError says what cannot be completed."""
+def action_of(name: str, own_actions: dict[str, str]) -> str:
+    """The contract's action of a client's action name; ValueError names the known ones."""
+    known = [action.value for action in Action if not action.value.startswith("own_")]
+    if name in known:
+        return name
+    if name in own_actions:
+        return own_actions[name]
+    raise ValueError(f"action {name[:_SHOWN]!r} is not known; known actions: {', '.join([*known, *own_actions])}")
+
+
+def _typed(item: object, user_id: str | int | None, most_bytes: int) -> ClientEvent:
+    size = _size(item)
+    if size > most_bytes:
+        raise ValueError(f"the event has {size:,} bytes; the limit is {most_bytes:,}")
+    with_user = {"user_id": user_id, **item} if isinstance(item, dict) and user_id is not None else item
+    return ClientEvent.model_validate(with_user)
+
+
+def _size(item: object) -> int:
+    try:
+        return len(orjson.dumps(item))
+    except TypeError:  # a number beyond 64 bits, or half of a surrogate pair
+        return len(json.dumps(item))
+
+
+def _row(event: ClientEvent, platform: Platform, now: datetime) -> dict:
+    """The event as a row of the contract, its ids still as they were sent; ValueError says what cannot be."""
     occurred_at = event.occurred_at or now
-    if (occurred_at - now).total_seconds() > CLOCK_SKEW_S:
-        raise ValueError(f"occurred_at {occurred_at.isoformat()} is more than {CLOCK_SKEW_S} s in the future")
-    author_id = event.author_id if event.author_id is not None else author_of(event.post_id)
-    if author_id is None:
-        raise ValueError(f"post {event.post_id} is unknown: send author_id with the event")
+    # Compared as they stand: moments at the ends of the calendar have no number of microseconds in UTC.
+    if occurred_at < platform.earliest:
+        before = f"before {platform.earliest.isoformat()}, when nothing can have happened here yet"
+        raise ValueError(f"occurred_at {occurred_at.isoformat()} is {before}: set the sender's clock")
+    if (occurred_at - now).total_seconds() > INTAKE_AHEAD_S:
+        raise ValueError(f"occurred_at {occurred_at.isoformat()} is more than {INTAKE_AHEAD_S} s in the future")
     return {
-        **event.model_dump(),
+        **event.model_dump(exclude={"release", "propensity"}),
+        "action": action_of(event.action, platform.ids.own_actions),
         "event_id": event.event_id if event.event_id is not None else str(uuid.uuid4()),
-        "author_id": author_id,
         "occurred_at": round(occurred_at.timestamp() * 1e6),
     }
 
 
 def _contract_reasons(rows: list[dict]) -> list[str | None]:
-    """For each row the rule of the events contract that it breaks, or None."""
+    """For each row the rule of the events contract that it breaks, or None. Ids are checked already."""
     if not rows:
         return []
     schema = pl.from_arrow(EVENTS.empty_table()).schema
-    frame = pl.DataFrame(rows, schema_overrides={**schema, "occurred_at": pl.Int64}).with_columns(
+    placeholders = {"user_id": 0, "post_id": 0, "author_id": 0, "release": None, "propensity": None}
+    frame = pl.DataFrame([row | placeholders for row in rows], {**schema, "occurred_at": pl.Int64}).with_columns(
         pl.from_epoch("occurred_at", time_unit="us").dt.replace_time_zone("UTC")
     )
     dead = split_events(frame.with_row_index("row")).dead
@@ -110,8 +185,41 @@ def _contract_reasons(rows: list[dict]) -> list[str | None]:
     return [reasons.get(row) for row in range(len(rows))]
 
 
+def _with_author(row: dict, platform: Platform) -> dict:
+    """The row with its post's author: a number under `author` where the post is known, else as the client gave it."""
+    ids, post, given = platform.ids, row["post_id"], row["author_id"]
+    number = ids.known_number("post", post)
+    author = platform.author_of(number) if number is not None else None
+    if author is None:
+        if given is None:
+            raise ValueError(f"post {post} is unknown: send author_id with the event")
+        return row
+    if given is not None and ids.as_written("author", given) != ids.shown("author", pl.Series([author]).to_numpy())[0]:
+        raise ValueError(f"author_id {given} is not the author of post {post}; leave author_id out")
+    return {**row, "author": author}
+
+
+def _numbered(rows: list[dict], platform: Platform) -> list[dict]:
+    """The rows as messages: ids as numbers, with the release and propensity of what was served."""
+    users = platform.ids.allotted("user", [row["user_id"] for row in rows])
+    posts = platform.ids.allotted("post", [row["post_id"] for row in rows])
+    given = [row["author_id"] for row in rows if "author" not in row]
+    authors = iter(platform.ids.allotted("author", given))
+    return [
+        _message(row, user, post, row["author"] if "author" in row else next(authors), platform)
+        for row, user, post in zip(rows, users, posts, strict=True)
+    ]
+
+
+def _message(row: dict, user_id: int, post_id: int, author_id: int, platform: Platform) -> dict:
+    served = platform.served_of(row["request_id"], user_id, post_id)
+    release, propensity = (None, None) if served is None else (served.release, served.propensity)
+    known = {"user_id": user_id, "post_id": post_id, "author_id": author_id, "release": release, "propensity": propensity}
+    return {name: known.get(name, row.get(name)) for name in EVENTS.names}
+
+
 def _in_words(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(map(str, one['loc'])) or 'event'}: {one['msg'].removeprefix('Value error, ')}"
-        for one in error.errors(include_url=False)
+        f"{'.'.join(str(part)[:_SHOWN] for part in one['loc']) or 'event'}: {one['msg'].removeprefix('Value error, ')}"
+        for one in error.errors(include_url=False)[:5]
     )

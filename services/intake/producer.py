@@ -13,7 +13,7 @@ from confluent_kafka import Producer as KafkaProducer
 
 from feature_repo.contracts import check_table
 from infra.settings import Settings
-from services.intake.events import TOPIC
+from services.intake.events import MOST_BYTES, TOPIC
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,10 @@ QUEUE_MESSAGES = 100_000  # held in memory while the broker is away; beyond it, 
 
 class BrokerUnavailable(RuntimeError):
     """A message was not taken by the broker in time."""
+
+
+class MessageTooLarge(ValueError):
+    """A message that no broker of ours would take, however often it is sent."""
 
 
 class EventProducer:
@@ -37,6 +41,7 @@ class EventProducer:
             "linger.ms": 2,
             "compression.type": "lz4",
             "message.timeout.ms": delivery_timeout_ms,
+            "message.max.bytes": MOST_BYTES,
             "queue.buffering.max.messages": QUEUE_MESSAGES,
             # An absent broker is tried again ever more slowly, and reported by us once, not at every try.
             "reconnect.backoff.ms": 250,
@@ -51,8 +56,13 @@ class EventProducer:
         self._reported = False  # whether the present trouble with the broker has been logged
 
     def send(self, topic: str, key: str, value: dict) -> Future[int]:
-        """Queue one message; the future gives its offset once the broker has it, or raises BrokerUnavailable."""
+        """Queue one message; the future gives its offset once the broker has it.
+
+        It raises BrokerUnavailable, or MessageTooLarge for one beyond MOST_BYTES. It cannot be cancelled: who waits for it
+        may go away, and the delivery is reported all the same.
+        """
         delivered: Future[int] = Future()
+        delivered.set_running_or_notify_cancel()
 
         def report(error: KafkaError | None, message: Message) -> None:
             if error is None:
@@ -61,8 +71,13 @@ class EventProducer:
             else:
                 delivered.set_exception(self._refused(topic, error))
 
+        content, name = orjson.dumps(value), key.encode()
+        if len(content) + len(name) > MOST_BYTES:
+            size = len(content) + len(name)
+            delivered.set_exception(MessageTooLarge(f"the message has {size:,} bytes; the limit is {MOST_BYTES:,}"))
+            return delivered
         try:
-            self._connected().produce(topic, key=key.encode(), value=orjson.dumps(value), on_delivery=report)
+            self._connected().produce(topic, key=name, value=content, on_delivery=report)
         except (BufferError, KafkaException) as error:
             delivered.set_exception(self._refused(topic, error))
         return delivered

@@ -6,20 +6,26 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, field_validator
 
-from feature_repo.surfaces import MOST_SURFACE_CHARS
+from feature_repo.contracts import MOST_PRODUCT, MOST_REQUEST_ID
+from services.intake.id_fields import ClientId, ShownId, id_list
 from services.ranking.weights import PRESETS
 
-INT64 = 2**63
 MOST_POSTS = 200  # a page
 MOST_SEEN = 5_000  # what the 2023 home mixer remembers as seen
 MOST_SCORED = 1_000  # posts of one /score
 MOST_EVENTS = 1_000  # events of one batch
 
-UserId = Field(ge=0, lt=INT64, description="Any id: a user that nobody knows gets a cold-start timeline.")
+SeenPosts = id_list(MOST_SEEN)
+ScoredPosts = id_list(MOST_SCORED, least=1)
+
+UserId = Field(description="A whole number or text. A user that nobody knows gets a cold-start timeline.")
 RequestedAt = Field(None, description="Moment of use, ISO 8601 with a time zone; now when absent. Set when a log is replayed.")
 Weights = Field(None, description=f"Weight preset: one of {', '.join(PRESETS)}; the release's own when absent.")
 Product = Field(
-    None, min_length=1, max_length=MOST_SURFACE_CHARS, description="Surface that the client shows, by your own name for it."
+    None,
+    min_length=1,
+    max_length=MOST_PRODUCT,
+    description="Surface that the ranker sees: where the client shows the page, by the name that its events give it.",
 )
 
 
@@ -28,11 +34,18 @@ class RankingRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    user_id: StrictInt = UserId
+    user_id: ClientId = UserId
     product: str | None = Product
     requested_at: AwareDatetime | None = RequestedAt
     weights: str | None = Weights
-    request_id: str | None = Field(None, min_length=1, max_length=128, description="Made up when absent.")
+    request_id: str | None = Field(None, min_length=1, max_length=MOST_REQUEST_ID, description="Made up when absent.")
+
+    @field_validator("product", "request_id")
+    @classmethod
+    def _says_something(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("nothing but white space; give a name or leave it out")
+        return value
 
     @field_validator("weights")
     @classmethod
@@ -51,12 +64,7 @@ class TimelineRequest(RankingRequest):
     )
 
     count: StrictInt = Field(20, ge=1, le=MOST_POSTS)
-    seen_post_ids: list[StrictInt] = Field(default_factory=list, max_length=MOST_SEEN, description="Posts not to show again.")
-
-    @field_validator("seen_post_ids")
-    @classmethod
-    def _fit_int64(cls, value: list[int]) -> list[int]:
-        return _checked_ids(value)
+    seen_post_ids: SeenPosts = Field(default_factory=list, description="Posts not to show again.")
 
 
 class ScoreRequest(RankingRequest):
@@ -66,12 +74,7 @@ class ScoreRequest(RankingRequest):
         extra="forbid", json_schema_extra={"examples": [{"user_id": 7, "post_ids": [101, 102], "product": "home"}]}
     )
 
-    post_ids: list[StrictInt] = Field(min_length=1, max_length=MOST_SCORED)
-
-    @field_validator("post_ids")
-    @classmethod
-    def _fit_int64(cls, value: list[int]) -> list[int]:
-        return _checked_ids(value)
+    post_ids: ScoredPosts
 
 
 class ExplainRequest(TimelineRequest):
@@ -79,7 +82,7 @@ class ExplainRequest(TimelineRequest):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"user_id": 7, "post_id": 101}]})
 
-    post_id: StrictInt | None = Field(None, ge=0, lt=INT64)
+    post_id: ClientId | None = None
 
 
 class EventsRequest(BaseModel):
@@ -94,15 +97,15 @@ class EventsRequest(BaseModel):
         },
     )
 
-    user_id: StrictInt | None = Field(None, ge=0, lt=INT64, description="Of the events that name no user.")
+    user_id: ClientId | None = Field(None, description="Of the events that name no user.")
     events: list[Any] = Field(min_length=1, max_length=MOST_EVENTS)
 
 
 class TimelinePost(BaseModel):
     """A post on a page. `predictions`: probability of each action; empty where the product does not rank."""
 
-    post_id: int
-    author_id: int
+    post_id: ShownId
+    author_id: ShownId
     score: float
     position: int
     source: str
@@ -126,7 +129,7 @@ class TimelineResponse(BaseModel):
     """A page, best first, with the funnel it came through and the components that failed on the way."""
 
     request_id: str
-    user_id: int
+    user_id: ShownId
     product: str
     release: str
     served_at: str
@@ -139,7 +142,7 @@ class TimelineResponse(BaseModel):
 class PostScore(BaseModel):
     """`known` false: the post is not in the snapshot, and score and predictions are null."""
 
-    post_id: int
+    post_id: ShownId
     known: bool
     score: float | None
     predictions: dict[str, float] | None
@@ -149,7 +152,7 @@ class ScoreResponse(BaseModel):
     """Scores in the order of the request."""
 
     request_id: str
-    user_id: int
+    user_id: ShownId
     release: str
     scores: list[PostScore]
     took_ms: float
@@ -167,7 +170,7 @@ class HeadContribution(BaseModel):
 class PostExplanation(BaseModel):
     """Why a post is shown or not. outcome: selected, reserve, removed or not_proposed; rule: what removed it."""
 
-    post_id: int
+    post_id: ShownId
     outcome: str
     rule: str | None
     stage: str | None
@@ -182,7 +185,7 @@ class ExplainResponse(BaseModel):
     """Explanations, and the funnel that they refer to."""
 
     request_id: str
-    user_id: int
+    user_id: ShownId
     product: str
     release: str
     posts: list[PostExplanation]
@@ -227,10 +230,3 @@ class ErrorResponse(BaseModel):
     )
 
     error: ErrorBody
-
-
-def _checked_ids(ids: list[int]) -> list[int]:
-    for one in ids:
-        if not -INT64 <= one < INT64:
-            raise ValueError(f"id {one} does not fit 64 bits")
-    return ids

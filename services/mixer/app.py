@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from feature_repo.declared_relations import RELATION_OF_ACTION
-from services.intake.events import DEAD_LETTERS, TOPIC, examine
-from services.intake.producer import BrokerUnavailable
+from services.intake.delivery import deliver
+from services.intake.events import examine
 from services.mixer import api_types, errors
-from services.mixer.answers import score_answer, timeline_answer
+from services.mixer.answers import page_at_hand, score_answer, timeline_answer
 from services.mixer.errors import ApiError
 from services.mixer.explanations import explain_page, explain_post
 from services.mixer.json_bodies import JsonBodies
-from services.mixer.queries import score_query, timeline_query
+from services.mixer.queries import at_hand, score_query, timeline_query
 from services.mixer.release import BENTO_RELEASE
 from services.mixer.request_metrics import RequestMetrics
 
@@ -30,7 +29,10 @@ if TYPE_CHECKING:
     from services.mixer.runtime import MixerRuntime
 
 DESCRIPTION = """Timelines and scores of one release. Errors have one shape: `{"error": {"code", "message", "remedy"}}`.
-An unknown user gets a cold-start timeline; an unknown product, a negative count or a body that is not JSON gets a 4xx."""
+An id is a whole number or text, and answers have ids in the form in which the platform was given them. An unknown user gets
+a cold-start timeline; a negative count, a moment out of bounds or a body that is not JSON gets a 4xx."""
+
+_Made = TypeVar("_Made")
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": api_types.ErrorResponse, "description": "The body is not JSON."},
@@ -77,27 +79,30 @@ async def following(request: Request, body: api_types.TimelineRequest) -> Respon
 async def score(request: Request, body: api_types.ScoreRequest) -> Response:
     """The ranker's probabilities and score for given posts, in the order of the request."""
     runtime: MixerRuntime = request.app.state.runtime
-    query = score_query(runtime, body)
+    known = at_hand(runtime, body)
+    query = await _made(known, score_query, runtime, body)
     result = await runtime.engine.execute(runtime.pipelines["score"], query)
     if result.trace.degraded:
         failed = ", ".join(result.trace.degraded)
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "ranking_unavailable", f"failed: {failed}", "try again in a few seconds")
-    return _json(score_answer(runtime, result, body.post_ids))
+    return _json(await _made(known, score_answer, runtime, result, body))
 
 
 async def explain(request: Request, body: api_types.ExplainRequest) -> Response:
     """Why a post is or is not on the timeline: the stage, the rule, the scores by head. `product` may be `following`."""
     runtime: MixerRuntime = request.app.state.runtime
     product = "following" if body.product == "following" else "for_you"
-    query = timeline_query(runtime, product, body)
+    query = await _made(at_hand(runtime, body), timeline_query, runtime, product, body)
     result = await runtime.engine.execute(runtime.pipelines[product], query, explain=True)
     if body.post_id is None:
-        posts = explain_page(runtime, result)
+        posts = await _made(page_at_hand(runtime, result.page), explain_page, runtime, result)
     else:
-        posts = [explain_post(runtime, result, body.post_id, await _scoring_of(runtime, body, result))]
+        scored = await _scoring_of(runtime, body, result)
+        known = runtime.ids.at_hand("post", [body.post_id])
+        posts = [await _made(known, explain_post, runtime, result, body.post_id, scored)]
     answer = {
         "request_id": query.request_id,
-        "user_id": query.user_id,
+        "user_id": runtime.ids.as_written("user", body.user_id),
         "product": product,
         "release": runtime.release_id,
         "posts": posts,
@@ -109,27 +114,25 @@ async def explain(request: Request, body: api_types.ExplainRequest) -> Response:
 
 
 async def events(request: Request, body: api_types.EventsRequest) -> Response:
-    """Things that users did. Accepted means that the broker has them; refused ones go to the dead letters."""
+    """Things that users did. Accepted means that the broker has them; refused ones go to the dead letters.
+
+    The post's author, and the release and propensity of what was shown, are the platform's own knowledge: `release` and
+    `propensity` of an event are ignored, and an `author_id` that is not the post's author is refused.
+    """
     runtime: MixerRuntime = request.app.state.runtime
-    examined = examine(body.events, runtime.author_of, user_id=body.user_id)
-    sent = [runtime.producer.send(TOPIC, str(event["user_id"]), event) for event in examined.accepted]
-    for refused in examined.rejected:
-        # As text: what is refused may hold numbers and strings that no strict encoder takes.
-        letter = {"reason": refused.reason, "sent": json.dumps(refused.sent), "received_at": time.time_ns() // 1000}
-        sent.append(runtime.producer.send(DEAD_LETTERS, "rejected", letter))
-    try:
-        await asyncio.gather(*(asyncio.wrap_future(delivery) for delivery in sent))
-    except BrokerUnavailable as error:
-        runtime.metrics.events.labels("undelivered").inc(len(sent))
-        remedy = "send the batch again with the same event ids; repeats are recognised"
-        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "broker_unavailable", str(error), remedy) from error
-    for event in examined.accepted:
+    # In a thread: new ids are allotted their numbers in the database.
+    examined = await asyncio.to_thread(examine, body.events, runtime.event_platform(), user_id=body.user_id)
+    delivered = await deliver(runtime.producer, examined)
+    for event in delivered.events:
         if (kind := RELATION_OF_ACTION.get(event["action"])) is not None:
             runtime.declare(kind, event["user_id"], event["author_id"])
-    runtime.metrics.events.labels("accepted").inc(len(examined.accepted))
-    runtime.metrics.events.labels("rejected").inc(len(examined.rejected))
-    rejected = [{"index": refused.index, "reason": refused.reason} for refused in examined.rejected]
-    return _json({"accepted": len(examined.accepted), "rejected": rejected})
+    for outcome, some in (("accepted", delivered.events), ("rejected", delivered.rejected), ("undelivered", delivered.failed)):
+        runtime.metrics.events.labels(outcome).inc(len(some))
+    if delivered.failed:
+        remedy = "send these events again with the same event ids; repeats are recognised, and the others are taken"
+        raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "broker_unavailable", delivered.failure(len(body.events)), remedy)
+    rejected = [{"index": refused.index, "reason": refused.reason} for refused in delivered.rejected]
+    return _json({"accepted": len(delivered.events), "rejected": rejected})
 
 
 async def release(request: Request) -> Response:
@@ -173,14 +176,24 @@ async def nothing_here(request: Request) -> Response:
 
 
 async def _timeline(runtime: MixerRuntime, product: str, body: api_types.TimelineRequest) -> Response:
-    result = await runtime.engine.execute(runtime.pipelines[product], timeline_query(runtime, product, body))
+    query = await _made(at_hand(runtime, body), timeline_query, runtime, product, body)
+    result = await runtime.engine.execute(runtime.pipelines[product], query)
     runtime.metrics.observe_timeline(product, result.trace.counts())
-    return _json(timeline_answer(runtime, result))
+    runtime.recently_served.add(query.request_id, query.user_id, result.page.post_id)
+    return _json(await _made(page_at_hand(runtime, result.page), timeline_answer, runtime, result, body.user_id))
+
+
+async def _made(at_hand: bool, make: Callable[..., _Made], *arguments: Any) -> _Made:
+    """`make(*arguments)`, in a thread where it has to look ids up in the database."""
+    return make(*arguments) if at_hand else await asyncio.to_thread(make, *arguments)
 
 
 async def _scoring_of(runtime: MixerRuntime, body: api_types.ExplainRequest, result: Result) -> Result | None:
     """The post's own scoring, if no source proposed it for a ranked timeline; else None."""
-    if result.query.product != "for_you" or body.post_id in result.trace.proposed.post_id:
+    if result.query.product != "for_you":
+        return None
+    (post_id,) = await _made(runtime.ids.at_hand("post", [body.post_id]), runtime.ids.known, "post", [body.post_id])
+    if post_id in result.trace.proposed.post_id:
         return None
     asked = api_types.ScoreRequest(
         user_id=body.user_id,
@@ -189,7 +202,8 @@ async def _scoring_of(runtime: MixerRuntime, body: api_types.ExplainRequest, res
         requested_at=body.requested_at,
         weights=body.weights,
     )
-    return await runtime.engine.execute(runtime.pipelines["score"], score_query(runtime, asked))
+    query = await _made(at_hand(runtime, asked), score_query, runtime, asked)
+    return await runtime.engine.execute(runtime.pipelines["score"], query)
 
 
 def _json(body: dict, status: int = 200) -> Response:

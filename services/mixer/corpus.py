@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from feature_repo.event_times import EARLIEST, LATEST
 from services.ranking.retrieval_index import Choice, RetrievalIndex, build_index
 
 if TYPE_CHECKING:
@@ -68,6 +71,13 @@ class Corpus:
     @property
     def version(self) -> str:
         return self.snapshot.version
+
+    @cached_property
+    def first_post(self) -> datetime:
+        """The second in which the oldest post was published: before it, no timeline shows anything."""
+        created_us = self.snapshot.created_at_us
+        first_s = int(created_us.min()) // 1_000_000 if len(created_us) else 0
+        return datetime.fromtimestamp(min(max(first_s, EARLIEST.timestamp()), LATEST.timestamp() - 1), UTC)
 
     def rows_by_authors(self, author_ids: np.ndarray) -> np.ndarray:
         """Snapshot rows, int64, of all posts of `author_ids`; authors without posts add nothing."""

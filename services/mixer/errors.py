@@ -44,8 +44,9 @@ async def _invalid(_: Request, error: RequestValidationError) -> Response:
     if any(one["type"] == "json_invalid" for one in first):
         return error_response(400, "invalid_json", f"the body is not JSON: {first[0]['ctx']['error']}", "send a JSON object")
     problems = "; ".join(_in_words(one) for one in first[:5])
-    code = "unknown_product" if any(one["loc"][-1] == "product" for one in first) else "invalid_request"
-    return error_response(422, code, problems, "correct the named fields and send the request again; see /openapi.json")
+    return error_response(
+        422, "invalid_request", problems, "correct the named fields and send the request again; see /openapi.json"
+    )
 
 
 def _in_words(one: dict) -> str:

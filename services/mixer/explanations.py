@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from feature_repo.feature_rows import HEADS
 from services.mixer.candidates import Candidates
 from services.mixer.engine import Result
 from services.mixer.reasons import reasons
+from services.mixer.shown_heads import ShownHeads
 from services.ranking.weights import contributions, preset_named
 
 if TYPE_CHECKING:
@@ -32,53 +32,62 @@ RULE_WORDS = {
 
 def explain_page(runtime: MixerRuntime, result: Result) -> list[dict]:
     """An explanation of every post of the page; see PostExplanation."""
-    why = reasons(result.query, result.page, runtime.graph)
-    return [_of_row(result, result.page, row, "selected", [why[row]]) for row in range(len(result.page))]
+    why = reasons(result.query, result.page, runtime.graph, runtime.shown_heads)
+    shown = runtime.ids.shown("post", result.page.post_id)
+    return [_of_row(runtime, result, result.page, row, "selected", [why[row]], shown[row]) for row in range(len(result.page))]
 
 
-def explain_post(runtime: MixerRuntime, result: Result, post_id: int, scored: Result | None = None) -> dict:
+def explain_post(runtime: MixerRuntime, result: Result, post: str | int, scored: Result | None = None) -> dict:
     """An explanation of one post, shown or not.
 
-    `scored`: the post's own scoring, used where no source proposed it, to say how it would have fared.
+    post: as the request gave it. scored: the post's own scoring, used where no source proposed it, to say how it would have
+    fared.
     """
+    post_id, shown = runtime.ids.known("post", [post])[0], runtime.ids.as_written("post", post)
     row = np.flatnonzero(result.page.post_id == post_id)
     if len(row):
-        why = reasons(result.query, result.page.take(row), runtime.graph)
-        return _of_row(result, result.page, int(row[0]), "selected", why)
+        why = reasons(result.query, result.page.take(row), runtime.graph, runtime.shown_heads)
+        return _of_row(runtime, result, result.page, int(row[0]), "selected", why, shown)
     ordinals = np.flatnonzero(result.trace.proposed.post_id == post_id)
     if not len(ordinals):
-        return _not_proposed(result, post_id, scored)
+        return _not_proposed(runtime, result, shown, scored)
     ordinal = int(ordinals[0])  # the first proposal is the one that the duplicates rule kept
     stage, last = result.trace.last_columns(ordinal)
     fate = result.trace.fate_of(ordinal)
     if fate == "reserve":
-        why = [f"It ranked below the {len(result.page)} posts of the page.", *reasons(result.query, last, runtime.graph)]
+        why = [
+            f"It ranked below the {len(result.page)} posts of the page.",
+            *reasons(result.query, last, runtime.graph, runtime.shown_heads),
+        ]
     else:
         why = [RULE_WORDS.get(fate, f"The rule {fate} removed it.")]
-    return {**_of_row(result, last, 0, fate if fate == "reserve" else "removed", why, fate), "stage": stage}
+    outcome, rule = ("reserve", None) if fate == "reserve" else ("removed", fate)
+    return {**_of_row(runtime, result, last, 0, outcome, why, shown), "rule": rule, "stage": stage}
 
 
-def _of_row(result: Result, candidates: Candidates, row: int, outcome: str, why: list[str], rule: str | None = None) -> dict:
+def _of_row(
+    runtime: MixerRuntime, result: Result, candidates: Candidates, row: int, outcome: str, why: list[str], post_id: str | int
+) -> dict:
     mask = int(candidates["source_mask"][row])
     return {
-        "post_id": int(candidates.post_id[row]),
+        "post_id": post_id,
         "outcome": outcome,
-        "rule": rule if outcome == "removed" else None,
+        "rule": None,
         "stage": None,
         "position": row if outcome == "selected" else None,
         "sources": [name for bit, name in enumerate(candidates.source_names) if mask >> bit & 1],
         "why": why,
         "scores": {name: float(candidates[name][row]) for name in SCORE_COLUMNS if name in candidates.columns},
-        "heads": head_contributions(candidates, row, result.query.preset),
+        "heads": head_contributions(candidates, row, result.query.preset, runtime.shown_heads),
     }
 
 
-def _not_proposed(result: Result, post_id: int, scored: Result | None) -> dict:
+def _not_proposed(runtime: MixerRuntime, result: Result, post_id: str | int, scored: Result | None) -> dict:
     why = [f"None of the sources ({', '.join(result.trace.proposed.source_names)}) proposed it for you."]
     scores, heads = {}, []
     if scored is not None and len(scored.page):
         scores = {"score": float(scored.page["score"][0])}
-        heads = head_contributions(scored.page, 0, scored.query.preset)
+        heads = head_contributions(scored.page, 0, scored.query.preset, runtime.shown_heads)
         last = f"; the last post of the page has {result.page['score'][-1]:.4f}" if len(result.page) else ""
         why.append(f"Had it been proposed, its score would have been {scores['score']:.4f}{last}.")
     elif scored is not None:
@@ -87,7 +96,7 @@ def _not_proposed(result: Result, post_id: int, scored: Result | None) -> dict:
     return {**explanation, "sources": [], "why": why, "scores": scores, "heads": heads}
 
 
-def head_contributions(candidates: Candidates, row: int, preset: str) -> list[dict]:
+def head_contributions(candidates: Candidates, row: int, preset: str, heads: ShownHeads) -> list[dict]:
     """What each head adds to the candidate's weighted sum, largest first; empty where the heavy ranker did not run."""
     if "predictions" not in candidates.columns:
         return []
@@ -96,10 +105,10 @@ def head_contributions(candidates: Candidates, row: int, preset: str) -> list[di
     weights = preset_named(preset).vector()
     return [
         {
-            "head": HEADS[head],
-            "probability": float(probabilities[0, head]),
-            "weight": float(weights[head]),
-            "contribution": float(added[head]),
+            "head": heads.names[index],
+            "probability": float(probabilities[0, heads.places[index]]),
+            "weight": float(weights[heads.places[index]]),
+            "contribution": float(added[heads.places[index]]),
         }
-        for head in np.argsort(-np.abs(added), kind="stable")
+        for index in heads.largest(added)
     ]

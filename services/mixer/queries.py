@@ -1,46 +1,72 @@
-"""From an API request to a query of the pipeline."""
+"""From an API request to a query of the pipeline: ids as numbers, the moment in microseconds."""
 
 from __future__ import annotations
 
 import time
 import uuid
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from feature_repo.event_times import LATEST
 from services.mixer.api_types import RankingRequest, ScoreRequest, TimelineRequest
+from services.mixer.corpus import Corpus
+from services.mixer.errors import ApiError
 from services.mixer.query import Query
 
 if TYPE_CHECKING:
     from services.mixer.runtime import MixerRuntime
 
 
+def at_hand(runtime: MixerRuntime, request: TimelineRequest | ScoreRequest) -> bool:
+    """Whether the request's query can be made without a look into the database. Where not, make it in a thread."""
+    posts = request.post_ids if isinstance(request, ScoreRequest) else request.seen_post_ids
+    return runtime.ids.at_hand("user", [request.user_id]) and runtime.ids.at_hand("post", posts)
+
+
 def timeline_query(runtime: MixerRuntime, product: str, request: TimelineRequest) -> Query:
-    """Ask for a page of `product`; the surface that the ranker sees is the request's, else the product itself."""
-    return _query(runtime, product, request, request.count, seen_ids=np.array(request.seen_post_ids, np.int64))
+    """Ask for a page of `product`; the surface that the ranker sees is the request's, else the product itself.
+
+    Raises ApiError for a moment out of bounds.
+    """
+    return _query(runtime, product, request, request.count, seen_ids=runtime.ids.known("post", request.seen_post_ids))
 
 
 def score_query(runtime: MixerRuntime, request: ScoreRequest) -> Query:
-    """Ask for the scores of the request's posts, each once."""
-    given = np.unique(np.array(request.post_ids, np.int64))
+    """Ask for the scores of the request's posts, each once. Raises ApiError for a moment out of bounds."""
+    given = np.unique(runtime.ids.known("post", request.post_ids))
     return _query(runtime, "score", request, len(given), features={"given_posts": given})
 
 
 def _query(runtime: MixerRuntime, product: str, request: RankingRequest, count: int, **more) -> Query:
+    corpus = runtime.corpus
     return Query(
         request_id=request.request_id or uuid.uuid4().hex,
-        user_id=request.user_id,
+        user_id=int(runtime.ids.known("user", [request.user_id])[0]),
         product=product,
         surface=request.product or ("for_you" if product == "score" else product),
         count=count,
-        now_us=microseconds(request.requested_at),
-        corpus=runtime.corpus,
+        now_us=_moment_of_use(request.requested_at, corpus),
+        corpus=corpus,
         preset=request.weights or runtime.default_preset,
         **more,
     )
 
 
-def microseconds(moment: datetime | None) -> int:
-    """UTC microseconds of `moment`, of now when None."""
-    return time.time_ns() // 1000 if moment is None else round(moment.timestamp() * 1e6)
+def _moment_of_use(requested_at: datetime | None, corpus: Corpus) -> int:
+    """UTC microseconds of `requested_at`, of now when None; ApiError where nothing can have been shown then."""
+    if requested_at is None:
+        return time.time_ns() // 1000
+    earliest = corpus.first_post
+    # Compared as they stand: a moment at the end of the calendar has no other form in UTC.
+    if not earliest <= requested_at < LATEST:
+        bounds = f"{earliest.isoformat()} (the first post) or later, and before {LATEST.isoformat()}"
+        raise ApiError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "moment_out_of_bounds",
+            f"requested_at: {requested_at.isoformat()} is out of bounds",
+            f"give a moment that is {bounds}, or leave requested_at out for now",
+        )
+    return round(requested_at.timestamp() * 1e6)

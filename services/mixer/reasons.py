@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from feature_repo.heads import HEAD_OF, HEADS
 from services.mixer.candidates import Candidates
 from services.mixer.query import Query
+from services.mixer.shown_heads import ShownHeads
 from services.mixer.social_graph import SocialGraph, Targets
 from services.ranking.weights import contributions
 
 NAMED_HEADS = 2  # how many predicted actions a reason mentions
 
 
-def reasons(query: Query, candidates: Candidates, graph: SocialGraph) -> list[str]:
+def reasons(query: Query, candidates: Candidates, graph: SocialGraph, heads: ShownHeads) -> list[str]:
     """One sentence or two for each candidate (n strings): its source, social proof, and what weighed most in its score."""
     origins = _origins(query, candidates, graph)
     if "predictions" not in candidates.columns:
         return origins
     predictions = np.asarray(candidates["predictions"])
     added = contributions(predictions, query.preset)
-    return [f"{origin} {_promise(p, c)}" for origin, p, c in zip(origins, predictions, added, strict=True)]
+    return [f"{origin} {_promise(p, c, heads)}" for origin, p, c in zip(origins, predictions, added, strict=True)]
 
 
 def _origins(query: Query, candidates: Candidates, graph: SocialGraph) -> list[str]:
@@ -57,10 +55,11 @@ def _origin(names: set[str], author_id: int, following: Targets, graph: SocialGr
     return f"Popular now.{social}"
 
 
-def _promise(probabilities: np.ndarray, added: np.ndarray) -> str:
+def _promise(probabilities: np.ndarray, added: np.ndarray, heads: ShownHeads) -> str:
     """The heads that added most to the score, with their probabilities; the largest doubt where nothing speaks for it."""
-    best: Sequence[int] = [head for head in np.argsort(-added)[:NAMED_HEADS] if added[head] > 0]
+    speaking = [index for index in heads.largest(np.maximum(added, 0.0)) if added[heads.places[index]] > 0]
+    best = speaking[:NAMED_HEADS]
     if not best:
         return "Nothing speaks for it strongly."
-    words = [f"{HEAD_OF[HEADS[head]].promise} ({probabilities[head]:.0%})" for head in best]
+    words = [f"{heads.promise(index)} ({probabilities[heads.places[index]]:.0%})" for index in best]
     return f"Ranked by the chance that you {' or '.join(words)}."

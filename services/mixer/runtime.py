@@ -6,16 +6,20 @@ import logging
 import os
 import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from feature_repo.contracts import EdgeKind
 from feature_repo.declared_relations import current_edges
+from feature_repo.event_times import EARLIEST
 from feature_repo.fresh_posts import FreshPosts
+from feature_repo.ids import RememberedIds
 from feature_repo.lake import Lake
 from feature_repo.online import OnlineFeatures
 from feature_repo.recomputation.served_vectors import ServedVectorLog
 from feature_repo.snapshot import current_version, load_snapshot
 from infra.settings import Settings
+from services.intake.events import Platform
 from services.intake.producer import EventProducer
 from services.mixer.calls import Caller
 from services.mixer.corpus import Corpus
@@ -25,7 +29,9 @@ from services.mixer.pipeline import Pipeline
 from services.mixer.products import following, for_you, given_posts
 from services.mixer.products.parts import Parts
 from services.mixer.ranking_contexts import RankingContexts
+from services.mixer.recently_served import RecentlyServed
 from services.mixer.release import bundle_folder
+from services.mixer.shown_heads import ShownHeads
 from services.mixer.side_effects.served_log import ServedLog
 from services.mixer.side_effects.served_vectors import ServedVectorSampler
 from services.mixer.social_graph import RecentRelations, SocialGraph
@@ -42,6 +48,7 @@ COMPONENT_THREADS = 8  # components are short, and most wait for one another; ov
 # concurrency 8 one thread served 93 /score requests a second, two served 61.
 RANKER_THREADS = 1
 REFRESH_S = 1.0  # how often the process looks for a newer snapshot and for new posts
+BEFORE_FIRST_POST = timedelta(days=1)  # an event this much older than the oldest post is no event of this home
 GRAPH_REFRESH_S = 60.0  # least time between two readings of the edges table
 
 
@@ -63,6 +70,9 @@ class MixerRuntime:
         self.online = OnlineFeatures(settings)
         self.online.warm()  # opens the store once, before worker threads share it
         self.recent_relations = RecentRelations()
+        self.ids = RememberedIds(settings.platform_database_url)
+        self.shown_heads = ShownHeads.of(self.bundle.trained_heads, self.ids.own_actions)
+        self.recently_served = RecentlyServed(self.release_id)
         self.producer = producer or EventProducer(settings)
         self._lake = Lake(settings.paths.lake)
         self._closing = threading.Event()
@@ -95,6 +105,11 @@ class MixerRuntime:
         """Seconds since the corpus in use was taken up by this process."""
         return time.monotonic() - self._corpus_since
 
+    def event_platform(self) -> Platform:
+        """What client events are completed and checked with, as of now."""
+        earliest = max(EARLIEST, self.corpus.first_post - BEFORE_FIRST_POST)
+        return Platform(self.ids, self.author_of, self.recently_served.of, earliest)
+
     def author_of(self, post_id: int) -> int | None:
         """The author of a post, or None where the snapshot does not hold it."""
         snapshot = self.corpus.snapshot
@@ -113,6 +128,7 @@ class MixerRuntime:
         now_us = _now_us() if now_us is None else now_us
         newer = current_version(self.settings) != self.corpus.version
         if newer:
+            self.ids.reload()
             self.corpus = self._load_corpus(now_us)
             if time.monotonic() - self._graph_since > GRAPH_REFRESH_S:
                 self.graph = self._load_graph()

@@ -19,14 +19,15 @@ logger = logging.getLogger(__name__)
 
 ROUNDS = 5  # first calls may overrun their deadlines; a release that has not served cleanly after these is not ready
 USERS = 3
-NOBODY = 2**62  # a user id that no dataset uses: the cold-start path is part of the warm-up
+NOBODY = "home-mixer/nobody"  # a user id that no dataset uses: the cold-start path is part of the warm-up
 COUNT = 20
 SCORED = 5
 
 
 async def warm_up(runtime: MixerRuntime, pause_s: float = COOL_DOWN_S) -> bool:
     """Serve until a round goes without a failed component; sets `runtime.not_ready` and returns whether it is ready."""
-    users = [*Lake(runtime.settings.paths.lake).read("users")["user_id"].head(USERS).to_list(), NOBODY]
+    known = Lake(runtime.settings.paths.lake).read("users")["user_id"].head(USERS).to_numpy()
+    users = [*runtime.ids.shown("user", known), NOBODY]
     seen: set[str] = set()
     for _ in range(ROUNDS):
         problems = [problem for user in users for problem in await _serve(runtime, user)]
@@ -44,10 +45,10 @@ async def warm_up(runtime: MixerRuntime, pause_s: float = COOL_DOWN_S) -> bool:
     return False
 
 
-async def _serve(runtime: MixerRuntime, user_id: int) -> list[str]:
+async def _serve(runtime: MixerRuntime, user_id: str | int) -> list[str]:
     """One timeline and one scoring without side effects; returns what went wrong, in words."""
     asked = TimelineRequest(user_id=user_id, count=COUNT)
-    posts = runtime.corpus.snapshot.post_id[:SCORED].tolist()
+    posts = runtime.ids.shown("post", runtime.corpus.snapshot.post_id[:SCORED])
     timeline = await runtime.engine.execute(
         runtime.pipelines["for_you"], timeline_query(runtime, "for_you", asked), explain=True
     )

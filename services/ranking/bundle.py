@@ -35,7 +35,9 @@ from services.ranking.two_tower import POST_BLOCKS, TwoTower, TwoTowerConfig
 if TYPE_CHECKING:
     from feature_repo.snapshot import Snapshot
 
-FORMAT = 4  # 2: the heavy ranker bends by GELU in its tanh form; 3: knots in the calibration; 4: a context that reads back
+# 2: the heavy ranker bends by GELU in its tanh form; 3: knots in the calibration; 4: a context that reads back; 5: heads of all
+# actions, surfaces of the model's own.
+FORMAT = 5
 DESCRIPTION = "bundle.json"
 _PARTS = ("heavy", "light", "two_tower", "normaliser", "calibration")
 _OPTIONAL = ("vectors", "ensemble")  # parts that not every bundle has
@@ -64,6 +66,11 @@ class ModelBundle:
     def __post_init__(self) -> None:
         self.heavy.eval()
         self.two_tower.eval()
+
+    @property
+    def trained_heads(self) -> tuple[str, ...]:
+        """The heads that training had enough exposures of either outcome for; the others answer their base rate."""
+        return tuple(self.details.get("heads", HEADS))
 
     # ---- storage ------------------------------------------------------------------------------------------------
     @cached_property

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 METHODS = ("none", "temperature", "platt", "isotonic")
+CONSTANT = "constant"  # of a head that was not trained: its base rate
 KNOTS = 24  # at most, of an isotonic map
 FOLDS = 5  # of the choice among methods
 # How far a head's slope is believed to be from 1 and its shift from 0 before any row is seen (standard deviation). Networks
@@ -51,7 +52,7 @@ class Calibration:
     """By head: p = sigmoid(slope * x + shift), where x is the logit, or for an isotonic head its map through the knots.
 
     `slope`, `shift` float32 (heads,); `knots` float32 (heads, 2, KNOTS): logits (ascending) and what they become, NaN where a
-    head has none. Strictly increasing in the logit: calibration changes no order.
+    head has none. Strictly increasing in the logit, so that no order changes, but for heads that answer a constant.
     """
 
     slope: np.ndarray
@@ -81,6 +82,15 @@ class Calibration:
             chosen.append(choose(x, y) if method == "auto" else method)
             fitted.slope[head], fitted.shift[head], fitted.knots[head] = _FITS[chosen[-1]](x, y)
         return Calibration(fitted.slope, fitted.shift, fitted.knots, tuple(chosen))
+
+    def answering(self, rates: Mapping[int, float]) -> Calibration:
+        """This calibration, in which the heads at the places of `rates` answer that probability whatever their logit is."""
+        slope, shift, knots, methods = self.slope.copy(), self.shift.copy(), self.knots.copy(), list(self.methods)
+        for place, rate in rates.items():
+            slope[place], shift[place], knots[place] = 0.0, np.clip(logit(np.array(rate)), -_MOST, _MOST), np.nan
+            if methods:
+                methods[place] = CONSTANT
+        return Calibration(slope, shift, knots, tuple(methods))
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Probabilities, float32 (n, heads)."""

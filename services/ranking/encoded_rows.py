@@ -98,4 +98,4 @@ class EncodedRows:
 
     @cached_property
     def product(self) -> torch.Tensor:
-        return torch.from_numpy(product_rows(self.source.product[self.chosen]))
+        return torch.from_numpy(product_rows(self.source.product[self.chosen], self.bits.surfaces))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,16 +27,23 @@ DWELL_ROWS = 19
 OUTPUTS = len(HEADS) + 1
 DWELL = len(HEADS)
 
-PRODUCT_ROWS = 65  # surfaces, and row 0 for "none"
+# Surfaces that a model tells apart, the most frequent of its training rows; row 0 is for none, the last for any other.
+MOST_SURFACES = 63
+PRODUCT_ROWS = MOST_SURFACES + 2
+OTHER_SURFACE = PRODUCT_ROWS - 1
 
 
 @dataclass(frozen=True)
 class TableBits:
-    """log2 of the rows of each hashed embedding table."""
+    """How ids become embedding rows: log2 of the rows of each hashed table, and the surfaces' codes, ascending."""
 
     post: int = 14
     author: int = 14
     topic: int = 8
+    surfaces: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "surfaces", tuple(self.surfaces))  # JSON has lists
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ def history_tensors(history: History, bits: TableBits) -> HistoryTensors:
         author=torch.from_numpy(hash_ids(np.where(absent, -1, history.author_id), bits.author)),
         topic=torch.from_numpy(hash_ids(np.where(absent, -1, history.topic), bits.topic)),
         actions=torch.from_numpy(np.where(absent, np.uint64(0), history.actions).astype(np.int64)),
-        product=torch.from_numpy(product_rows(np.where(absent, -1, history.product))),
+        product=torch.from_numpy(product_rows(np.where(absent, -1, history.product), bits.surfaces)),
         age=torch.from_numpy(np.where(absent, AGE_PADDING, age_rows(history.age_s)).astype(np.int32)),
         gap=torch.from_numpy(np.where(absent, AGE_PADDING, gap_rows(history.age_s)).astype(np.int32)),
         dwell=torch.from_numpy(np.where(absent, 0, dwell_rows(history.dwell_s))),
@@ -134,9 +142,19 @@ def gap_rows(age_s: np.ndarray) -> np.ndarray:
     return age_rows(gap_s)
 
 
-def product_rows(product: np.ndarray) -> np.ndarray:
-    """Embedding rows of surface codes, in [1, PRODUCT_ROWS), and 0 for none; int32."""
-    return np.where(product < 0, 0, 1 + product % (PRODUCT_ROWS - 1)).astype(np.int32)
+def known_surfaces(product: np.ndarray) -> tuple[int, ...]:
+    """The surfaces that a model of rows with these codes, int (n,), tells apart: the most frequent MOST_SURFACES, ascending."""
+    codes, counts = np.unique(product[product >= 0], return_counts=True)
+    return tuple(sorted(codes[np.argsort(-counts, kind="stable")[:MOST_SURFACES]].tolist()))
+
+
+def product_rows(product: np.ndarray, surfaces: Sequence[int]) -> np.ndarray:
+    """Embedding rows of surface codes, int32 of their shape: 0 for none, OTHER_SURFACE for one that is not in `surfaces`."""
+    if not len(surfaces):
+        return np.where(product < 0, 0, OTHER_SURFACE).astype(np.int32)
+    known = np.asarray(surfaces)
+    place = np.searchsorted(known, product).clip(max=len(known) - 1)
+    return np.where(known[place] == product, 1 + place, np.where(product < 0, 0, OTHER_SURFACE)).astype(np.int32)
 
 
 def row_tensors(rows: FeatureRows, normaliser: Normaliser, bits: TableBits) -> RowTensors:
@@ -145,7 +163,7 @@ def row_tensors(rows: FeatureRows, normaliser: Normaliser, bits: TableBits) -> R
         post=torch.from_numpy(hash_ids(rows.post_id, bits.post)),
         author=torch.from_numpy(hash_ids(rows.author_id, bits.author)),
         topic=torch.from_numpy(hash_ids(rows.topic, bits.topic)),
-        product=torch.from_numpy(product_rows(rows.product)),
+        product=torch.from_numpy(product_rows(rows.product, bits.surfaces)),
         blocks={name: tensor(normaliser.apply(name, rows.blocks[name])) for name in normaliser.widths},
         history=history_tensors(rows.history, bits),
     )

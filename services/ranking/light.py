@@ -15,16 +15,17 @@ from services.ranking.normalise import Normaliser
 
 @dataclass(frozen=True)
 class LightRanker:
-    """Weights by block (width,), a bias by product, and the intercept; the score is a logit."""
+    """Weights by block (width,), a bias by surface, and the intercept; the score is a logit."""
 
     blocks: dict[str, np.ndarray]  # float32 (width,)
     product: np.ndarray  # float32 (PRODUCT_ROWS,)
     intercept: float
+    surfaces: tuple[int, ...] = ()  # codes of the surfaces it tells apart, ascending
 
     def logits(self, rows: FeatureRows, normaliser: Normaliser, posts: np.ndarray | None = None) -> np.ndarray:
         """float32 (n,): log-odds that the candidate is engaged with. `posts`, float32 (n,): the POST_BLOCKS' part, if known."""
         total = np.full(len(rows), self.intercept, np.float32)
-        total += self.product[product_rows(rows.product)]
+        total += self.product[product_rows(rows.product, self.surfaces)]
         if posts is not None:
             total += posts
         for name in MODEL_BLOCKS:
@@ -43,12 +44,13 @@ class LightRanker:
     def arrays(self) -> dict[str, np.ndarray]:
         """Flat named arrays, for storage."""
         named = {f"block.{name}": weights for name, weights in self.blocks.items()}
-        return {**named, "product": self.product, "intercept": np.array([self.intercept], np.float32)}
+        surfaces = np.array(self.surfaces, np.int32)
+        return {**named, "product": self.product, "intercept": np.array([self.intercept], np.float32), "surfaces": surfaces}
 
     @staticmethod
     def from_arrays(arrays: dict[str, np.ndarray]) -> LightRanker:
         blocks = {key.removeprefix("block."): array for key, array in arrays.items() if key.startswith("block.")}
-        return LightRanker(blocks, arrays["product"], float(arrays["intercept"][0]))
+        return LightRanker(blocks, arrays["product"], float(arrays["intercept"][0]), tuple(arrays["surfaces"].tolist()))
 
     @staticmethod
     def zeros(widths: dict[str, int]) -> LightRanker:

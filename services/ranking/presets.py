@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.ranking.heavy import HeavyConfig, HeavyRanker
+from services.ranking.inputs import TableBits
 from services.ranking.masknet import MaskNet, MaskNetConfig
 
 RankerConfig = HeavyConfig | MaskNetConfig
@@ -20,9 +21,9 @@ class UnknownPreset(ValueError):
     """There is no heavy ranker of that name."""
 
 
-def ranker_config(preset: str, widths: dict[str, int]) -> RankerConfig:
-    """The preset's sizes for blocks of `widths` columns. Raises UnknownPreset."""
-    return _kind(preset)[0](widths)
+def ranker_config(preset: str, widths: dict[str, int], bits: TableBits | None = None) -> RankerConfig:
+    """The preset's sizes for blocks of `widths` columns and rows encoded with `bits`. Raises UnknownPreset."""
+    return _kind(preset)[0](widths, bits=bits or TableBits())
 
 
 def build(config: RankerConfig) -> Ranker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from feature_repo.datasets.splits import Splits
 from flows.bench.rows import bench_rows, memory_peak
 from flows.lakes import NothingIngested
 from infra.settings import Settings
@@ -17,8 +18,9 @@ def settings(tmp_path) -> Settings:
 
 def test_both_ways_gather_the_same_batches_and_tell_rates_and_memory(settings, tmp_path):
     lake = small_lake(settings.paths.lake)
-    days = [str(day) for day in lake.event_days()]
-    marker = {"label": "small", "day_offset_s": 0, "train_end": str(FIRST_DAY), "replay": days[-2:-1], "canary": days[-1:]}
+    days = lake.event_days()
+    splits = Splits.of_days(FIRST_DAY, days[-2:-1], days[-1:], lake.day_offset)
+    marker = {"label": "small", "day_offset_s": 0, "hold_out": True, "splits": splits.as_json()}
     lake.mark("dataset", marker)
     (tmp_path / "scratch").mkdir()
     found = bench_rows(settings, tmp_path / "scratch", batches=5)

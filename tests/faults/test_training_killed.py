@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,16 +45,22 @@ def test_a_training_that_stops_early_remembers_through_a_kill_when_it_was_best(t
     assert {**outcome(killed, "toy"), "told": 0} == {**outcome(whole, "toy"), "told": 0}
 
 
+@pytest.fixture(scope="module")
+def whole_together(tmp_path_factory) -> Path:
+    """The folder of what two undisturbed processes came to."""
+    folder = tmp_path_factory.mktemp("together") / "whole"
+    assert train_apart(folder, ToySpecification("toy"), processes=2).returncode == 0
+    return folder
+
+
 @pytest.mark.parametrize("rank", [0, 1])
-def test_two_processes_of_which_one_is_killed_resume_bit_for_bit(tmp_path, rank):
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
-    assert train_apart(whole, ToySpecification("toy"), processes=2).returncode == 0
-    died = train_apart(killed, ToySpecification("toy", dies=12, rank=rank), processes=2)
+def test_two_processes_of_which_one_is_killed_resume_bit_for_bit(whole_together, tmp_path, rank):
+    died = train_apart(tmp_path, ToySpecification("toy", dies=12, rank=rank), processes=2)
     assert died.returncode != 0
     assert "SIGKILL" in died.stderr
-    assert train_apart(killed, ToySpecification("toy"), processes=2).returncode == 0
+    assert train_apart(tmp_path, ToySpecification("toy"), processes=2).returncode == 0
     for name in ("toy", "toy-1"):
-        assert {**outcome(killed, name), "told": 0} == {**outcome(whole, name), "told": 0}
+        assert {**outcome(tmp_path, name), "told": 0} == {**outcome(whole_together, name), "told": 0}
 
 
 def test_what_two_processes_began_one_can_end(tmp_path):

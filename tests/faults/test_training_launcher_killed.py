@@ -24,6 +24,8 @@ from tests.synthetic_rows import synthetic_rows
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = {"seed": 7, "threads": 2}
+# Few, and still more steps of two epochs of batches of 16 than the 100 after which the first checkpoint is written.
+TOGETHER_ROWS, MEMBERS_ROWS = 1_300, 1_500
 
 # Both tell their progress, and are killed towards the end of the heavy ranker's training, after its first checkpoint.
 TOGETHER = """
@@ -31,13 +33,13 @@ import sys
 from pathlib import Path
 from flows.training.distributed import train_in_processes
 from infra.settings import Settings
+from tests.faults.test_training_launcher_killed import OPTIONS, TOGETHER_ROWS
 from tests.synthetic_rows import synthetic_rows
 
 home = Path(sys.argv[1])
 tell = lambda name, share, loss: print(name, share, flush=True)
 train_in_processes(
-    Settings(home=home), synthetic_rows(2_000, seed=1), home / "b", processes=2, options={"seed": 7, "threads": 2},
-    on_progress=tell,
+    Settings(home=home), synthetic_rows(TOGETHER_ROWS, seed=1), home / "b", processes=2, options=OPTIONS, on_progress=tell
 )
 """
 MEMBERS = """
@@ -51,7 +53,7 @@ fitted_members(Path(sys.argv[1]), 2, lambda name, share, loss: print(name, share
 
 def fitted_members(home: Path, threads: int, on_progress=None):
     """Two members, side by side where there are two threads."""
-    learned = LearnedRows.of(synthetic_rows(3_000, seed=1), 7)
+    learned = LearnedRows.of(synthetic_rows(MEMBERS_ROWS, seed=1), 7)
     targets = learned.rows.labels[learned.fitted.chosen].astype(np.float32)
     return fit_members(learned, targets, Recipe(7, threads, members=2), home / "checkpoints", on_progress)
 
@@ -83,7 +85,7 @@ def test_orphans_stop_and_the_next_launch_carries_on(tmp_path):
     assert all_end(orphans)
     seen = []
     again = {"processes": 2, "options": OPTIONS, "on_progress": lambda *told: seen.append(told)}
-    train_in_processes(Settings(home=tmp_path), synthetic_rows(2_000, seed=1), tmp_path / "b", **again)
+    train_in_processes(Settings(home=tmp_path), synthetic_rows(TOGETHER_ROWS, seed=1), tmp_path / "b", **again)
     assert {name for name, _, _ in seen} <= {"heavy"}  # the two towers were finished, and are not done again
     assert all(share > 0.5 for _, share, _ in seen)  # its checkpoint was of step 100, of fewer than 200
     assert [file.name for file in tmp_path.iterdir()] == ["b"]

@@ -67,7 +67,8 @@ class SmallArm:
 
 def timeline_answer(release: str, asked: dict) -> dict:
     """A page of posts, deterministic in the user."""
-    user, count = asked.get("user_id", 0), asked.get("count", 5)
+    user_id, count = asked.get("user_id", 0), asked.get("count", 5)
+    user = int(user_id) if str(user_id).isdigit() else len(user_id)
     sources = ["in_network", "two_tower", "popular"]
     posts = [
         {
@@ -90,7 +91,7 @@ def timeline_answer(release: str, asked: dict) -> dict:
     ]
     return {
         "request_id": asked.get("request_id") or "q-1",
-        "user_id": user,
+        "user_id": user_id,
         "product": "for_you",
         "release": release,
         "served_at": "2022-05-03T12:00:00+00:00",

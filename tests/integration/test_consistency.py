@@ -22,6 +22,8 @@ from feature_repo.bulk_online.writer import open_bulk_writer
 from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.datasets.world.config import WorldConfig
 from feature_repo.feature_store import MATERIALISED, open_store
+from feature_repo.online import OnlineFeatures
+from feature_repo.profiles import user_profiles
 from feature_repo.recomputation.online_cells import newest_us
 from feature_repo.recomputation.served_vectors import read_served_vectors
 from feature_repo.snapshot import load_snapshot, publish
@@ -130,6 +132,27 @@ def test_planted_faults_fail_the_check_by_family_and_feature(settings, tmp_path)
     assert "served features differ" in page
     assert by_name["user_author"].worst[0].name in page
     assert "http" not in page
+
+
+def test_users_whose_facts_come_later_are_online_with_them(settings):
+    """The worker had read the users before; a materialisation wrote the facts, and its next write must not undo them."""
+    state, lake = StreamState(settings.paths.stream, threads=1), open_lake(settings)
+    writer = OnlineWriter(settings, lake, state)
+    active = lake.events()["user_id"].implode()  # the others' rows are the materialisation's alone
+    users = lake.read("users").filter(pl.col("user_id").is_in(active)).sort("user_id").head(2)
+    later = users.with_columns(followers=pl.lit(12_345, pl.Int64))
+    while writer.waiting:
+        writer.write_some(1.0)
+    lake.write("users", later, "zz-later")
+    writer.refresh()
+    assert writer.waiting
+    while writer.waiting:
+        writer.write_some(1.0)
+    writer.close()
+    state.close()
+    online = OnlineFeatures(settings)
+    stored = [online.stored(user).profile for user in users["user_id"]]
+    assert np.array_equal(np.array(stored, np.float32), user_profiles(later))
 
 
 def rewrite_cells(settings: Settings, family: str, ids: tuple[str, ...], change) -> None:

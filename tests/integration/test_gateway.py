@@ -48,7 +48,7 @@ def test_a_batch_of_events_goes_where_its_first_user_goes(rig):
 
 def test_a_request_without_a_user_is_refused_with_a_remedy_and_never_passed_on(rig):
     arm = rig.live(SmallArm("r1"))
-    answer = rig.client.post("/for_you", content=b'{"user_id": "7"}')
+    answer = rig.client.post("/for_you", content=b'{"user_id": " "}')
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "user_id_invalid")
     assert answer.json()["error"]["remedy"]
     assert arm.asked == []

@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
+import polars as pl
 import pytest
+from markupsafe import escape
 
+from feature_repo.ids import IdTable
+from feature_repo.lake import Lake
+from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
 from monitoring.canary.judge import JudgePolicy, judge
+from services.gateway.pages.post_facts import post_facts
+from tests.contract_rows import contract_rows
 from tests.integration.gateway_rig import running_gateway, user_in
 from tests.integration.small_arm import SmallArm
 from tests.unit.canary.arms import arm
@@ -167,11 +174,31 @@ def test_a_timeline_is_cards_with_reasons_and_a_funnel(rig):
 
 def test_a_timeline_of_nobody_is_refused_kindly(rig):
     rig.live(SmallArm("r1"))
-    for user in ("-3", "abc", "1.5", "99999999999999999999", "<script>"):
+    for user in (" ", "x" * 513, "<script>\0"):
         answer = rig.client.get("/timeline", params={"user_id": user})
         assert (user, answer.status_code) == (user, 400)
-        assert "is not a user id" in answer.text
+        assert "give a whole number or text" in answer.text
         assert "<script>" not in answer.text
+
+
+@pytest.mark.parametrize("user", ["-3", "ada/7", "007", "1.5", "<script>", "ü 7 ", str(2**53 + 1), str(2**62 - 1), str(2**63)])
+def test_a_users_id_travels_as_the_text_that_was_typed(rig, user):
+    arm_ = rig.live(SmallArm("r1"))
+    answer = rig.client.get("/timeline", params={"user_id": user})
+    assert answer.status_code == 200
+    assert {asked["user_id"] for asked in arm_.asked} == {user}
+    shown = escape(user)
+    assert f'value="{shown}"' in answer.text
+    assert f"The timeline of {shown}" in answer.text
+
+
+def test_a_posts_card_has_its_facts_whatever_form_its_id_has(tmp_path):
+    settings = Settings(home=tmp_path)
+    ids = IdTable(settings.platform_database_url)
+    posts = contract_rows()["posts"].head(3).with_columns(post_id=ids.numbers("post", pl.Series(["7", "p/ü", str(2**62)])))
+    Lake(settings.paths.lake).write("posts", posts, "part")
+    facts = post_facts(settings, [7, "p/ü", 2**62, "unknown"])
+    assert {post: one["duration_ms"] for post, one in facts.items()} == {7: 9000, "p/ü": 9000, 2**62: 9000}
 
 
 def test_a_timeline_may_be_asked_for_a_moment(rig):

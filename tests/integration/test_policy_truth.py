@@ -27,7 +27,6 @@ from flows.evaluation.pool import Pool
 from flows.training.fit_light import fit_logistic
 from infra.settings import Settings
 from services.ranking.calibration import sigmoid
-from services.ranking.inputs import product_rows
 from services.ranking.normalise import Normaliser
 
 pytestmark = pytest.mark.slow
@@ -75,7 +74,7 @@ def click_model(train):
     """Logistic regression of clicks on the training days, as probabilities of all heads."""
     normaliser = Normaliser.fit(train.blocks)
     blocks = {name: normaliser.apply(name, block) for name, block in train.blocks.items()}
-    model = fit_logistic(blocks, product_rows(train.product), train.labels[:, CLICK].astype(np.float32))
+    model = fit_logistic(blocks, train.product, train.labels[:, CLICK].astype(np.float32))
 
     def predict(rows):
         out = np.zeros((len(rows), len(HEADS)), np.float32)

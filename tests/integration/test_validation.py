@@ -96,6 +96,6 @@ def test_reference_rules_are_reported_as_skipped_without_their_table():
 def test_a_rule_read_in_two_ways_is_an_error(monkeypatch):
     rule = between("user_id", 0, None, "ids are not negative")
     crooked = type(rule)(rule.name, rule.why, Severity.HARD, rule.expectation, rule.arguments, broken=pl.col("user_id") > 30)
-    monkeypatch.setattr("monitoring.expectations.validation.suite", lambda name, latest: (crooked,))
+    monkeypatch.setattr("monitoring.expectations.validation.suite", lambda name, latest, earliest: (crooked,))
     with pytest.raises(CountMismatch, match="users.user_id_in_range: Great Expectations counts 0 rows, the quarantine 9"):
         validate_tables({"users": contract_rows()["users"]}, None, latest=LATEST)

@@ -17,27 +17,35 @@ from feature_repo.lake import Lake
 SCHEMA = pl.from_arrow(EVENTS.empty_table()).schema
 moments = st.datetimes(datetime(2015, 1, 1), datetime(2035, 1, 1)).map(lambda moment: moment.replace(tzinfo=UTC))
 
+
+def names(most: int) -> st.SearchStrategy[str]:
+    """Text that says something."""
+    return st.text(max_size=most).filter(lambda text: pl.Series([text]).str.strip_chars()[0] != "")
+
+
 good_rows = st.fixed_dictionaries(
     {
-        "event_id": st.text(min_size=1, max_size=8),
+        "event_id": names(8),
         "user_id": st.integers(0, 2**63 - 1),
         "post_id": st.integers(0, 2**63 - 1),
         "author_id": st.integers(-(2**63), 2**63 - 1),
         "action": st.sampled_from([action.value for action in Action]),
-        "value": st.none() | st.floats(allow_nan=False, allow_infinity=False),
-        "product": st.text(max_size=6),
+        "value": st.none() | st.floats(0, allow_infinity=False),
+        "product": names(6),
         "position": st.none() | st.integers(0, 2**31 - 1),
         "release": st.none() | st.text(max_size=6),
         "propensity": st.none() | st.floats(0, 1, exclude_min=True),
-        "request_id": st.none() | st.text(max_size=6),
+        "request_id": st.none() | names(6),
         "occurred_at": moments,
     }
-)
+).map(lambda row: row | {"value": 0.0} if row["action"] == "dwell" and row["value"] is None else row)
 
 # One broken cell each, with a word of the reason that it must be given.
 FAULTS = [
     ("event_id", "", "event_id"),
     ("event_id", None, "event_id"),
+    ("event_id", " \u2003", "event_id is empty"),
+    ("event_id", "e" * 257, "event_id has more than 256 characters"),
     ("user_id", None, "user_id"),
     ("user_id", -1, "user_id"),
     ("post_id", -7, "post_id"),
@@ -45,6 +53,14 @@ FAULTS = [
     ("action", "poke", "action"),
     ("action", None, "action"),
     ("product", None, "product"),
+    ("product", "", "product is empty"),
+    ("product", "\t", "product is empty"),
+    ("product", "p" * 65, "product has more than 64 characters"),
+    ("request_id", " ", "request_id is empty"),
+    ("request_id", "r" * 129, "request_id has more than 128 characters"),
+    ("value", -5.0, "value is negative"),
+    ("occurred_at", datetime(1, 1, 1, tzinfo=UTC), "occurred_at is before 1970-01-01"),
+    ("occurred_at", datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), "occurred_at is before 1970-01-01"),
     ("value", math.nan, "value"),
     ("value", -math.inf, "value"),
     ("propensity", 0.0, "propensity"),
@@ -79,6 +95,20 @@ def test_every_event_ends_in_exactly_one_part_and_a_dead_one_says_why(drawn: lis
     assert split.good["position"].to_list() == [number for number, reason in enumerate(reasons) if reason is None]
     for position, reason in split.dead.select("position", "reason").rows():
         assert reason.startswith(reasons[position])
+
+
+def test_limits_count_characters_and_not_bytes() -> None:
+    row = {"user_id": 1, "post_id": 1, "author_id": 1, "action": "click", "occurred_at": datetime(2022, 5, 1, tzinfo=UTC)}
+    longest = row | {"event_id": "é" * 256, "product": "大" * 64, "request_id": "ß" * 128}
+    assert split_events(table([longest])).dead.is_empty()
+
+
+def test_a_dwell_without_its_milliseconds_is_refused() -> None:
+    row = {"event_id": "e", "user_id": 1, "post_id": 1, "author_id": 1, "action": "dwell", "product": "p"}
+    row["occurred_at"] = datetime(2022, 5, 1, tzinfo=UTC)
+    split = split_events(table([row, {**row, "value": 0.0}]))
+    assert split.dead["reason"].to_list() == ["value is null: a dwell gives its milliseconds"]
+    assert split.good["value"].to_list() == [0.0]
 
 
 @settings(deadline=None)

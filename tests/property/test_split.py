@@ -23,6 +23,7 @@ def test_a_user_keeps_a_bucket(user_id, salt):
 
 def test_buckets_do_not_change_between_processes_and_versions():
     assert [bucket(user, "r2") for user in (0, 1, 17, 2**62)] == [7484, 88, 7389, 5243]
+    assert [bucket(str(user), "r2") for user in (0, 1, 17, 2**62)] == [7484, 88, 7389, 5243]
 
 
 @given(USERS, SALTS, PERCENTS, PERCENTS)

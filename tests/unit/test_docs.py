@@ -14,6 +14,8 @@ from infra.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+PAGES = {page: page.read_text() for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+TEXT = "\n".join(PAGES.values())
 
 
 def _commands(command, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], str]:
@@ -32,11 +34,11 @@ def test_every_command_says_what_it_does(words):
     assert COMMANDS[words].strip(), f"mixer {' '.join(words)} has no help text"
 
 
-def test_every_command_that_readme_names_exists():
-    named = {tuple(words.split()) for words in re.findall(r"`(?:[\w./]*/)?mixer ((?:[a-z]+ ?)+)", README)}
+def test_every_command_that_the_documentation_names_exists():
+    named = {tuple(words.split()) for words in re.findall(r"`(?:[\w./]*/)?mixer ((?:[a-z]+ ?)+)", TEXT)}
     for words in named:
         fits = [known for known in COMMANDS if known and words[: len(known)] == known]
-        assert fits, f"README names `mixer {' '.join(words)}`, which is no command"
+        assert fits, f"the documentation names `mixer {' '.join(words)}`, which is no command"
 
 
 def test_every_setting_says_what_it_does():
@@ -44,9 +46,9 @@ def test_every_setting_says_what_it_does():
         assert field.description, f"setting {name} has no description"
 
 
-def test_every_setting_that_readme_names_exists():
-    for name in set(re.findall(r"MIXER_([A-Z_]+)", README)):
-        assert name.lower() in Settings.model_fields, f"README names MIXER_{name}, which is no setting"
+def test_every_setting_that_the_documentation_names_exists():
+    for name in set(re.findall(r"MIXER_([A-Z_]+)", TEXT)):
+        assert name.lower() in Settings.model_fields, f"the documentation names MIXER_{name}, which is no setting"
 
 
 def test_every_make_target_that_readme_names_exists():
@@ -54,9 +56,14 @@ def test_every_make_target_that_readme_names_exists():
     assert set(re.findall(r"\bmake (demo|test|up|down|lint|clean|install)\b", README)) <= targets
 
 
-def test_every_path_that_readme_links_to_exists():
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), f"README links to {target}, which is not there"
+def test_every_path_that_a_page_links_to_exists():
+    for page, text in PAGES.items():
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_readme_keeps_to_the_first_day():
+    assert len(README.splitlines()) <= 150, "README is for the first day; what is longer has a page of its own in docs/"
 
 
 def test_readme_names_every_endpoint_of_the_mixer():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
-from feature_repo.contracts import split_events
-from feature_repo.datasets.adapter import ContractTables, Splits
+from feature_repo.contracts import SplitEvents, split_events
+from feature_repo.datasets.adapter import ContractTables, whole_tables
 from feature_repo.datasets.checked_files import read_raw
 from feature_repo.datasets.files_fingerprint import files_fingerprint
 from feature_repo.datasets.kuairand.accounts import users_of
@@ -17,6 +18,8 @@ from feature_repo.datasets.kuairand.exposures import exposure_events, history_ev
 from feature_repo.datasets.kuairand.layouts import Layout, files_of
 from feature_repo.datasets.kuairand.raw_columns import HISTORY, LOG, USERS, VIDEOS
 from feature_repo.datasets.kuairand.videos import BEIJING, posts_of
+from feature_repo.datasets.splits import Splits
+from feature_repo.plausible_times import EARLIEST
 
 LABELS = {Layout.SLICE: "KuaiRand-Pure slice", Layout.OFFICIAL: "KuaiRand-Pure"}
 
@@ -29,12 +32,16 @@ class KuaiRand:
     """Adapter of one folder. Days are Beijing days of `time_ms` (the logs' own `date` disagrees in about 1 % of rows)."""
 
     name = "kuairand"
+    place = ""
     simulated = False
+    notes: tuple[str, ...] = ()
+    derived_impressions = False
+    sampled_negatives = 0
+    repeats = 0
     day_offset: timedelta = BEIJING
-    splits = Splits(
-        train_end=date(2022, 5, 1),
-        replay=(date(2022, 5, 2), date(2022, 5, 3)),
-        canary=(date(2022, 5, 4), date(2022, 5, 5)),
+    earliest = EARLIEST
+    splits = Splits.of_days(
+        date(2022, 5, 1), (date(2022, 5, 2), date(2022, 5, 3)), (date(2022, 5, 4), date(2022, 5, 5)), BEIJING
     )
 
     def __init__(self, folder: Path) -> None:
@@ -46,27 +53,34 @@ class KuaiRand:
         """SHA-256 over the names and bytes of the files, 16 hex digits."""
         return files_fingerprint(self.files.all())
 
-    def tables(self) -> ContractTables:
-        """All exposures, prior histories, videos and users; an event of an unlisted video is malformed, with its reason."""
-        videos = read_raw(self.files.videos, VIDEOS).with_columns(pl.col("author_id") + AUTHOR_OFFSET)
-        posts = posts_of(videos, self.files.videos)
-        users = users_of(read_raw(self.files.users, USERS), self.files.users)
-        authors = videos.select("video_id", "author_id")
-        # Part by part, so that at most one log is held twice.
-        checked = [self._part_malformed(part) for part in self._event_parts(authors)]
-        return ContractTables(
-            events=pl.concat([good for good, _ in checked]),
-            posts=posts,
-            users=users,
-            malformed=pl.concat([bad for _, bad in checked]),
-        )
+    def event_batches(self) -> Iterator[SplitEvents]:
+        """Log by log: all exposures, then prior histories; an event of an unlisted video is malformed, with its reason."""
+        authors = self._videos.select("video_id", "author_id")
+        for part in self._event_parts(authors):
+            yield self._part_malformed(part)
 
-    def _part_malformed(self, events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Events that hold to the contract, and the others with a `reason`."""
+    def posts(self) -> pl.DataFrame:
+        return posts_of(self._videos, self.files.videos)
+
+    def users(self) -> pl.DataFrame:
+        return users_of(read_raw(self.files.users, USERS), self.files.users)
+
+    def edges(self) -> None:
+        """The files declare no graph."""
+
+    def tables(self) -> ContractTables:
+        """Everything above in one piece."""
+        return whole_tables(self)
+
+    @cached_property
+    def _videos(self) -> pl.DataFrame:
+        return read_raw(self.files.videos, VIDEOS).with_columns(pl.col("author_id") + AUTHOR_OFFSET)
+
+    def _part_malformed(self, events: pl.DataFrame) -> SplitEvents:
         unlisted = pl.col("author_id").is_null()
         split = split_events(events.filter(~unlisted))
         strangers = events.filter(unlisted).with_columns(reason=pl.lit(f"post_id is not listed in {self.files.videos.name}"))
-        return split.good, pl.concat([strangers, split.dead])
+        return SplitEvents(good=split.good, dead=pl.concat([strangers, split.dead]))
 
     def _event_parts(self, authors: pl.DataFrame) -> Iterator[pl.DataFrame]:
         # Standard and randomised logs are numbered apart, so ids do not move when only one of the two is there.

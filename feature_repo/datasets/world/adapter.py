@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
+from functools import cached_property
 
-from feature_repo.contracts import split_events
-from feature_repo.datasets.adapter import ContractTables, Splits
+import polars as pl
+
+from feature_repo.contracts import SplitEvents, split_events
+from feature_repo.datasets.adapter import ContractTables, whole_tables
+from feature_repo.datasets.splits import Splits
 from feature_repo.datasets.world.config import WorldConfig
 from feature_repo.datasets.world.simulation import World
+from feature_repo.plausible_times import EARLIEST
 
 # Bumped when the same configuration would give another world.
 WORLD_VERSION = 1
@@ -23,25 +29,45 @@ class WorldAdapter:
 
     name = "world"
     label = "world (simulated)"
+    place = ""
     simulated = True
+    notes: tuple[str, ...] = ()
+    derived_impressions = False
+    sampled_negatives = 0
+    repeats = 0
     day_offset = timedelta(0)
+    earliest = EARLIEST
 
     def __init__(self, seed: int = 7, config: WorldConfig | None = None) -> None:
         self.config = config or WorldConfig(seed=seed)
         if self.config.days < LEAST_DAYS:
             raise ValueError(f"WorldConfig.days is {self.config.days}; the splits need at least {LEAST_DAYS}")
         days = [self.config.start + timedelta(days=day) for day in range(self.config.days)]
-        self.splits = Splits(train_end=days[-5], replay=(days[-4], days[-3]), canary=(days[-2], days[-1]))
+        self.splits = Splits.of_days(days[-5], days[-4:-2], days[-2:], self.day_offset)
 
     def fingerprint(self) -> str:
         """Hash of the configuration and of the simulator's version, 16 hex digits."""
         content = json.dumps({"version": WORLD_VERSION, **asdict(self.config)}, sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
+    def event_batches(self) -> Iterator[SplitEvents]:
+        """The world's whole log in one batch; nothing of it is malformed."""
+        yield split_events(self._world.history_events())
+
+    def posts(self) -> pl.DataFrame:
+        return self._world.posts()
+
+    def users(self) -> pl.DataFrame:
+        return self._world.users()
+
+    def edges(self) -> pl.DataFrame:
+        """The declared graph."""
+        return self._world.edges()
+
     def tables(self) -> ContractTables:
-        """The world's whole log, its posts, accounts and declared graph; nothing of it is malformed."""
-        world = World(self.config)
-        split = split_events(world.history_events())
-        return ContractTables(
-            events=split.good, posts=world.posts(), users=world.users(), malformed=split.dead, edges=world.edges()
-        )
+        """The world's whole log, its posts, accounts and declared graph."""
+        return whole_tables(self)
+
+    @cached_property
+    def _world(self) -> World:
+        return World(self.config)

@@ -21,6 +21,7 @@ from flows.bench.quality.validation import older_and_newest
 from flows.progress import announce
 from flows.training.learned_rows import rows_fingerprint
 from infra.storage import replace_atomically
+from services.ranking.inputs import known_surfaces
 from services.ranking.trees import Trees, tree_features
 
 NAME = "LightGBM"
@@ -129,7 +130,7 @@ class _SearchData:
         import lightgbm as lgb
 
         old, new = older_and_newest(train)
-        features = tree_features(train)
+        features = tree_features(train, known_surfaces(train.product))
         options = {"params": {**_FIXED, "num_threads": threads}, "categorical_feature": _categories(features)}
         older = lgb.Dataset(features[old], label=train.labels[old, 0], **options).construct()
         newest = lgb.Dataset(features[new], label=train.labels[new, 0], reference=older, **options).construct()
@@ -161,7 +162,7 @@ class _SearchData:
 def _final(train: FeatureRows, found: Tuned, seed: int, threads: int) -> Trees:
     import lightgbm as lgb
 
-    features = tree_features(train)
+    features = tree_features(train, known_surfaces(train.product))
     fixed = {**_FIXED, "seed": seed, "num_threads": threads}
     data = lgb.Dataset(features, label=train.labels[:, 0], categorical_feature=_categories(features), params=fixed).construct()
     models = {}
@@ -172,7 +173,7 @@ def _final(train: FeatureRows, found: Tuned, seed: int, threads: int) -> Trees:
         announce(f"{NAME}: {found.rounds[head]} rounds for {head}")
         data.set_label(label)
         models[head] = lgb.train({**fixed, **found.parameters[head]}, data, num_boost_round=found.rounds[head])
-    return Trees(models, train.labels.mean(axis=0).astype(np.float32))
+    return Trees(models, train.labels.mean(axis=0).astype(np.float32), known_surfaces(train.product))
 
 
 def _categories(features: np.ndarray) -> list[int]:

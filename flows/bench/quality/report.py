@@ -1,4 +1,4 @@
-"""The bench's answer: one dictionary for programs, the same as Markdown for people, and its place in the README."""
+"""The bench's answer: one dictionary for programs, the same as Markdown for people, and its place in the documentation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def write_into_readme(text: str, readme: Path) -> None:
+def write_into(text: str, readme: Path) -> None:
     """Replace what stands between BEGIN and END. Raises ValueError where the two are not there, in this order, once each."""
     content = readme.read_text(encoding="utf-8")
     if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from feature_repo.ids import IdTable
+from infra.settings import Settings
 
-def post_facts(lake: Path, post_ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-    """Post id -> media, topics, seconds, language and text where known. Reads only the rows asked for."""
+
+def post_facts(settings: Settings, post_ids: Sequence[str | int]) -> dict[str | int, dict[str, Any]]:
+    """Post id, as answers show it -> media, topics, seconds, language and text where known. Reads only the rows asked for."""
     import polars as pl
 
-    files = sorted((lake / "posts").glob("*.parquet"))
+    files = sorted((settings.paths.lake / "posts").glob("*.parquet"))
     if not files or not post_ids:
         return {}
+    numbers = IdTable(settings.platform_database_url).known("post", pl.Series([str(post) for post in post_ids]))
+    shown = {number: post for number, post in zip(numbers, post_ids, strict=True) if number is not None}
     columns = ["post_id", "media", "topics", "duration_ms", "language", "text"]
-    rows = pl.scan_parquet(files).select(columns).filter(pl.col("post_id").is_in(list(post_ids))).collect()
-    return {row["post_id"]: row for row in rows.iter_rows(named=True)}
+    rows = pl.scan_parquet(files).select(columns).filter(pl.col("post_id").is_in(list(shown))).collect()
+    return {shown[row["post_id"]]: row for row in rows.iter_rows(named=True)}

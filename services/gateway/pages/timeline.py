@@ -12,11 +12,13 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from feature_repo.ids import IdError
+from feature_repo.ids.id_texts import id_text
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
 from services.gateway.pages.post_facts import post_facts
 from services.gateway.pages.rendering import page
-from services.gateway.proxy import MAX_USER_ID, Answer
+from services.gateway.proxy import Answer
 
 PRODUCTS = {"for_you": "For you", "following": "Following"}
 POSTS_SHOWN = 12
@@ -25,7 +27,7 @@ _BAR = 100.0  # width of a full bar in the drawings
 
 
 async def show(request: Request) -> Response:
-    """GET /timeline?user_id=17&product=for_you&at=2022-05-03T12:00:00Z."""
+    """GET /timeline?user_id=17&product=for_you&at=2022-05-03T12:00:00Z. Ids travel as text: no reader may round them."""
     door: Door = request.app.state.door
     query = request.query_params
     product = query.get("product", "for_you")
@@ -51,7 +53,7 @@ async def show(request: Request) -> Response:
     return page("timeline.html", context)
 
 
-async def _timeline(door: Door, user_id: int, product: str, at: datetime | None) -> dict[str, Any]:
+async def _timeline(door: Door, user_id: str, product: str, at: datetime | None) -> dict[str, Any]:
     asked: dict[str, Any] = {"user_id": user_id, "count": POSTS_SHOWN}
     if at is not None:
         asked["requested_at"] = at.isoformat()
@@ -60,7 +62,7 @@ async def _timeline(door: Door, user_id: int, product: str, at: datetime | None)
     # The explanation is asked for the same moment, so it speaks of the same page; without one the cards stand alone.
     explained = await _ask(door, user_id, "/explain", {**asked, "product": product})
     reasons = {post["post_id"]: post for post in orjson.loads(explained.body)["posts"]} if explained.status == 200 else {}
-    facts = await asyncio.to_thread(post_facts, door.settings.paths.lake, [post["post_id"] for post in content["posts"]])
+    facts = await asyncio.to_thread(post_facts, door.settings, [post["post_id"] for post in content["posts"]])
     return {
         **content,
         "arm": door.proxy.arm_name(answer.arm),
@@ -92,7 +94,7 @@ def funnel_bars(funnel: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**stage, "width": round(_BAR * (stage["after"] / top) ** 0.5, 1) if top else 0.0} for stage in kept]
 
 
-async def _ask(door: Door, user_id: int, path: str, asked: dict[str, Any]) -> Answer:
+async def _ask(door: Door, user_id: str, path: str, asked: dict[str, Any]) -> Answer:
     return await door.proxy.ask(user_id, path, orjson.dumps(asked), {"content-type": "application/json"})
 
 
@@ -109,10 +111,11 @@ def _content(answer: Answer) -> dict[str, Any]:
     )
 
 
-def _user_id(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > MAX_USER_ID:
-        raise DoorError(400, "user_id_invalid", f"{text[:40]!r} is not a user id", "give a whole number from 0 up")
-    return int(text)
+def _user_id(text: str) -> str:
+    try:
+        return id_text(text, "user id")
+    except IdError as error:
+        raise DoorError(400, "user_id_invalid", str(error), "give a whole number or text, as your events do") from error
 
 
 def _moment_of_use(asked: str, stream: Path) -> tuple[datetime | None, bool]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from services.mixer.candidates import Candidates
@@ -11,14 +9,12 @@ from services.mixer.components import Component
 from services.mixer.occurrence import occurrence
 from services.mixer.query import Query
 
-LEAST = 3  # posts of one author that any page may hold
-SHARE = 0.15  # of a longer page
-
 
 class AuthorCapFilter(Component):
-    """Keeps an author's best max(3, 15 % of the page) posts. Candidates must come in rank order."""
+    """Keeps an author's best posts up to the request's allowance. Candidates must come in rank order."""
 
     name = "author_cap"
+    reads = ("author_allowance",)
 
     def keep(self, query: Query, candidates: Candidates) -> np.ndarray:
-        return occurrence(candidates.author_id) < max(LEAST, math.ceil(SHARE * query.count))
+        return occurrence(candidates.author_id) < candidates["author_allowance"]

@@ -10,7 +10,10 @@ from services.mixer.query import Query
 
 
 class SeenPostsFilter(Component):
-    """The history counts when the user's features could be read; the client's list counts always."""
+    """The history counts when the user's features could be read; the client's list counts always.
+
+    A user whose history holds every candidate is shown posts again: an empty page is worse than a repeated one.
+    """
 
     name = "seen_posts"
 
@@ -18,5 +21,6 @@ class SeenPostsFilter(Component):
         keep = ~np.isin(candidates.post_id, query.seen_ids)
         user = query.features.get("user")
         if user is not None:
-            keep &= ~np.isin(candidates.post_id, user.history.post_id[0])
+            unseen = keep & ~np.isin(candidates.post_id, user.history.post_id[0])
+            return unseen if unseen.any() else keep
         return keep

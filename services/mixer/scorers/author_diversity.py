@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from services.mixer.author_allowance import author_allowance
 from services.mixer.candidates import Candidates
 from services.mixer.components import Component
 from services.mixer.occurrence import occurrence
@@ -15,15 +16,19 @@ DECAY, FLOOR = 0.5, 0.25  # twitter/the-algorithm, home-mixer: factor 0.75 * 0.5
 
 
 class AuthorDiversityScorer(Component):
-    """Multiplies the score of an author's k-th best candidate (k from 0) by 0.75 * 0.5^k + 0.25."""
+    """Multiplies the score of an author's k-th best candidate (k from 0) by 0.75 * 0.5^k + 0.25.
+
+    It sees all candidates, so it also says how many posts of one author the page may hold: `author_allowance`.
+    """
 
     name = "author_diversity"
     reads = ("score",)
-    writes = ("diversity_factor", "score")
+    writes = ("diversity_factor", "score", "author_allowance")
 
     def score(self, query: Query, candidates: Candidates) -> Mapping[str, np.ndarray]:
         score = candidates["score"]
         best_first = np.argsort(-score, kind="stable")
         factor = np.empty(len(candidates))
         factor[best_first] = (1 - FLOOR) * DECAY ** occurrence(candidates.author_id[best_first]) + FLOOR
-        return {"diversity_factor": factor, "score": score * factor}
+        allowance = np.full(len(candidates), author_allowance(candidates.author_id, query.count))
+        return {"diversity_factor": factor, "score": score * factor, "author_allowance": allowance}

@@ -11,7 +11,7 @@ from flows.bench.quality.figures import SUSPECTED_LEAK
 from flows.bench.quality.kept import Predicted
 from flows.bench.quality.measured_heads import MEASURED, measured_labels
 from flows.bench.quality.quality import answer
-from flows.bench.quality.report import BEGIN, END, markdown, verdicts, write_into_readme
+from flows.bench.quality.report import BEGIN, END, markdown, verdicts, write_into
 from flows.bench.quality.roster import roster
 from flows.training.evaluate import auc
 from infra.settings import Settings
@@ -109,8 +109,8 @@ def test_a_figure_too_good_to_be_true_raises_the_alarm(rows, report):
 def test_the_table_takes_its_place_in_the_readme_and_nothing_else_moves(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_into_readme("new\n", readme)
-    write_into_readme("newer\n", readme)
+    write_into("new\n", readme)
+    write_into("newer\n", readme)
     assert readme.read_text() == f"before\n{BEGIN}\nnewer\n{END}\nafter\n"
 
 
@@ -119,5 +119,5 @@ def test_a_readme_without_a_place_is_left_alone(tmp_path, content):
     readme = tmp_path / "README.md"
     readme.write_text(content)
     with pytest.raises(ValueError, match="no place for the table"):
-        write_into_readme("new\n", readme)
+        write_into("new\n", readme)
     assert readme.read_text() == content

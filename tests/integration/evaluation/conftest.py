@@ -12,13 +12,13 @@ from infra.settings import Settings
 from tests.small_home import SMALL, make_home, untrained_bundle
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def settings(tmp_path_factory) -> Settings:
     settings = Settings(home=tmp_path_factory.mktemp("judged"), online_store="sqlite")
     make_home(settings, replace(SMALL, start=date(2022, 4, 25)))  # the days that KuaiRand's columns may hold
     return settings
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bundle(settings) -> Path:
     return untrained_bundle(settings, settings.home / "bundle")

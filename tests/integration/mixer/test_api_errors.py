@@ -24,20 +24,30 @@ def refusal(response, status: int, code: str) -> str:
         ("/for_you", {"user_id": 1, "count": 201}, "count"),
         ("/for_you", {"user_id": 1, "count": "many"}, "count"),
         ("/for_you", {"count": 5}, "user_id"),
-        ("/for_you", {"user_id": -1}, "user_id"),
-        ("/for_you", {"user_id": 2**63}, "user_id"),
+        ("/for_you", {"user_id": ""}, "user_id: an id may not be empty or blank"),
+        ("/for_you", {"user_id": " "}, "user_id: an id may not be empty or blank"),
+        ("/for_you", {"user_id": "x" * 513}, "user_id: an id of 513 characters is too long; the limit is 512"),
+        ("/for_you", {"user_id": True}, "user_id: 'True' is no id"),
+        ("/for_you", {"user_id": 2**64}, "user_id: a number beyond 64 bits is no id; write it as text"),
         ("/for_you", {"user_id": 10**30}, "user_id"),
         ("/for_you", {"user_id": 1.5}, "user_id"),
         ("/for_you", {"user_id": None}, "user_id"),
         ("/for_you", {"user_id": 1, "cuont": 5}, "cuont"),
-        ("/for_you", {"user_id": 1, "seen_post_ids": ["x"]}, "seen_post_ids.0"),
-        ("/for_you", {"user_id": 1, "seen_post_ids": [2**70]}, "seen_post_ids"),
+        ("/for_you", {"user_id": 1, "seen_post_ids": ["x", ""]}, "seen_post_ids: at place 1: an id may not be empty"),
+        ("/for_you", {"user_id": 1, "seen_post_ids": [2**70]}, "seen_post_ids: at place 0: a number beyond 64 bits"),
+        ("/for_you", {"user_id": 1, "seen_post_ids": [1] * 5001}, "seen_post_ids: 5,001 posts were given; at most 5,000"),
+        ("/for_you", {"user_id": 1, "product": ""}, "product"),
+        ("/for_you", {"user_id": 1, "product": "\t"}, "product: nothing but white space"),
+        ("/for_you", {"user_id": 1, "product": "x" * 65}, "product: String should have at most 64 characters"),
+        ("/for_you", {"user_id": 1, "request_id": "x" * 129}, "request_id: String should have at most 128 characters"),
+        ("/for_you", {"user_id": 1, "request_id": " "}, "request_id: nothing but white space"),
         ("/for_you", {"user_id": 1, "weights": "loudest"}, "weights"),
         ("/for_you", {"user_id": 1, "requested_at": "yesterday"}, "requested_at"),
         ("/for_you", {"user_id": 1, "requested_at": "2025-03-05T12:00:00"}, "requested_at"),
         ("/score", {"user_id": 1, "post_ids": []}, "post_ids"),
+        ("/score", {"user_id": 1, "post_ids": [1] * 1001}, "post_ids: 1,001 posts were given; 1 to 1,000 are allowed"),
         ("/score", {"user_id": 1}, "post_ids"),
-        ("/explain", {"user_id": 1, "post_id": -5}, "post_id"),
+        ("/explain", {"user_id": 1, "post_id": 1.5}, "post_id"),
         ("/events", {"events": []}, "events"),
         ("/events", {"events": {"user_id": 1}}, "events"),
         ("/following", [1, 2], "body"),
@@ -50,11 +60,26 @@ def test_a_field_with_an_impossible_value_is_named(client, path, body, named):
 
 
 @pytest.mark.parametrize("path", ["/for_you", "/following", "/score", "/explain"])
-def test_an_unknown_product_is_refused_with_the_known_ones(client, path):
-    body = {"user_id": 1, "product": "tab_99"} | ({"post_ids": [1]} if path == "/score" else {})
-    message = refusal(client.post(path, json=body), 422, "unknown_product")
-    assert "'tab_99'" in message
-    assert "tab_1" in message
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999-14:00", "0001-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00", "2200-01-01T00:00:00Z", "1969-12-31T23:59:59Z",
+    ],
+)  # fmt: skip
+def test_a_moment_at_which_nothing_can_be_shown_is_refused_with_the_bounds(client, runtime, path, moment):
+    body = {"user_id": 1, "requested_at": moment} | ({"post_ids": [1]} if path == "/score" else {})
+    response = client.post(path, json=body)
+    assert "requested_at" in refusal(response, 422, "moment_out_of_bounds")
+    remedy = response.json()["error"]["remedy"]
+    assert runtime.corpus.first_post.isoformat() in remedy
+    assert "2200-01-01" in remedy
+
+
+@pytest.mark.parametrize("path", ["/for_you", "/following", "/score", "/explain"])
+def test_a_surface_has_whatever_name_its_owner_gave_it(client, as_of, path):
+    body = {"user_id": 1, "product": "Startseite (neu) \u2013 " + "x" * 40, "requested_at": as_of}
+    assert client.post(path, json=body | ({"post_ids": [1]} if path == "/score" else {})).status_code == 200
 
 
 @pytest.mark.parametrize("content", [b"{bad", b"", b"\xff\xfe", b'{"user_id": 1'], ids=["broken", "empty", "binary", "cut off"])

@@ -164,6 +164,7 @@ def test_a_senseless_policy_is_refused(broken):
 
 
 # ---- error rates --------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_release_as_good_as_the_live_one_is_hardly_ever_rolled_back_however_often_one_looks():
     rng = np.random.default_rng(2022)
     rollouts, false_rollbacks = 150, 0

@@ -130,5 +130,6 @@ def test_a_declared_graph_is_taken_as_it_is(tmp_path: Path) -> None:
     report = ingest(world, lake, holdout)
     assert report.simulated and not report.edges_derived
     assert not lake.read("edges")["derived"].any()
-    assert lake.event_days()[-1] == world.splits.train_end
-    assert set(world.splits.replay + world.splits.canary) <= set(holdout.event_days())
+    assert lake.event_days()[-1] == world.splits.last_training_day(world.day_offset)
+    assert len(holdout.event_days()) == 4
+    assert report.rows_per_split["none"] == 0

@@ -108,7 +108,7 @@ def test_videos_become_posts_created_at_midnight_in_beijing(tmp_path: Path) -> N
     posts = KuaiRand(write_slice(tmp_path, videos=videos)).tables().posts
     assert posts["topics"].to_list() == [[3, 7], []]
     assert posts["duration_ms"].to_list() == [10_000, None]
-    assert posts["media"].to_list() == ["NORMAL", "AD"]
+    assert posts["media"].to_list() == ["video", "ad"]
     assert posts["created_at"][0] == datetime(2022, 4, 9, 16, tzinfo=UTC)
 
 

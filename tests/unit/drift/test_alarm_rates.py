@@ -10,6 +10,8 @@ from monitoring.drift.decision import decide
 from monitoring.drift.policy import DriftPolicy
 from tests.drift_frames import drift_rows
 
+pytestmark = pytest.mark.slow
+
 NULLS = 30
 
 

@@ -21,6 +21,8 @@ from monitoring.feature_quality.report import QualityReport, write_report
 from tests.small_events import FIRST_DAY, small_lake
 from tests.streamed import streamed
 
+pytestmark = pytest.mark.slow
+
 DAYS = [FIRST_DAY + timedelta(days=number) for number in range(4)]
 
 

@@ -13,7 +13,7 @@ from feature_repo import stored_rows as module
 from feature_repo import training_rows
 from feature_repo.row_shards import DESCRIPTION
 from feature_repo.stored_rows import KEPT_FOLDERS, selected_rows, stored_fingerprint, stored_rows
-from feature_repo.training_rows import point_in_time_rows, row_pieces
+from feature_repo.training_rows import RowDraw, point_in_time_rows, row_pieces
 from infra.settings import Settings
 from tests.small_events import FIRST_DAY, small_events, small_lake, small_users
 from tests.unit.features.test_row_shards import assert_same_rows
@@ -46,6 +46,16 @@ def test_stored_rows_are_the_point_in_time_rows_bit_for_bit(settings, lake):
     assert len(list(row_pieces(settings, [lake], DAYS))) > 3
     assert_same_rows(stored_rows(settings, [lake], DAYS), expected)
     assert_same_rows(stored_rows(settings, [lake], DAYS), expected)  # the second time from what is kept
+
+
+def test_a_draw_of_users_gives_their_rows_as_they_are_among_all(settings, lake):
+    everybody = point_in_time_rows(settings, [lake], DAYS)
+    since = int(np.quantile(everybody.occurred_at, 0.7))
+    odd = RowDraw("odd users, and all of the newest", lambda user_id, at_us: (user_id % 2 == 1) | (at_us >= since))
+    wanted = np.flatnonzero((everybody.user_id % 2 == 1) | (everybody.occurred_at >= since))
+    assert 0 < len(wanted) < len(everybody)
+    assert_same_rows(stored_rows(settings, [lake], DAYS, odd), everybody.take(wanted))
+    assert_same_rows(stored_rows(settings, [lake], DAYS), everybody)  # not mistaken for the drawn ones
 
 
 def test_rows_are_built_once_for_the_same_data_and_days(settings, lake, built):

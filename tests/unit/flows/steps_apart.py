@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 
 from flows.progress import announce
+from flows.too_little import TooLittleData
 
 
 def add(left: int, right: int) -> dict[str, int]:
@@ -14,8 +16,16 @@ def add(left: int, right: int) -> dict[str, int]:
     return {"sum": left + right}
 
 
+def imported(module: str) -> bool:
+    return module in sys.modules
+
+
 def fail() -> None:
     raise ValueError("no lake at /nowhere")
+
+
+def lack() -> None:
+    raise TooLittleData("there are no later days to replay")
 
 
 def die() -> None:

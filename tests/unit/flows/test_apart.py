@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from flows.demo import apart
-from flows.demo.apart import FlowFailed, run_flow
+from flows.demo.apart import FlowFailed, discard_prepared, prepare, run_flow
 from flows.progress import listening
+from flows.too_little import TooLittleData
 from tests.interruptible import hear_interrupts
 
 HERE = "tests.unit.flows.steps_apart"
@@ -32,6 +33,34 @@ def test_an_error_arrives_with_its_reason_and_its_traceback_is_in_the_log(tmp_pa
     with pytest.raises(FlowFailed, match="ValueError: no lake at /nowhere"):
         run_flow(f"{HERE}:fail", tmp_path / "log")
     assert "Traceback" in (tmp_path / "log").read_text()
+
+
+def test_a_prepared_process_has_its_imports_and_takes_its_parameters_when_they_come(tmp_path):
+    target = f"{HERE}:imported"
+    prepare(target, tmp_path / "log", ["tests.unit.flows.imported_ahead"])
+    assert run_flow(target, tmp_path / "log", module="tests.unit.flows.imported_ahead") is True
+    assert run_flow(target, tmp_path / "log", module="tests.unit.flows.imported_ahead") is False
+
+
+def test_a_prepared_process_that_nobody_uses_is_ended(tmp_path):
+    prepare(f"{HERE}:add", tmp_path / "log")
+    (child,) = [psutil.Process(one.pid) for one in apart._prepared.values()]
+    discard_prepared()
+    assert not child.is_running()
+    assert apart._prepared == {}
+
+
+def test_a_prepared_process_that_died_is_named(tmp_path):
+    target = f"{HERE}:add"
+    prepare(target, tmp_path / "log")
+    apart._prepared[target].kill()
+    with pytest.raises(FlowFailed, match=f"{HERE}:add ended with code -9"):
+        run_flow(target, tmp_path / "log", left=2, right=3)
+
+
+def test_too_little_data_arrives_as_what_it_is(tmp_path):
+    with pytest.raises(TooLittleData, match="^there are no later days to replay$"):
+        run_flow(f"{HERE}:lack", tmp_path / "log")
 
 
 def test_a_full_disk_under_the_log_is_named():

@@ -14,17 +14,17 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from feature_repo.feature_rows import HEADS
+from feature_repo.ids import IdTable, RememberedIds
 from flows.traffic import asker
 from flows.traffic.asker import Answer, Asker
-from flows.traffic.outcomes import JUDGED_HEADS, reference_rates
-from flows.traffic.visits import Visit, labelled_exposures
-from tests.unit.flows.test_traffic import _events
+from flows.traffic.outcomes import ReferenceRates
+from flows.traffic.visits import Visit
 
 LIVE = "http://live.test"
 
 
-def arm(release: str, failures: int, status: int = 503) -> Starlette:
-    """A mixer that answers /score with `status` for the first `failures` requests."""
+def arm(release: str, failures: int, status: int = 503, bodies: list[dict] | None = None) -> Starlette:
+    """A mixer that answers /score with `status` for the first `failures` requests; notes what it was asked in `bodies`."""
     asked = []
 
     async def score(request: Request) -> JSONResponse:
@@ -32,23 +32,24 @@ def arm(release: str, failures: int, status: int = 503) -> Starlette:
         if len(asked) <= failures:
             return JSONResponse({"error": {"code": "away"}}, status, headers={"x-mixer-release": release})
         content = await request.json()
-        predictions = dict.fromkeys(JUDGED_HEADS, 0.25)
+        if bodies is not None:
+            bodies.append(content)
+        predictions = dict.fromkeys(HEADS, 0.25)
         rows = [{"post_id": post, "score": 1.0, "predictions": predictions, "known": True} for post in content["post_ids"]]
         return JSONResponse({"release": release, "scores": rows}, headers={"x-mixer-release": release})
 
     return Starlette(routes=[Route("/score", score, methods=["POST"])])
 
 
-def ask(monkeypatch, live: Starlette) -> Answer:
+def ask(monkeypatch, live: Starlette, url: str, user: int = 1, post: int = 10) -> Answer:
     monkeypatch.setattr(asker, "REFERENCE_WAIT_S", 0.001)
     noon = datetime(2022, 5, 2, 12, tzinfo=UTC)
-    logged = _events((1, 10, "impression", "tab_1", noon, "a"), (1, 10, "click", "tab_1", noon, "a"))
-    rates = reference_rates(labelled_exposures(logged))
+    rates = ReferenceRates(HEADS[:2], np.array([post]), np.array([[0.3, 0.2]]), np.array([0.1, 0.1]))
     visit = Visit(
-        user_id=1,
+        user_id=user,
         product="tab_1",
         at_us=int(noon.timestamp() * 1e6),
-        post_ids=np.array([10]),
+        post_ids=np.array([post]),
         labels=np.zeros((1, len(HEADS)), np.uint8),
         request_id="v1",
     )
@@ -57,22 +58,37 @@ def ask(monkeypatch, live: Starlette) -> Answer:
         transports = {"http://door.test": arm("r2", 0), LIVE: live}
         mounts = {address: httpx.ASGITransport(app) for address, app in transports.items()}
         async with httpx.AsyncClient(base_url="http://door.test", mounts=mounts) as client:
-            return await Asker(client, rates, "r1", LIVE).ask(visit, with_timeline=False)
+            return await Asker(client, rates, RememberedIds(url), "r1", LIVE).ask(visit, with_timeline=False)
 
     return asyncio.run(run())
 
 
-def test_a_reference_that_comes_at_a_later_try_is_taken(monkeypatch):
-    answer = ask(monkeypatch, arm("r1", failures=asker.REFERENCE_TRIES - 1))
+@pytest.fixture
+def url(tmp_path) -> str:
+    return f"sqlite:///{tmp_path / 'platform.db'}"
+
+
+def test_a_visit_is_asked_for_by_the_ids_of_its_owner_and_counted_by_their_numbers(monkeypatch, url):
+    ids = IdTable(url)
+    user, post = ids.number_of("user", "ada"), ids.number_of("post", "p/1")
+    ids.set_form("user", "text")
+    bodies: list[dict] = []
+    answer = ask(monkeypatch, arm("r1", failures=0, bodies=bodies), url, user, post)
+    assert [(body["user_id"], body["post_ids"]) for body in bodies] == [("ada", ["p/1"])]
+    assert (answer.evidence.user_id, answer.evidence.release_id) == (user, "r2")
+
+
+def test_a_reference_that_comes_at_a_later_try_is_taken(monkeypatch, url):
+    answer = ask(monkeypatch, arm("r1", failures=asker.REFERENCE_TRIES - 1), url)
     assert answer.evidence is not None
     assert answer.evidence.release_id == "r2"
     assert answer.evidence.log_loss == answer.evidence.reference_log_loss
 
 
-def test_a_visit_without_a_reference_counts_for_neither_arm(monkeypatch):
-    assert ask(monkeypatch, arm("r1", failures=asker.REFERENCE_TRIES)).evidence is None
+def test_a_visit_without_a_reference_counts_for_neither_arm(monkeypatch, url):
+    assert ask(monkeypatch, arm("r1", failures=asker.REFERENCE_TRIES), url).evidence is None
 
 
-def test_a_request_that_the_live_arm_refuses_stops_the_replay(monkeypatch):
+def test_a_request_that_the_live_arm_refuses_stops_the_replay(monkeypatch, url):
     with pytest.raises(httpx.HTTPStatusError, match="422"):
-        ask(monkeypatch, arm("r1", failures=1, status=422))
+        ask(monkeypatch, arm("r1", failures=1, status=422), url)

@@ -7,7 +7,17 @@ import time
 import pytest
 
 from flows.demo import canaries
-from flows.demo.canaries import SPENT_GRACE_S, TrafficSpent, _Traffic, decided_release
+from flows.demo.canaries import (
+    SPENT_GRACE_S,
+    TrafficFailed,
+    TrafficSpent,
+    _give_up,
+    _Traffic,
+    decided_release,
+    require_users,
+    spent_traffic,
+)
+from flows.too_little import TooLittleData
 from flows.traffic.asker import ReplayFailed
 from infra.settings import Settings
 from services.gateway.ledger import Ledger
@@ -56,16 +66,17 @@ def test_an_error_of_the_traffic_reaches_the_stage(ledger):
 
 
 @pytest.fixture
-def spent(ledger) -> _Traffic:
+def spent(ledger, tmp_path) -> _Traffic:
     """Traffic whose last visit is over for longer than the judge needs."""
     ledger.transition("r2", "canary", "flow", "try it", percent=50)
-    traffic = _Traffic(Settings(), ledger, "r2")
+    settings = Settings(home=tmp_path)
+    traffic = _Traffic(settings, ledger, "r2")
     traffic.report, traffic.spent_at = {"requests": 57}, time.monotonic() - SPENT_GRACE_S
     return traffic
 
 
 def test_a_canary_whose_traffic_is_spent_is_not_waited_for(spent):
-    with pytest.raises(TrafficSpent, match="all 57 visits .* r2 has no verdict"):
+    with pytest.raises(TrafficSpent, match="all 57 visits .* r2 has no verdict: the judge has seen no visit"):
         spent.raise_if_spent()
 
 
@@ -79,10 +90,40 @@ def test_spent_traffic_is_no_error_where_the_judge_has_decided(spent, ledger):
     spent.raise_if_spent()
 
 
+def test_errors_are_named_as_the_reason_and_not_the_number_of_users():
+    report = {"requests": 276, "errors": 276, "first_error": "422 at /score: there is no product 'news'"}
+    failed = spent_traffic("r2", report, "too few users: 0 on the live release and 0 on the canary")
+    assert isinstance(failed, TrafficFailed)
+    assert str(failed) == "276 of 276 visits were errors, the first: 422 at /score: there is no product 'news'"
+
+
+def test_without_errors_the_judges_own_words_say_what_it_still_needed():
+    spent = spent_traffic("r2", {"requests": 57, "errors": 0}, "too few users: 30 and 27, 200 are needed in each")
+    assert isinstance(spent, TrafficSpent)
+    assert str(spent).endswith("r2 has no verdict: too few users: 30 and 27, 200 are needed in each")
+
+
+def test_a_canary_that_is_given_up_leaves_the_route_and_decided_nothing(ledger):
+    ledger.transition("r2", "canary", "flow", "try it", percent=50)
+    _give_up(ledger, "r2", "its traffic is spent")
+    assert ledger.route().canary is None
+    assert decided_release(ledger, "4") is None
+    _give_up(ledger, "r2", "its traffic is spent")  # a second time changes nothing
+    assert ledger.state("r2") == "rolled_back"
+
+
+@pytest.mark.parametrize(("users", "said"), [(0, "there are no canary days"), (3, "too few users for a canary: 3 on")])
+def test_too_few_users_for_a_canary_are_said_before_it_begins(users, said):
+    with pytest.raises(TooLittleData, match=said):
+        require_users(users, 400, "to promote a release")
+    require_users(400, 400, "to promote a release")
+
+
 @pytest.mark.parametrize("decision", ["rollback", "inconclusive"])
 def test_a_bad_release_that_was_only_given_up_was_not_caught(monkeypatch, decision):
     outcome = {"release": "r3", "state": "rolled_back", "reason": "no verdict in time", "verdict": {"decision": decision}}
     monkeypatch.setattr(canaries, "ensure_arms", lambda settings: None)
+    monkeypatch.setattr(canaries, "canary_users", lambda settings: 1_000)
     monkeypatch.setattr("flows.training.registered_versions.register_negated", lambda settings, model: "5")
     monkeypatch.setattr(canaries, "_canary", lambda settings, version, note, approve: outcome)
     if decision == "rollback":

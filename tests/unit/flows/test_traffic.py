@@ -11,9 +11,11 @@ import pytest
 
 from feature_repo.contracts import EVENTS, HISTORY_BEFORE
 from feature_repo.feature_rows import HEADS
-from flows.traffic.outcomes import JUDGED_HEADS, log_losses, reference_rates, visit_ndcg
-from flows.traffic.visits import Visit, in_sample, labelled_exposures, slices
+from flows.traffic import visits
+from flows.traffic.outcomes import log_losses, reference_rates, visit_ndcg
+from flows.traffic.visits import LONGEST_ID, Visit, in_sample, labelled_exposures, slices
 
+JUDGED_HEADS = ("click", "video_view", "like", "profile_click")
 NOON = datetime(2022, 5, 2, 12, tzinfo=UTC)
 
 
@@ -100,27 +102,59 @@ def _visit(labels: list[list[int]]) -> Visit:
 def test_log_loss_is_the_sum_over_posts():
     visit = _visit([[1, 0, 0, 0], [0, 0, 0, 0]])
     probabilities = np.full((2, len(JUDGED_HEADS)), 0.25)
-    losses = log_losses(visit, probabilities)
+    losses = log_losses(visit, probabilities, JUDGED_HEADS)
     assert losses["click"] == pytest.approx(-math.log(0.25) - math.log(0.75))
     assert losses["like"] == pytest.approx(-2 * math.log(0.75))
 
 
 def test_ndcg_is_one_for_the_ideal_order_and_less_for_its_reverse():
     visit = _visit([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
-    assert visit_ndcg(visit, np.array([3.0, 2.0, 1.0])) == pytest.approx(1.0)
-    worst = visit_ndcg(visit, np.array([1.0, 2.0, 3.0]))
+    assert visit_ndcg(visit, np.array([3.0, 2.0, 1.0]), JUDGED_HEADS) == pytest.approx(1.0)
+    worst = visit_ndcg(visit, np.array([1.0, 2.0, 3.0]), JUDGED_HEADS)
     assert worst == pytest.approx((1 / math.log2(3) + 2 / math.log2(4)) / (2 + 1 / math.log2(3)))
 
 
 def test_ndcg_is_undefined_where_no_order_matters():
-    assert visit_ndcg(_visit([[1, 0, 0, 0]]), np.array([1.0])) is None
-    assert visit_ndcg(_visit([[1, 0, 0, 0], [0, 1, 0, 0]]), np.array([1.0, 2.0])) is None
+    assert visit_ndcg(_visit([[1, 0, 0, 0]]), np.array([1.0]), JUDGED_HEADS) is None
+    assert visit_ndcg(_visit([[1, 0, 0, 0], [0, 1, 0, 0]]), np.array([1.0, 2.0]), JUDGED_HEADS) is None
 
 
 def test_reference_rates_shrink_to_the_global_rate_and_serve_unknown_posts():
-    rows = [(user, 10, "impression", "tab_1", NOON, f"r{user}") for user in range(10)]
-    rows += [(user, 11, "impression", "tab_1", NOON, f"s{user}") for user in range(10)]
-    rows += [(user, 10, "click", "tab_1", NOON, f"r{user}") for user in range(10)]
+    rows = [(user, 10, "impression", "tab_1", NOON, f"r{user}") for user in range(40)]
+    rows += [(user, 11, "impression", "tab_1", NOON, f"s{user}") for user in range(40)]
+    rows += [(user, 10, "click", "tab_1", NOON, f"r{user}") for user in range(40)]
     rates = reference_rates(labelled_exposures(_events(*rows)), strength=10.0)
+    assert rates.heads == ("click",)
     clicks = rates.of(np.array([10, 11, 999]))[:, 0]
-    assert clicks.tolist() == pytest.approx([(10 + 5) / 20, 5 / 20, 0.5])
+    assert clicks.tolist() == pytest.approx([(40 + 5) / 50, 5 / 50, 0.5])
+
+
+def test_a_log_without_engagement_is_replayed_and_judged_by_nothing():
+    rows = [(user, 10, "impression", "news", NOON, f"r{user}") for user in range(5)]
+    rates = reference_rates(labelled_exposures(_events(*rows)))
+    assert rates.heads == ()
+    assert rates.of(np.array([10, 999])).shape == (2, 0)
+    assert log_losses(_visit([[1, 0, 0, 0]]), rates.of(np.array([10])), rates.heads) == {}
+    assert visit_ndcg(_visit([[1, 0, 0, 0], [0, 0, 0, 0]]), np.array([1.0, 2.0]), rates.heads) is None
+
+
+def test_a_visit_of_more_posts_than_a_request_may_ask_for_is_several_requests(monkeypatch):
+    monkeypatch.setattr(visits, "MOST_SCORED", 3)
+    rows = [(1, 10 + i, "impression", "tab_1", NOON + timedelta(seconds=i), f"r{i}") for i in range(7)]
+    found = next(iter(slices(_events(*rows), share=1.0, seed=7, name="t"))).visits
+    assert [visit.post_ids.tolist() for visit in found] == [[10, 11, 12], [13, 14, 15], [16]]
+    assert len({visit.request_id for visit in found}) == 3
+    assert found[1].at_us - found[0].at_us == 3_000_000
+
+
+def test_a_surface_of_any_name_is_passed_on_and_a_long_id_is_shortened_by_a_hash():
+    long, other = "x" * 300, "x" * 299 + "y"
+    rows = [(1, 10, "impression", "the front page", NOON, "a"), (1, 11, "impression", long, NOON, "b")]
+    rows.append((1, 12, "impression", other, NOON, "c"))
+    found = {
+        visit.product: visit.request_id for visit in next(iter(slices(_events(*rows), share=1.0, seed=7, name="t"))).visits
+    }
+    assert set(found) == {"the front page", long, other}
+    assert found["the front page"].endswith("-the front page")
+    assert len(found[long]) == len(found[other]) == LONGEST_ID
+    assert found[long] != found[other]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from feature_repo.contracts import EVENTS, Action, check_table
-from services.intake.events import examine
+from feature_repo.event_times import AHEAD_S, INTAKE_AHEAD_S
+from feature_repo.ids import FIRST_ALLOTTED, IdTable, RememberedIds
+from services.intake.events import LETTER_CHARACTERS, MOST_BYTES, Examined, Platform, action_of, dead_letter, examine
+from services.mixer.recently_served import RecentlyServed
 
 NOW = datetime(2024, 5, 1, 12, tzinfo=UTC)
 GOOD = {"user_id": 1, "post_id": 10, "action": "click"}
@@ -20,66 +24,173 @@ def author_of(post_id: int) -> int | None:
     return 900 + post_id if post_id < 100 else None
 
 
-def reason(event: object) -> str:
-    examined = examine([event], author_of, now=NOW)
-    assert examined.accepted == []
-    return examined.rejected[0].reason
+@pytest.fixture(scope="module")
+def url(tmp_path_factory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('intake') / 'platform.db'}"
 
 
-def test_a_bare_event_is_completed():
-    accepted = examine([GOOD], author_of, now=NOW).accepted[0]
+@pytest.fixture(scope="module")
+def platform(url) -> Platform:
+    served = RecentlyServed("r7")
+    served.add("q7", 1, np.array([10]))
+    return Platform(RememberedIds(url), author_of, served.of, earliest=datetime(2020, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def take(platform):
+    """Examine events at NOW."""
+
+    def examined(*events: object, **more) -> Examined:
+        return examine(events, platform, now=NOW, **more)
+
+    return examined
+
+
+@pytest.fixture
+def reason(take):
+    """Why one event is refused."""
+
+    def of(event: object) -> str:
+        examined = take(event)
+        assert examined.accepted == []
+        return examined.rejected[0].reason
+
+    return of
+
+
+def test_a_bare_event_is_completed(take):
+    accepted = take(GOOD).accepted[0]
     assert (accepted["author_id"], accepted["product"]) == (910, "for_you")
     assert accepted["occurred_at"] == round(NOW.timestamp() * 1e6)
     assert len(accepted["event_id"]) == 36
 
 
-def test_a_users_batch_needs_the_user_once():
-    accepted = examine([{"post_id": 10, "action": "like"}, GOOD | {"user_id": 2}], author_of, user_id=5, now=NOW).accepted
+def test_a_users_batch_needs_the_user_once(take):
+    accepted = take({"post_id": 10, "action": "like"}, GOOD | {"user_id": 2}, user_id=5).accepted
     assert [event["user_id"] for event in accepted] == [5, 2]
 
 
-def test_what_the_client_says_is_kept():
+def test_what_the_client_says_is_kept(take):
     sent = GOOD | {
-        "event_id": "e", "author_id": 3, "value": 1500.0, "product": "tab_1", "position": 4, "release": "r1",
-        "propensity": 0.5, "request_id": "q", "action": "dwell", "occurred_at": "2024-05-01T13:00:00.000001+02:00",
+        "event_id": "e", "author_id": 910, "value": 1500.0, "product": "our shop", "position": 4, "request_id": "q",
+        "action": "dwell", "occurred_at": "2024-05-01T13:00:00.000001+02:00",
     }  # fmt: skip
-    accepted = examine([sent], author_of, now=NOW).accepted[0]
-    assert accepted == sent | {"occurred_at": 1_714_561_200_000_001}
+    accepted = take(sent).accepted[0]
+    assert accepted == sent | {"occurred_at": 1_714_561_200_000_001, "release": None, "propensity": None}
+
+
+def test_release_and_propensity_are_those_of_the_page_that_was_served(take):
+    claimed = GOOD | {"release": "forged", "propensity": 0.01}
+    events = take(
+        claimed | {"request_id": "q7"}, claimed | {"request_id": "q7", "user_id": 2}, claimed, GOOD | {"propensity": []}
+    )
+    assert [(event["release"], event["propensity"]) for event in events.accepted] == [("r7", 1.0), *[(None, None)] * 3]
+
+
+def test_the_author_is_the_posts_own(take, reason):
+    assert take(GOOD | {"author_id": "910"}).accepted[0]["author_id"] == 910
+    assert reason(GOOD | {"author_id": 911}) == "author_id 911 is not the author of post 10; leave author_id out"
+    assert take(GOOD | {"post_id": 500, "author_id": 4}).accepted[0]["author_id"] == 4
+
+
+def test_text_ids_are_allotted_numbers_and_only_for_accepted_events(take, url):
+    sent = {"user_id": "ada", "post_id": "p/1", "author_id": "bob", "action": "click"}
+    accepted = take(sent, sent | {"user_id": "nobody", "action": "applaud"}, sent | {"user_id": "bob"}).accepted
+    numbers = [(event["user_id"], event["post_id"], event["author_id"]) for event in accepted]
+    table = IdTable(url)
+    ada, bob, post = (table.known_number(kind, text) for kind, text in (("user", "ada"), ("user", "bob"), ("post", "p/1")))
+    assert numbers == [(ada, post, bob), (bob, post, bob)]
+    assert min(ada, bob, post) >= FIRST_ALLOTTED
+    assert table.known_number("user", "nobody") is None
+
+
+def test_ids_that_no_float_holds_pass_unchanged(take):
+    accepted = take(GOOD | {"user_id": 2**53 + 1}, GOOD | {"user_id": str(FIRST_ALLOTTED - 1)}).accepted
+    assert [event["user_id"] for event in accepted] == [2**53 + 1, FIRST_ALLOTTED - 1]
 
 
 @pytest.mark.parametrize("action", list(Action))
-def test_every_action_of_the_contract_passes(action):
-    assert len(examine([GOOD | {"action": action.value}], author_of, now=NOW).accepted) == 1
+def test_every_action_of_the_contract_passes(take, action):
+    slot = action.value.startswith("own_")
+    assert len(take(GOOD | {"action": action.value, "value": 3}).accepted) == (0 if slot else 1)
+
+
+def test_an_own_action_is_known_by_the_name_it_was_declared_with(take, platform, url):
+    IdTable(url).codes("own_action:liked", pl.Series(["wishlist", "cart"]))
+    IdTable(url).codes("own_action:opened", pl.Series(["play"]))
+    platform.ids.reload()
+    accepted = take(*(GOOD | {"action": name} for name in ("cart", "play", "like"))).accepted
+    assert [event["action"] for event in accepted] == ["own_6", "own_1", "like"]
+
+
+def test_an_unknown_action_is_refused_with_the_known_ones_and_a_slot_is_none():
+    own = {"play": "own_1", "cart": "own_6"}
+    assert action_of("cart", own) == "own_6"
+    for name in ("own_6", "applaud"):
+        with pytest.raises(ValueError, match=f"action '{name}' is not known; known actions: impression, .*, play, cart$"):
+            action_of(name, own)
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"action": "applaud"}, "action is not in the closed set"),
-        ({"user_id": -1}, "user_id"),
-        ({"user_id": "1"}, "user_id"),
+        ({"action": "applaud"}, "action 'applaud' is not known; known actions: impression, click"),
+        ({"user_id": ""}, "user_id: an id may not be empty or blank"),
+        ({"user_id": " "}, "user_id: an id may not be empty or blank"),
         ({"user_id": True}, "user_id"),
-        ({"user_id": 2**63}, "user_id"),
+        ({"user_id": 1.0}, "user_id"),
+        ({"user_id": 2**64}, "user_id: a number beyond 64 bits is no id; write it as text"),
         ({"post_id": None}, "post_id"),
         ({"post_id": 500}, "post 500 is unknown"),
+        ({"post_id": "p?"}, "post p? is unknown"),
         ({"value": float("nan")}, "value is not finite"),
         ({"value": float("inf")}, "value is not finite"),
-        ({"propensity": 0}, "propensity is outside"),
-        ({"propensity": 1.5}, "propensity is outside"),
+        ({"value": -5}, "value is negative"),
+        ({"action": "dwell"}, "value is null: a dwell gives its milliseconds"),
         ({"event_id": ""}, "event_id is empty"),
+        ({"event_id": " "}, "event_id is empty"),
+        ({"product": ""}, "product is empty"),
+        ({"product": "x" * 65}, "product has more than 64 characters"),
+        ({"request_id": "\t"}, "request_id is empty"),
+        ({"request_id": "x" * 129}, "request_id has more than 128 characters"),
         ({"occurred_at": "2024-05-01T12:00:00"}, "occurred_at"),
-        ({"occurred_at": (NOW + timedelta(hours=1)).isoformat()}, "in the future"),
+        ({"occurred_at": (NOW + timedelta(seconds=INTAKE_AHEAD_S + 1)).isoformat()}, "in the future"),
+        ({"occurred_at": "9999-12-31T23:59:59.999999Z"}, "in the future"),
+        ({"occurred_at": "9999-12-31T23:59:59.999999-05:00"}, "in the future"),
+        ({"occurred_at": "0001-01-01T00:00:00Z"}, "is before 2020-01-01"),
+        ({"occurred_at": "0001-01-01T00:00:00+05:00"}, "is before 2020-01-01"),
+        ({"occurred_at": "2019-12-31T23:59:59Z"}, "is before 2020-01-01"),
         ({"position": -1}, "position"),
         ({"colour": "red"}, "colour"),
     ],
     ids=str,
 )
-def test_a_broken_rule_is_named(change, named):
+def test_a_broken_rule_is_named(reason, change, named):
     assert named in reason(GOOD | change)
 
 
+def test_what_intake_accepts_is_in_time_for_a_broker_whose_clock_is_a_minute_behind(take):
+    ahead = NOW + timedelta(seconds=INTAKE_AHEAD_S)
+    assert take(GOOD | {"occurred_at": ahead.isoformat()}).accepted
+    assert ahead <= NOW - timedelta(minutes=1) + timedelta(seconds=AHEAD_S)
+
+
+def test_an_oversized_event_is_refused_with_its_size_and_the_limit_and_its_letter_is_cut(take):
+    examined = take(GOOD, GOOD | {"request_id": "x" * MOST_BYTES})
+    assert examined.indexes == [0]
+    refused = examined.rejected[0]
+    assert refused.reason.endswith("bytes; the limit is 1,000,000")
+    letter = dead_letter(refused, 5)
+    assert (len(letter["sent"]), letter["sent_characters"] > MOST_BYTES) == (LETTER_CHARACTERS, True)
+    assert "sent_characters" not in dead_letter(take({"post_id": 3}).rejected[0], 5)
+
+
+def test_a_name_of_a_million_characters_does_not_come_back_in_the_reason(reason):
+    assert len(reason(GOOD | {"x" * 900_000: 1, "y" * 90_000: 2})) < 300
+
+
 @pytest.mark.parametrize("item", [None, 3, "click", [], [GOOD]], ids=repr)
-def test_what_is_no_event_is_refused(item):
+def test_what_is_no_event_is_refused(reason, item):
     assert reason(item).startswith("event")
 
 
@@ -88,11 +199,12 @@ JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2), max_leav
 FIELDS = st.dictionaries(st.sampled_from([*EVENTS.names, "other"]), JSON, max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.one_of(JSON, FIELDS, FIELDS.map(lambda fields: GOOD | fields)), max_size=6))
-def test_every_event_is_accepted_or_rejected_once_and_what_is_accepted_holds_to_the_contract(sent):
-    examined = examine(sent, author_of, now=NOW)
-    assert len(examined.accepted) + len(examined.rejected) == len(sent)
+def test_every_event_is_accepted_or_rejected_once_and_what_is_accepted_holds_to_the_contract(platform, sent):
+    examined = examine(sent, platform, now=NOW)
+    assert sorted([*examined.indexes, *(one.index for one in examined.rejected)]) == list(range(len(sent)))
+    assert len(examined.indexes) == len(examined.accepted)
     assert all(rejected.reason and rejected.sent is sent[rejected.index] for rejected in examined.rejected)
     if examined.accepted:
         schema = {**pl.from_arrow(EVENTS.empty_table()).schema, "occurred_at": pl.Int64}

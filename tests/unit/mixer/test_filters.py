@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from services.mixer.author_allowance import author_allowance
 from services.mixer.filters.author_cap import AuthorCapFilter
 from services.mixer.filters.blocked_authors import BlockedAuthorsFilter
 from services.mixer.filters.duplicates import DuplicatesFilter
@@ -66,6 +67,22 @@ def test_light_cut_keeps_the_best_scores_and_the_earlier_of_equals():
 
 
 def test_author_cap_lets_an_author_have_three_posts_of_a_short_page_and_a_share_of_a_long_one():
-    among = candidates(list(range(10)), authors=[1] * 8 + [2, 2])
-    assert kept(AuthorCapFilter(), query(count=10), among) == [0, 1, 2, 8, 9]
-    assert kept(AuthorCapFilter(), query(count=40), among) == [0, 1, 2, 3, 4, 5, 8, 9]
+    authors = [1] * 8 + [2, 2] + list(range(3, 40))
+    posts = list(range(len(authors)))
+    short = candidates(posts, authors=authors, author_allowance=[author_allowance(np.array(authors), 10)] * len(authors))
+    assert kept(AuthorCapFilter(), query(count=10), short)[:5] == [0, 1, 2, 8, 9]
+    long = candidates(posts, authors=authors, author_allowance=[author_allowance(np.array(authors), 40)] * len(authors))
+    assert kept(AuthorCapFilter(), query(count=40), long)[:8] == [0, 1, 2, 3, 4, 5, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("authors", "count", "allowed"),
+    [([1] * 30, 20, 20), ([1] * 30 + [2] * 4, 20, 16), ([1, 2] * 15, 20, 10), ([1] * 8, 20, 8), (list(range(30)), 20, 3)],
+)
+def test_the_author_cap_yields_where_too_few_authors_are_there_to_fill_the_page(authors, count, allowed):
+    assert author_allowance(np.array(authors), count) == allowed
+
+
+def test_a_user_who_has_seen_every_candidate_is_shown_them_again_but_not_what_the_client_names():
+    asked = query(seen_ids=np.array([2]), features={"user": user(seen=[1, 2, 3])})
+    assert kept(SeenPostsFilter(), asked, candidates([1, 2, 3])) == [1, 3]

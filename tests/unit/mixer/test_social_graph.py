@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
+import pytest
 
 from feature_repo.contracts import EDGES, EdgeKind
 from feature_repo.heads import HEADS
 from services.mixer.query_hydrators.social_graph import SocialGraphHydrator
 from services.mixer.reasons import reasons
+from services.mixer.shown_heads import ShownHeads
 from services.mixer.social_graph import RecentRelations, SocialGraph
 from tests.unit.mixer.posts import candidates, query, user
 
@@ -57,11 +59,14 @@ def test_an_edge_that_is_both_declared_and_derived_counts_as_declared():
     assert hydrated(graph((7, 1, "follow", True), (7, 1, "follow", False)))["following"].derived.tolist() == [False]
 
 
+SHOWN = ShownHeads.of(HEADS, {})
+
+
 def reason(social: SocialGraph, author: int, *, source: str, known: bool = True) -> str:
     shown = candidates([1], authors=[author])
     shown = type(shown)(shown.post_id, shown.author_id, shown.source, (source,), shown.columns)
     asked = query(features={**hydrated(social), "user": user(known=known)})
-    return reasons(asked, shown, social)[0]
+    return reasons(asked, shown, social, SHOWN)[0]
 
 
 def test_reasons_name_the_follow_and_whether_it_was_inferred():
@@ -85,5 +90,15 @@ def test_reasons_of_ranked_posts_name_what_weighed_most():
     predictions = np.zeros((1, len(HEADS)), np.float32)
     predictions[0, 0], predictions[0, 2] = 0.62, 0.1  # click 1.0 * .62, like 2.0 * .1
     asked = query(features={**hydrated(graph()), "user": user()}, preset="balanced")
-    text = reasons(asked, shown.with_columns({"predictions": predictions}), graph())[0]
+    text = reasons(asked, shown.with_columns({"predictions": predictions}), graph(), SHOWN)[0]
     assert text.endswith("Ranked by the chance that you open it (62%) or like it (10%).")
+
+
+def test_reasons_and_answers_call_an_own_action_by_its_name_and_leave_out_what_was_not_trained():
+    heads = ShownHeads.of(("click", "own_3"), {"listen": "own_3", "skip": "own_7"})
+    predictions = np.zeros((1, len(HEADS)), np.float32)
+    predictions[0, HEADS.index("own_3")], predictions[0, HEADS.index("like")] = 0.4, 0.9
+    asked = query(features={**hydrated(graph()), "user": user()}, preset="balanced")
+    shown = candidates([1], authors=[50]).with_columns({"predictions": predictions})
+    assert reasons(asked, shown, graph(), heads)[0].endswith("Ranked by the chance that you do “listen” (40%).")
+    assert heads.by_name(predictions) == [{"click": 0.0, "listen": pytest.approx(0.4)}]

@@ -8,7 +8,15 @@ import torch
 
 from feature_repo.row_shards import open_rows, write_rows
 from services.ranking.encoded_rows import EncodedRows
-from services.ranking.inputs import RowTensors, TableBits, row_tensors
+from services.ranking.inputs import (
+    MOST_SURFACES,
+    OTHER_SURFACE,
+    RowTensors,
+    TableBits,
+    known_surfaces,
+    product_rows,
+    row_tensors,
+)
 from services.ranking.normalise import Normaliser
 from tests.synthetic_rows import synthetic_rows
 
@@ -76,3 +84,16 @@ def test_rows_that_share_a_history_are_refused():
     shared = synthetic_rows(20, shared=True)
     with pytest.raises(ValueError, match="20 rows share 1 histories"):
         EncodedRows(shared, Normaliser.fit(shared.blocks))
+
+
+def test_a_model_tells_apart_the_surfaces_that_it_met_and_lumps_the_others_together():
+    codes = np.array([900, 7, 900, -1, 41], np.int32)
+    surfaces = known_surfaces(codes)
+    assert surfaces == (7, 41, 900)
+    assert product_rows(np.array([7, 41, 900, 8, 10**9, -1]), surfaces).tolist() == [1, 2, 3, OTHER_SURFACE, OTHER_SURFACE, 0]
+    assert product_rows(np.array([7, -1]), ()).tolist() == [OTHER_SURFACE, 0]
+
+
+def test_of_too_many_surfaces_the_most_frequent_are_told_apart():
+    codes = np.repeat(np.arange(1000, 1000 + MOST_SURFACES + 10), np.arange(MOST_SURFACES + 10, 0, -1))
+    assert known_surfaces(codes) == tuple(range(1000, 1000 + MOST_SURFACES))

@@ -25,7 +25,7 @@ def ranker() -> HeavyRanker:
 
 
 def _tensors(rows):
-    return row_tensors(rows, Normaliser.fit(synthetic_rows(500).blocks), TableBits())
+    return row_tensors(rows, Normaliser.fit(synthetic_rows(500).blocks), TableBits(surfaces=tuple(range(8))))
 
 
 def _one_masked_sequence(model: HeavyRanker, rows) -> torch.Tensor:

@@ -72,15 +72,20 @@ def test_no_checkpoint_is_left_behind(report):
     assert {file.suffix for file in report.folder.iterdir()} == {".safetensors", ".json"}
 
 
-def test_same_rows_and_seed_give_the_same_bundle_also_after_a_kill(train, report, tmp_path):
-    def killed_in_the_middle(name: str, done: float, loss: float) -> None:
-        if name == "heavy" and done > 0.6:
+def test_same_rows_and_seed_give_the_same_bundle_also_after_a_kill(tmp_path):
+    few = synthetic_rows(1_300, seed=1)  # two epochs of them are more steps than the 100 between checkpoints
+    whole = train_bundle(few, None, tmp_path / "whole", seed=7, threads=1)
+
+    def killed_towards_the_end(name: str, done: float, loss: float) -> None:
+        if name == "heavy" and done > 0.8:
             raise Killed
 
+    told: list[tuple[str, float, float]] = []
     with pytest.raises(Killed):
-        train_bundle(train, None, tmp_path / "b", seed=7, threads=1, on_progress=killed_in_the_middle)
-    resumed = train_bundle(train, None, tmp_path / "b", seed=7, threads=1)
-    assert resumed.version == report.version
+        train_bundle(few, None, tmp_path / "b", seed=7, threads=1, on_progress=killed_towards_the_end)
+    resumed = train_bundle(few, None, tmp_path / "b", seed=7, threads=1, on_progress=lambda *said: told.append(said))
+    assert resumed.version == whole.version
+    assert {name for name, *_ in told} == {"heavy"} and told[0][1] > 0.5  # it went on, and did not begin
 
 
 def test_a_teacher_is_remembered_and_the_taught_ranker_finds_the_signal_too(train, later, report, tmp_path):

@@ -10,9 +10,9 @@ import pytest
 
 from infra.settings import get_settings
 
-FEW, MANY = 50_000, 200_000
+FEW, MANY = 25_000, 100_000
 PIECE = 5_000
-GROWTH_MB = 25  # what 150,000 more rows may add, which in memory are 250 MB and 150 more when encoded: the allocator's noise
+GROWTH_MB = 25  # what 75,000 more rows may add, which in memory are 125 MB and 75 more when encoded: the allocator's noise
 
 SCRIPT = """
 import json, re, sys

@@ -1,0 +1,126 @@
+"""Your actions as ours: by the value of a column, by columns of 0 and 1, counts or ratings, or one for every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+from feature_repo.contracts import Action
+from feature_repo.datasets.own.mapping import NAMED_ACTIONS, ActionRule, EventsMapping
+from feature_repo.heads import OWN_SLOTS
+from feature_repo.ids import IdTable
+
+IMPRESSION = Action.IMPRESSION.value
+
+
+class ActionError(ValueError):
+    """The mapping declares more actions of its own than there are slots."""
+
+
+@dataclass(frozen=True)
+class OwnAction:
+    """An action of the dataset: its slot in the contract, its name, and what it says about its user."""
+
+    slot: str
+    name: str
+    kind: str
+
+
+def rules_of(mapping: EventsMapping) -> Iterable[ActionRule]:
+    """Every rule of the mapping."""
+    yield from (rule for rule in mapping.actions.values() if rule is not None)
+    for rules in mapping.action_columns.values():
+        yield from rules
+    if mapping.action is not None:
+        yield mapping.action
+
+
+def own_actions(mapping: EventsMapping, ids: IdTable) -> tuple[OwnAction, ...]:
+    """The dataset's own actions with their slots; a name keeps its slot for ever. Raises ActionError."""
+    named: dict[str, dict[str, None]] = {}
+    for rule in rules_of(mapping):
+        if rule.name is not None and rule.action == "own":
+            named.setdefault(rule.kind, {})[rule.name] = None
+    found = []
+    for kind, names in named.items():
+        slots, given = OWN_SLOTS[kind], ids.all_names(f"own_action:{kind}")
+        wanted = [*given, *sorted(set(names) - set(given))]
+        if len(wanted) > len(slots):
+            raise ActionError(
+                f"there are {len(slots)} slots for own actions of kind {kind}, and {', '.join(wanted)} want one each; give one "
+                "another kind, or map it to an action of the contract"
+            )
+        codes = ids.codes(f"own_action:{kind}", pl.Series("name", list(names)))
+        found += [OwnAction(slots[code], name, kind) for name, code in zip(names, codes.to_list(), strict=True)]
+    return tuple(found)
+
+
+class ActionReader:
+    """Turns each row into no, one or several events."""
+
+    def __init__(self, mapping: EventsMapping, own: tuple[OwnAction, ...], column: str | None) -> None:
+        self.mapping = mapping
+        self.column = column
+        self._slots = {(one.kind, one.name): one.slot for one in own}
+        # Without a mapping, a value that is an action of the contract is that action.
+        plain = {} if mapping.actions else {name: name for name in NAMED_ACTIONS}
+        self._by_value = plain | {key: None if rule is None else self.canonical(rule) for key, rule in mapping.actions.items()}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the files that are read."""
+        return (*([self.column] if self.column else []), *self.mapping.action_columns)
+
+    @property
+    def wide(self) -> bool:
+        """Whether one row may become several events."""
+        return bool(self.mapping.action_columns) or self.mapping.impressions == "rows"
+
+    def ours(self, value: str) -> str | None:
+        """The contract's action of a value of the action column; None where it is not mapped or skipped."""
+        return self._by_value.get(value)
+
+    def skipped(self, value: str) -> bool:
+        return value in self._by_value and self._by_value[value] is None
+
+    def canonical(self, rule: ActionRule) -> str:
+        """The contract's action of a rule; of an own action its slot."""
+        return self._slots[rule.kind, rule.name] if rule.action == "own" else rule.action
+
+    def by_value(self, values: pl.Series) -> tuple[pl.Series, pl.Series]:
+        """Action of each value (String, null where unmapped), and whether the row is skipped on purpose."""
+        text = values.cast(pl.String)
+        known = {key: ours for key, ours in self._by_value.items() if ours is not None}
+        ours = text.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.String)
+        left_out = [key for key, rule in self._by_value.items() if rule is None]
+        return ours, text.is_in(left_out).fill_null(False) if left_out else pl.repeat(False, text.len(), eager=True)
+
+    def by_column(self, frame: pl.DataFrame) -> list[tuple[pl.Series, str, pl.Series | None]]:
+        """For each rule of a column: where it holds, the action, and the value of its events where the column is the value."""
+        found = []
+        for column, rules in self.mapping.action_columns.items():
+            numbers = as_numbers(frame[column])
+            for rule in rules:
+                holds = numbers > 0 if rule.at_least is None and rule.at_most is None else numbers.is_not_null()
+                if rule.at_least is not None:
+                    holds &= numbers >= rule.at_least
+                if rule.at_most is not None:
+                    holds &= numbers <= rule.at_most
+                found.append((holds.fill_null(False), self.canonical(rule), numbers if rule.value else None))
+        return found
+
+
+def as_numbers(values: pl.Series) -> pl.Series:
+    """Float64 (n,): numbers, 1 for true, 0 for false, null for what is neither."""
+    kind = values.dtype
+    if kind.is_numeric() or kind == pl.Boolean:
+        return values.cast(pl.Float64)
+    if kind not in (pl.String, pl.Categorical, pl.Enum):
+        return pl.Series(values.name, [None] * values.len(), pl.Float64)
+    text = values.cast(pl.String).str.strip_chars().str.to_lowercase()
+    numbers = text.cast(pl.Float64, strict=False)
+    if numbers.null_count() == text.null_count():
+        return numbers
+    return numbers.fill_null(text.replace_strict(["true", "false"], [1.0, 0.0], default=None, return_dtype=pl.Float64))

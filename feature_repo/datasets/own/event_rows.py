@@ -1,0 +1,304 @@
+"""One batch of a file's rows as events of the contract, and the rows that are none with their reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import polars as pl
+
+from feature_repo.contracts import EVENTS, SplitEvents, split_events
+from feature_repo.datasets.own.actions import IMPRESSION, ActionReader
+from feature_repo.datasets.own.columns import Columns
+from feature_repo.datasets.own.id_columns import IdNumbers, IdReading, id_faults
+from feature_repo.datasets.own.mapping import EventsMapping
+from feature_repo.datasets.own.reader import KIND, RawBatch
+from feature_repo.datasets.own.reasons import Reasons
+from feature_repo.datasets.own.times import Bounds, TimeReading
+
+MOST_SURFACE_CHARACTERS = 64
+DEFAULT_SURFACE = "home"
+UNKNOWN_AUTHOR = "unknown author of post "  # and the post's number: the text of the author's id
+TEXTS = ("release", "request_id")
+PLAIN = {"position": pl.Int32, "propensity": pl.Float64, "value": pl.Float64}
+SCHEMA: dict[str, pl.DataType] = dict(pl.from_arrow(EVENTS.empty_table()).schema)
+DEAD_SCHEMA = {**SCHEMA, "reason": pl.String, "source_file": pl.String, "source_row": pl.Int64, "raw": pl.String}
+NOT_NEGATIVE = ("dwell", "video_view")  # their value is milliseconds
+
+
+@dataclass(frozen=True)
+class MappedBatch:
+    """Events and dead rows of one batch, and how many rows the mapping skips on purpose."""
+
+    events: SplitEvents
+    skipped: int
+    silent: int  # rows in which no column said that anything happened
+
+
+class EventRows:
+    """Maps batches of one dataset; all decisions about columns are made before."""
+
+    def __init__(
+        self,
+        mapping: EventsMapping,
+        columns: Columns,
+        actions: ActionReader,
+        readings: dict[str, IdReading],
+        time: TimeReading,
+        bounds: Bounds,
+        ids: IdNumbers,
+        authors: AuthorLookup | None = None,
+    ) -> None:
+        self.mapping, self.columns, self.actions = mapping, columns, actions
+        self.readings, self.time, self.bounds, self.ids = readings, time, bounds, ids
+        self.authors = authors or AuthorLookup(ids)
+        self._file_hash: dict[str, str] = {}
+
+    @property
+    def source_columns(self) -> list[str]:
+        """Every column of the files that is read."""
+        return list(dict.fromkeys([*self.columns.of.values(), *self.actions.columns]))
+
+    def map(self, batch: RawBatch) -> MappedBatch:
+        """Map all rows of `batch`."""
+        reasons = Reasons(batch.frame.height)
+        rows = self._row_columns(batch, reasons)
+        parts, skipped, silent = self._parts(batch, rows, reasons)
+        broken = reasons.series()
+        dead = self._dead(batch, rows, broken) if broken is not None else pl.DataFrame(schema=DEAD_SCHEMA)
+        good = pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
+        net = split_events(good)  # the contract's own rules have the last word
+        if net.dead.height:
+            dead = pl.concat([dead, net.dead.with_columns(source_file=pl.lit(batch.file))], how="diagonal").select(
+                list(DEAD_SCHEMA)
+            )
+        return MappedBatch(SplitEvents(net.good, dead), skipped, silent)
+
+    def numbered(self, batch: RawBatch) -> pl.DataFrame:
+        """given_id, occurred_at and source_row of the rows that are events."""
+        reasons = Reasons(batch.frame.height)
+        rows = self._row_columns(batch, reasons)
+        self._parts(batch, rows, reasons)
+        given = _as_text(batch.frame[self.columns["event_id"]])
+        return pl.DataFrame({"given_id": given, "occurred_at": rows["occurred_at"], "source_row": batch.rows}).filter(
+            reasons.open()
+        )
+
+    # ---- what every event of a row shares -------------------------------------------------------------------------
+    def _row_columns(self, batch: RawBatch, reasons: Reasons) -> pl.DataFrame:
+        """The columns that do not depend on the action, one row per source row."""
+        frame = batch.frame
+        user, post = (self._id(ours, frame, reasons) for ours in ("user_id", "post_id"))
+        author = self._author(frame, post, reasons)
+        at = self._time(frame, reasons)
+        columns: dict[str, pl.Series] = {
+            "user_id": user,
+            "post_id": post,
+            "author_id": author,
+            "product": self._surface(frame, reasons),
+        }
+        for ours, kind in PLAIN.items():
+            columns[ours] = self._number(ours, kind, frame, reasons)
+        columns["value"] = columns["value"] * self.mapping.value_times
+        for ours in TEXTS:
+            columns[ours] = self._text(ours, frame, reasons)
+        columns["occurred_at"] = at
+        rows = pl.DataFrame([values.alias(name) for name, values in columns.items()])
+        return rows.with_columns(self._event_id(batch, rows, reasons).alias("event_id"))
+
+    def _id(self, ours: str, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
+        column = self.columns[ours]
+        texts = self.readings[ours].texts(frame[column])
+        if (faults := id_faults(texts)) is not None:
+            reasons.add_texts(faults, f"{ours} (column {column!r})")
+            texts = texts.set(faults.is_not_null(), None)
+        reasons.add(texts.is_null() & reasons.open(), f"{ours} is empty (column {column!r}); give every row an id")
+        return self.ids.numbers(ours.removesuffix("_id"), texts)
+
+    def _author(self, frame: pl.DataFrame, post: pl.Series, reasons: Reasons) -> pl.Series:
+        if "author_id" not in self.columns:
+            return self.authors.of(post)
+        texts = self.readings["author_id"].texts(frame[self.columns["author_id"]])
+        if (faults := id_faults(texts)) is not None:
+            reasons.add_texts(faults, f"author_id (column {self.columns['author_id']!r})")
+            texts = texts.set(faults.is_not_null(), None)
+        given = self.ids.numbers("author", texts)
+        if not given.null_count():
+            return given
+        unknown = given.is_null()
+        return given.zip_with(~unknown, self.authors.of(post.set(~unknown, None)))
+
+    def _time(self, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
+        column = self.columns["occurred_at"]
+        raw = frame[column]
+        at = self.time.times(raw)
+        empty = raw.is_null()
+        if empty.any():
+            reasons.add(empty, f"occurred_at is empty (column {column!r}); every event needs its time")
+        reasons.add_values(at.is_null() & ~empty, f"occurred_at {{}} is no time as {self.time.told}", raw)
+        days = at.dt.date().alias("")  # without a name it is shown without quotes
+        reasons.add_values(
+            at > self.bounds.latest, "occurred_at {} is in the future: correct the clock, or leave the row out", days
+        )
+        early = f"occurred_at {{}} is before {self.bounds.earliest:%Y-%m-%d}: set `earliest` in the mapping if it is right"
+        reasons.add_values(at < self.bounds.earliest, early, days)
+        return at
+
+    def _surface(self, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
+        if "surface" not in self.columns:
+            return pl.repeat(self.mapping.surface or DEFAULT_SURFACE, frame.height, eager=True)
+        column = self.columns["surface"]
+        surface = _as_text(frame[column]).str.strip_chars()
+        if self.mapping.surface is not None:
+            surface = surface.fill_null(self.mapping.surface)
+        blank = (surface.is_null() | (surface == "")).fill_null(True)
+        reasons.add(blank, f"surface is empty (column {column!r}); name the place where it was shown, or set `surface`")
+        long = (surface.str.len_chars() > MOST_SURFACE_CHARACTERS).fill_null(False)
+        reasons.add_values(long, f"surface {{}} has more than {MOST_SURFACE_CHARACTERS} characters", surface)
+        return surface
+
+    def _number(self, ours: str, kind: pl.DataType, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
+        if ours not in self.columns:
+            return pl.repeat(None, frame.height, dtype=kind, eager=True)
+        raw = frame[self.columns[ours]]
+        numbers, lost = cast_number(raw, kind)
+        reasons.add_values(lost, f"{ours} {{}} is no {'whole ' if kind.is_integer() else ''}number that fits", raw)
+        return numbers
+
+    def _text(self, ours: str, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
+        if ours not in self.columns:
+            return pl.repeat(None, frame.height, dtype=pl.String, eager=True)
+        text = _as_text(frame[self.columns[ours]])
+        return text.set((text.str.strip_chars() == "").fill_null(False), None)
+
+    def _event_id(self, batch: RawBatch, rows: pl.DataFrame, reasons: Reasons) -> pl.Series:
+        """The given id; else one of place and content, so that reading the same file again gives the same id."""
+        place = self._file_hash.setdefault(batch.file, hashlib.sha256(batch.file.encode()).hexdigest()[:8])
+        made = pl.concat_str(
+            pl.lit(f"{place}-"), batch.rows, pl.lit("-"), pl.col("user_id"), pl.lit("-"), pl.col("post_id"), pl.lit("-"),
+            pl.col("occurred_at").dt.epoch("us"),
+        )  # fmt: skip
+        if "event_id" not in self.columns:
+            return rows.select(made).to_series()
+        given = _as_text(batch.frame[self.columns["event_id"]])
+        blank = (given.str.strip_chars() == "").fill_null(False)
+        reasons.add(blank, f"event_id is blank (column {self.columns['event_id']!r}); leave the cell empty, or give an id")
+        return given if not given.null_count() else pl.select(pl.coalesce(given, rows.select(made).to_series())).to_series()
+
+    # ---- one part per action --------------------------------------------------------------------------------------
+    def _parts(self, batch: RawBatch, rows: pl.DataFrame, reasons: Reasons) -> tuple[list[pl.DataFrame], int, int]:
+        """Events by action, how many rows are skipped, and in how many nothing happened."""
+        height = batch.frame.height
+        found: list[tuple[pl.Series, pl.Series | str, pl.Series | None]] = []
+        skipped = pl.repeat(False, height, eager=True)
+        if self.actions.column is not None:
+            raw = batch.frame[self.actions.column]
+            action, skipped = self.actions.by_value(raw)
+            reasons.add(raw.is_null() & ~skipped, f"action is empty (column {self.actions.column!r})")
+            told = "action {} is not mapped: name it under `actions`, or map it to null to skip such rows"
+            reasons.add_values(action.is_null() & ~skipped & raw.is_not_null(), told, raw)
+            found.append((action.is_not_null(), action, None))
+        elif self.mapping.action is not None:
+            found.append((pl.repeat(True, height, eager=True), self.actions.canonical(self.mapping.action), None))
+        found += self.actions.by_column(batch.frame)
+        if self.mapping.impressions == "rows":
+            found.append((pl.repeat(True, height, eager=True), IMPRESSION, None))
+        self._refuse_odd_values(found, rows, reasons)
+        alive = reasons.open() & ~skipped
+        parts = [self._part(rows, alive & holds, action, value) for holds, action, value in found]
+        happened = [holds for holds, _, _ in found]
+        any_ = pl.select(pl.any_horizontal(happened)).to_series() if happened else pl.repeat(False, height, eager=True)
+        return [part for part in parts if part.height], int(skipped.sum()), int((alive & ~any_).sum())
+
+    def _refuse_odd_values(self, found: list, rows: pl.DataFrame, reasons: Reasons) -> None:
+        for holds, action, value in found:
+            timed = action.is_in(NOT_NEGATIVE).fill_null(False) if isinstance(action, pl.Series) else action in NOT_NEGATIVE
+            values = rows["value"] if value is None else value
+            below = (values < 0).fill_null(False) & holds & timed
+            reasons.add_values(below, "value {} is negative, but it is milliseconds", values)
+
+    def _part(self, rows: pl.DataFrame, chosen: pl.Series, action: pl.Series | str, value: pl.Series | None) -> pl.DataFrame:
+        columns = [pl.lit(action).alias("action") if isinstance(action, str) else action.alias("action")]
+        if value is not None:
+            columns.append(value.alias("value"))
+        part = rows.with_columns(columns)
+        if not chosen.all():
+            part = part.filter(chosen)
+        if self.actions.wide and action != IMPRESSION:
+            part = part.with_columns(event_id=pl.concat_str("event_id", pl.lit(":"), "action"))
+        return part.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+
+    def _dead(self, batch: RawBatch, rows: pl.DataFrame, broken: pl.Series) -> pl.DataFrame:
+        chosen = broken.is_not_null()
+        kept = [name for name in batch.frame.columns if not name.endswith(KIND)]
+        raw = batch.frame.filter(chosen).select(kept)
+        held = rows.filter(chosen)
+        action = pl.lit(None, pl.String)
+        if self.actions.column is not None:
+            action = raw[self.actions.column].cast(pl.String)
+        return held.with_columns(
+            action.alias("action"),
+            broken.filter(chosen).alias("reason"),
+            pl.lit(batch.file).alias("source_file"),
+            batch.rows.filter(chosen).alias("source_row"),
+            raw_lines(raw).alias("raw"),
+        ).select(pl.col(name).cast(kind) for name, kind in DEAD_SCHEMA.items())
+
+
+class AuthorLookup:
+    """The author of a post whose row names none: as table posts says, else one account per post that stands for the unknown.
+
+    One unknown account for all posts would look like an author with every post, and a cap on posts of one author would bite.
+    """
+
+    def __init__(self, ids: IdNumbers, posts: pl.DataFrame | None = None) -> None:
+        self.ids = ids
+        self.known = posts.select("post_id", "author_id") if posts is not None else None
+
+    def of(self, post: pl.Series) -> pl.Series:
+        """Int64 (n,) author of each post, null where `post` is null."""
+        frame = pl.DataFrame({"post_id": post})
+        author = pl.repeat(None, post.len(), dtype=pl.Int64, eager=True)
+        if self.known is not None:
+            author = frame.join(self.known, "post_id", how="left", maintain_order="left")["author_id"]
+        open_ = author.is_null() & post.is_not_null()
+        if not open_.any():
+            return author
+        names = frame.select(pl.concat_str(pl.lit(UNKNOWN_AUTHOR), "post_id")).to_series().set(~open_, None)
+        return author.zip_with(author.is_not_null(), self.ids.numbers("author", names))
+
+
+def raw_lines(rows: pl.DataFrame) -> pl.Series:
+    """String (n,): each row as JSON, as it stands in the file. Values that JSON does not have are shown as Python does."""
+    if rows.width and all(kind.is_integer() or kind in (pl.String, pl.Boolean) for kind in rows.dtypes):
+        return rows.select(pl.struct(pl.all()).struct.json_encode()).to_series()
+    return pl.Series([json.dumps(row, default=str) for row in rows.to_dicts()], dtype=pl.String)
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    kind = values.dtype
+    if isinstance(kind, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object):
+        return pl.Series(values.name, [None] * values.len(), pl.String)
+    return values.cast(pl.String)
+
+
+def cast_number(raw: pl.Series, kind: pl.DataType) -> tuple[pl.Series, pl.Series]:
+    """`raw` as numbers of type `kind`, and where a value was no such number: too large, a fraction, or text."""
+    given = raw.is_not_null()
+    if raw.dtype in (pl.String, pl.Categorical, pl.Enum):
+        text = raw.cast(pl.String).str.strip_chars()
+        given &= (text != "").fill_null(False)
+    elif raw.dtype == pl.Boolean or not raw.dtype.is_numeric():
+        return pl.repeat(None, raw.len(), dtype=kind, eager=True), given
+    else:
+        text = raw
+    if kind.is_integer():
+        numbers = text.cast(kind, strict=False)
+        whole = text.cast(pl.Float64, strict=False)
+        if numbers.null_count() > raw.null_count():  # "3.0", as a column with gaps is often written
+            numbers = numbers.fill_null(whole.set((whole != whole.round()).fill_null(True), None).cast(kind, strict=False))
+        lost = given & (numbers.is_null() | (whole != whole.round()).fill_null(False))
+        return numbers, lost
+    numbers = text.cast(kind, strict=False)
+    return numbers, given & (numbers.is_null() | ~numbers.is_finite().fill_null(True))

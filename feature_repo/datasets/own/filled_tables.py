@@ -1,0 +1,53 @@
+"""Posts and users where the files lack them: derived from what the events show."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from feature_repo.contracts import POSTS, USERS
+from feature_repo.datasets.own.seen import Seen
+from feature_repo.datasets.own.side_tables import MEDIA
+
+_POSTS = dict(pl.from_arrow(POSTS.empty_table()).schema)
+_USERS = dict(pl.from_arrow(USERS.empty_table()).schema)
+
+
+def filled_posts(given: pl.DataFrame | None, seen: Seen) -> pl.DataFrame:
+    """Posts of the files with a time of creation each (where missing, the first event), then posts that only events name."""
+    first = seen.posts()
+    if given is None:
+        return _derived_posts(first)
+    earliest = first["first"].min()
+    known = given.join(first.select("post_id", "first"), "post_id", how="left", maintain_order="left").with_columns(
+        created_at=pl.coalesce("created_at", "first", pl.lit(earliest, pl.Datetime("us", "UTC")))
+    )
+    others = _derived_posts(first.join(given.select("post_id"), "post_id", how="anti", maintain_order="left"))
+    return pl.concat([known.select(given.columns), others], how="diagonal").select(given.columns)
+
+
+def _derived_posts(first: pl.DataFrame) -> pl.DataFrame:
+    posts = first.rename({"first": "created_at"}).with_columns(
+        topics=pl.lit([], pl.List(pl.Int32)),
+        media=pl.lit(MEDIA),
+        duration_ms=pl.lit(None, pl.Int64),
+        language=pl.lit(None, pl.String),
+        text=pl.lit(None, pl.String),
+        in_reply_to=pl.lit(None, pl.Int64),
+    )
+    return posts.select(pl.col(name).cast(kind) for name, kind in _POSTS.items())
+
+
+def filled_users(given: pl.DataFrame | None, seen: Seen) -> pl.DataFrame:
+    """Users of the files, then users that only events name, created with their first event."""
+    first = seen.users()
+    if given is not None:
+        first = first.join(given.select("user_id"), "user_id", how="anti", maintain_order="left")
+    width = 0 if given is None or given.is_empty() else int(given["attributes"].list.len().max())
+    derived = first.rename({"first": "created_at"}).with_columns(
+        language=pl.lit(None, pl.String),
+        followers=pl.lit(None, pl.Int64),
+        following=pl.lit(None, pl.Int64),
+        attributes=pl.lit([-1] * width, pl.List(pl.Int32)),
+    )
+    derived = derived.select(pl.col(name).cast(kind) for name, kind in _USERS.items())
+    return derived if given is None else pl.concat([given, derived])

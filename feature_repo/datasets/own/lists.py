@@ -1,0 +1,161 @@
+"""Lists of a cell: topics and attributes by name, encoded durably, and embeddings.
+
+A list may be a list (Parquet, JSON), text with brackets ("['a', 'b']") or text with a separator ("a|b").
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from feature_repo.ids import IdTable
+
+UNKNOWN = -1  # code of an attribute without a value
+LIKELY_SEPARATOR = "|"
+_QUOTES = " '\""
+
+
+class NoList(ValueError):
+    """A column holds neither lists nor text; the message says what it holds."""
+
+
+def names_of(values: pl.Series, separator: str | None = None) -> pl.Series:
+    """List(String) (n,): the names in each cell, blanks and nulls left out; an empty list where the cell is empty.
+
+    Without a `separator` text is parted at |, or where it is in brackets at commas. Raises NoList.
+    """
+    kind = values.dtype
+    if isinstance(kind, pl.Array):
+        values, kind = values.arr.to_list(), pl.List(kind.inner)
+    if isinstance(kind, pl.List):
+        lists = _text_lists(values)
+    elif kind in (pl.String, pl.Categorical, pl.Enum):
+        lists = _parted(values.cast(pl.String), separator)
+    elif kind.is_integer() or kind == pl.Boolean or kind == pl.Null:
+        lists = pl.select(pl.concat_list(values.cast(pl.String))).to_series()
+    elif kind.is_float() or kind.is_decimal():
+        lists = pl.select(pl.concat_list(number_texts(values))).to_series()
+    else:
+        raise NoList(f"is of type {kind}, which holds no names; give text or a list of text")
+    cleaned = lists.list.eval(pl.element().str.strip_chars().filter(pl.element().str.strip_chars() != "")).list.drop_nulls()
+    return cleaned.fill_null([]).alias(values.name)
+
+
+def _text_lists(values: pl.Series) -> pl.Series:
+    inner = values.dtype.inner
+    if isinstance(inner, pl.List | pl.Struct | pl.Array | pl.Binary | pl.Object):
+        raise NoList(f"is a list of type {inner}; give a list of text")
+    if inner.is_float() or inner.is_decimal():
+        texts = number_texts(values.explode())
+        return _regrouped(values, texts)
+    return values.cast(pl.List(pl.String))
+
+
+def _regrouped(lists: pl.Series, flat: pl.Series) -> pl.Series:
+    places = pl.DataFrame({"row": pl.int_range(lists.len(), eager=True), "list": lists}).explode("list").with_columns(flat=flat)
+    return places.group_by("row", maintain_order=True).agg("flat")["flat"]
+
+
+def number_texts(values: pl.Series) -> pl.Series:
+    """Numbers as text: 3.0 is "3", as a column of whole numbers with gaps is often written."""
+    numbers = values.cast(pl.Float64)
+    whole = (numbers == numbers.round()) & (numbers.abs() < 2.0**53)
+    return numbers.cast(pl.String).zip_with(
+        ~whole.fill_null(False), numbers.set(~whole.fill_null(False), None).cast(pl.Int64).cast(pl.String)
+    )
+
+
+def _parted(text: pl.Series, separator: str | None) -> pl.Series:
+    text = text.str.strip_chars()
+    if separator is not None:
+        return text.str.split(separator)
+    brackets = (text.str.starts_with("[") & text.str.ends_with("]")).fill_null(False)
+    plain = text.str.split(LIKELY_SEPARATOR)
+    if not brackets.any():
+        return plain
+    inside = text.str.strip_chars("[]").str.split(",")
+    inside = inside.list.eval(pl.element().str.strip_chars().str.strip_chars(_QUOTES))
+    decoded = text.set(~brackets, None)
+    return plain.zip_with(~brackets, _json_names(decoded, inside))
+
+
+def _json_names(text: pl.Series, otherwise: pl.Series) -> pl.Series:
+    """Text in brackets as the JSON that it is; where it is none, as in 'a', 'b', parted at commas."""
+    try:
+        return text.str.json_decode(pl.List(pl.String))
+    except pl.exceptions.ComputeError:
+        return otherwise
+
+
+def encoded(lists: pl.Series, kind: str, ids: IdTable) -> pl.Series:
+    """List(Int32) (n,): the durable code of each name under `kind`."""
+    flat = lists.explode().drop_nulls()
+    names = flat.unique(maintain_order=True)
+    if not names.len():
+        return pl.Series(lists.name, [[]] * lists.len(), pl.List(pl.Int32))
+    codes = ids.codes(kind, names)
+    coded = flat.replace_strict(names, codes, return_dtype=pl.Int32)
+    counts = lists.list.len()
+    rows = pl.int_range(lists.len(), eager=True).repeat_by(counts).explode().drop_nulls()
+    grouped = pl.DataFrame({"row": rows, "code": coded}).group_by("row", maintain_order=True).agg("code")
+    every = pl.DataFrame({"row": pl.int_range(lists.len(), eager=True)})
+    return every.join(grouped, "row", how="left", maintain_order="left")["code"].fill_null([]).alias(lists.name)
+
+
+def attribute_columns(columns: list[pl.Series], ids: IdTable) -> pl.Series:
+    """List(Int32) (n,): one code per column, by the column's name; -1 where a cell is empty."""
+    coded = [_attribute(f"attribute:{values.name}", _names(values), ids) for values in columns]
+    return pl.select(pl.concat_list(coded)).to_series()
+
+
+def _names(values: pl.Series) -> pl.Series:
+    kind = values.dtype
+    if isinstance(kind, pl.List | pl.Struct | pl.Array | pl.Binary | pl.Object):
+        raise NoList(f"is of type {kind}, which names no attribute; give text or a number")
+    text = (number_texts(values) if kind.is_float() or kind.is_decimal() else values.cast(pl.String)).str.strip_chars()
+    return text.set((text == "").fill_null(False), None)
+
+
+def _attribute(kind: str, names: pl.Series, ids: IdTable) -> pl.Series:
+    distinct = names.drop_nulls().unique(maintain_order=True)
+    if not distinct.len():
+        return pl.repeat(UNKNOWN, names.len(), dtype=pl.Int32, eager=True)
+    return names.replace_strict(distinct, ids.codes(kind, distinct), default=UNKNOWN, return_dtype=pl.Int32)
+
+
+def attribute_lists(values: pl.Series, ids: IdTable) -> pl.Series:
+    """List(Int32) (n,) of one column of lists. Codes (whole numbers from -1) stay; names are encoded by their place."""
+    kind = values.dtype
+    if isinstance(kind, pl.List) and kind.inner.is_integer():
+        flat = values.explode().drop_nulls()
+        if not flat.len() or (flat.min() >= UNKNOWN and flat.max() < 2**31):
+            return values.fill_null([]).cast(pl.List(pl.Int32)).list.eval(pl.element().fill_null(UNKNOWN))
+    lists = names_of(values)
+    if (codes := lists.cast(pl.List(pl.Int32), strict=False)) is not None:
+        whole = codes.list.drop_nulls().list.len() == lists.list.len()
+        if whole.all() and codes.explode().drop_nulls().len() and codes.explode().min() >= UNKNOWN:
+            return codes
+    width = int(lists.list.len().max() or 0)
+    columns = [lists.list.get(place, null_on_oob=True).alias(str(place)) for place in range(width)]
+    return attribute_columns(columns, ids) if columns else pl.Series([[]] * values.len(), dtype=pl.List(pl.Int32))
+
+
+def embeddings(values: pl.Series) -> pl.Series:
+    """List(Float32) (n,), null where the cell is empty. Raises NoList unless all are finite and of one length."""
+    kind = values.dtype
+    if isinstance(kind, pl.Array):
+        values, kind = values.arr.to_list(), pl.List(kind.inner)
+    if isinstance(kind, pl.List) and kind.inner.is_numeric():
+        lists = values.cast(pl.List(pl.Float32))
+    elif kind == pl.String:
+        parts = values.str.strip_chars().str.strip_chars("[]").str.replace_all(r"[,;\s]+", " ").str.strip_chars().str.split(" ")
+        lists = parts.cast(pl.List(pl.Float32), strict=False)
+    else:
+        raise NoList(f"is of type {kind}, which holds no embedding; give a list of floats")
+    lengths = lists.list.len().drop_nulls().unique()
+    if lengths.len() > 1:
+        raise NoList(f"has lists of {int(lengths.min())} and of {int(lengths.max())} numbers; an embedding has one length")
+    flat = lists.explode().drop_nulls()
+    whole = flat.len() == lists.list.len().sum()
+    if not whole or not flat.is_finite().all():
+        raise NoList("has a value that is no finite number; leave the cell empty where there is no embedding")
+    return lists.alias(values.name)

@@ -1,0 +1,47 @@
+"""How much of everything a tour takes: so that it fits the time that a person has, whatever the size of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flows.traffic.visits import SLICE_HOURS
+from flows.training.limits import TrainingLimits
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One kind of tour. Limits of None mean all of the data, as a scheduled flow would take it."""
+
+    name: str
+    takes: str  # in words, on two cores
+    train: TrainingLimits | None  # the first release, which the first page waits for
+    retrain: TrainingLimits | None  # the challenger
+    replay_share: float | None = None  # of the users whose visits are replayed; None = the settings'
+    drift_rows: int | None = None  # exposures that drift is judged on, of users drawn by a hash
+    slice_hours: int = SLICE_HOURS  # of the replay; fewer slices wait less often for their events to be applied
+
+    def parameters(self) -> dict[str, dict[str, Any]]:
+        """Parameters of the deployments that the tour's automations start."""
+        return {} if self.retrain is None else {"retrain": {"limits": self.retrain.model_dump()}}
+
+
+TOUR = Plan(
+    "tour",
+    "under 10 minutes, the first timeline within 3",
+    train=TrainingLimits(seconds=30, judged_rows=30_000, epochs=1, members=1, teacher_share=0, ensemble=False),
+    retrain=TrainingLimits(seconds=60, epochs=2, members=1, teacher_share=0, ensemble=False),
+    drift_rows=60_000,
+    slice_hours=4,
+)
+QUICK = Plan(
+    "quick",
+    "under 3 minutes",
+    train=TrainingLimits(seconds=10, judged_rows=8_000, epochs=1, members=1, teacher_share=0, ensemble=False, baselines=False),
+    retrain=TrainingLimits(seconds=15, epochs=1, members=1, teacher_share=0, ensemble=False),
+    replay_share=0.05,
+    drift_rows=20_000,
+    slice_hours=12,
+)
+FULL = Plan("full", "as long as two trainings on all of the data take, and about 6 minutes more", train=None, retrain=None)
+PLANS = {plan.name: plan for plan in (TOUR, QUICK, FULL)}

@@ -1,0 +1,50 @@
+"""Which users' rows a flow builds where there is not the time for all: drawn by a hash of their id, the same in every flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from feature_repo.contracts import HISTORY_BEFORE
+from feature_repo.lake import Lake
+from feature_repo.training_rows import RowDraw
+from flows.traffic.visits import in_sample
+from flows.training.sampled_users import sampled_users
+
+DRAW_SEED = 2  # beside the settings' seed: neither the users who are replayed nor those who judge a challenger
+
+
+def exposed_users(lakes: Sequence[Lake], days: Sequence[date]) -> np.ndarray:
+    """The user of every dated exposure of `days` in `lakes`, int64 (n,), in no order."""
+    wanted = (pl.col("action") == "impression") & (pl.col("product") != HISTORY_BEFORE)
+    found = [
+        lake.scan_events([day for day in days if day in held]).filter(wanted).select("user_id").collect()["user_id"].to_numpy()
+        for lake in lakes
+        if (held := set(lake.event_days())) & set(days)
+    ]
+    return np.concatenate([np.empty(0, np.int64), *found])
+
+
+def share_for(users: np.ndarray, rows: int, seed: int) -> float:
+    """The share of the users, by exposure in `users` (int64 (n,)), whose exposures are about `rows`."""
+    return sampled_users(users, rows, seed + DRAW_SEED).share
+
+
+def draw_of(share: float, seed: int) -> RowDraw | None:
+    """The rows of a `share` of the users; None where that is all of them."""
+    if share >= 1:
+        return None
+    return RowDraw(f"{share:.6f} of users, seed {seed}", lambda user_id, at_us: in_sample(user_id, share, seed + DRAW_SEED))
+
+
+def with_judges(draw: RowDraw | None, share: float, since_us: int, seed: int) -> RowDraw | None:
+    """`draw`, and from `since_us` on the rows of a `share` of the users by another hash: those who judge a challenger."""
+    if draw is None:
+        return None
+    return RowDraw(
+        f"{draw.name}, and {share:.6f} since {since_us}",
+        lambda user_id, at_us: draw.keep(user_id, at_us) | ((at_us >= since_us) & in_sample(user_id, share, seed + 1)),
+    )

@@ -1,0 +1,29 @@
+"""A training's comparison in one line, by whichever action can be judged on the data at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+def headline_head(metrics: Metrics) -> str | None:
+    """The most common head for which every model has an AUC; None where no head has one.
+
+    `metrics`: model -> head -> metric, as `evaluate` returns them.
+    """
+    shared = set.intersection(*(set(heads) for heads in metrics.values())) if metrics else set()
+    first = next(iter(metrics.values()), {})
+    judged = [head for head in first if head in shared and all(heads[head]["auc"] is not None for heads in metrics.values())]
+    return max(judged, key=lambda head: first[head].get("positives") or 0, default=None)
+
+
+def headline(metrics: Metrics) -> str:
+    """AUC of every model on the most common head, or why there is none."""
+    head = headline_head(metrics)
+    if head is not None:
+        return f"{head} AUC " + ", ".join(f"{name} {heads[head]['auc']:.4f}" for name, heads in metrics.items())
+    if not metrics:
+        return "not evaluated: there are no test rows"
+    return "no AUC: no action was both taken and left out on the rows judged"

@@ -1,0 +1,37 @@
+"""The predicted actions that answers show: those that the model was trained for, by the names that their owner gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from feature_repo.heads import HEAD_OF, HEADS
+
+
+@dataclass(frozen=True)
+class ShownHeads:
+    """The heads of a bundle that people and clients see. `places`: where each stands in HEADS; `names`: what it is called."""
+
+    places: tuple[int, ...]
+    names: tuple[str, ...]
+
+    @staticmethod
+    def of(trained: Sequence[str], own_actions: Mapping[str, str]) -> ShownHeads:
+        """The `trained` heads; `own_actions`: the dataset's own actions by name, each with the head that stands for it."""
+        own = {head: name for name, head in own_actions.items()}
+        return ShownHeads(tuple(HEADS.index(head) for head in trained), tuple(own.get(head, head) for head in trained))
+
+    def by_name(self, predictions: np.ndarray) -> list[dict[str, float]]:
+        """For each candidate its probabilities by name, from `predictions` (n, len(HEADS))."""
+        rounded = np.round(np.asarray(predictions, np.float64)[:, self.places], 6)
+        return [dict(zip(self.names, row, strict=True)) for row in rounded.tolist()]
+
+    def largest(self, added: np.ndarray) -> list[int]:
+        """Indices of `names`, that first whose part of a score is largest in size; `added` (len(HEADS),) are the parts."""
+        return np.argsort(-np.abs(added[list(self.places)]), kind="stable").tolist()
+
+    def promise(self, index: int) -> str:
+        """The end of the sentence "Ranked by the chance that you ..." for the head `names[index]`."""
+        return HEAD_OF[HEADS[self.places[index]]].promise.format(own=f"do “{self.names[index]}”")

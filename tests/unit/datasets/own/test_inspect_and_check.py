@@ -1,0 +1,132 @@
+"""`inspect` guesses the mapping of files that nobody described; `check` says what ingestion would say and changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from feature_repo.datasets.own.check import check
+from feature_repo.datasets.own.guess import guess_mapping
+from feature_repo.datasets.own.inspection import MappingExists, inspect
+from flows.data_cli import data
+from tests.own_files import event, own, read, write_csv, write_lines
+
+SHOP = "timestamp,visitorid,event,itemid\n1433221332117,1,view,9\n1433224214164,2,addtocart,9\n1433221999827,1,transaction,8\n"
+NEWS = (
+    "impression_id,user,news_id,action,time,page\n1,anna,N1,impression,11/15/2019 9:05:58 AM,front\n"
+    "2,anna,N1,click,11/15/2019 9:06:00 AM,front\n"
+)
+
+
+def test_columns_and_actions_of_a_shop_are_guessed(tmp_path: Path) -> None:
+    write_csv(tmp_path / "events.csv", SHOP)
+    events = guess_mapping(tmp_path).mapping["events"]
+    assert events["columns"] == {"user_id": "visitorid", "post_id": "itemid", "action": "event", "occurred_at": "timestamp"}
+    assert events["actions"]["view"] == "click"
+    assert events["actions"]["transaction"] == {"action": "own", "name": "purchase", "kind": "liked"}
+
+
+def test_a_view_beside_clicks_is_an_impression(tmp_path: Path) -> None:
+    write_csv(tmp_path / "log.csv", "uid,item,type,ts\n1,2,view,2025-01-01\n1,2,open,2025-01-01\n")
+    guess = guess_mapping(tmp_path)
+    assert guess.mapping["events"]["actions"] == {"open": "click", "view": "impression"}
+    assert any("'view' is taken for an impression" in doubt for doubt in guess.doubts)
+
+
+def test_an_unknown_action_is_skipped_and_told(tmp_path: Path) -> None:
+    write_csv(tmp_path / "log.csv", "uid,item,type,ts\n1,2,zap,2025-01-01\n1,2,open,2025-01-01\n")
+    guess = guess_mapping(tmp_path)
+    assert guess.mapping["events"]["actions"]["zap"] is None
+    assert any("'zap' is not known" in doubt for doubt in guess.doubts)
+
+
+def test_columns_of_0_and_1_ratings_and_plays_are_guessed(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a" / "log.csv", "user_id,video_id,is_click,is_like,time_ms\n1,2,1,0,1650000000000\n")
+    assert guess_mapping(tmp_path / "a").mapping["events"]["action_columns"] == {"is_click": "click", "is_like": "like"}
+    write_csv(tmp_path / "b" / "ratings.csv", "userId,movieId,rating,timestamp\n1,2,5.0,964982703\n1,3,1.0,964982703\n")
+    rules = guess_mapping(tmp_path / "b").mapping["events"]["action_columns"]["rating"]
+    assert rules == [{"action": "like", "at_least": 4.0}, {"action": "not_interested", "at_most": 2.0}]
+    write_csv(tmp_path / "c" / "plays.tsv", "user\ttrack\twhen_played\nu1\tt1\t2025-01-01T10:00:00\n")
+    events = guess_mapping(tmp_path / "c").mapping["events"]
+    assert events["columns"]["occurred_at"] == "when_played" and events["action"] == "click"
+
+
+def test_files_of_a_folder_are_told_apart_by_name(tmp_path: Path) -> None:
+    write_csv(tmp_path / "behaviors.csv", NEWS)
+    write_csv(tmp_path / "news.csv", "news_id,title,category\nN1,hello,sport\n")
+    write_csv(tmp_path / "users.csv", "user,country\nanna,FR\nben,DE\ncleo,FR\ndan,DE\n")
+    write_csv(tmp_path / "follows.csv", "follower,followee\nanna,ben\n")
+    mapping = guess_mapping(tmp_path).mapping
+    assert {name: table["files"] for name, table in mapping.items()} == {
+        "events": "behaviors.csv",
+        "posts": "news.csv",
+        "users": "users.csv",
+        "edges": "follows.csv",
+    }
+    assert mapping["users"]["attributes"] == ["country"]
+    assert mapping["edges"]["columns"] == {"user_id": "follower", "target_id": "followee"}
+
+
+def test_what_is_written_is_read_back_and_never_overwritten_without_being_asked(tmp_path: Path) -> None:
+    write_csv(tmp_path / "events.csv", NEWS)
+    found = inspect(tmp_path)
+    assert found.rows["user_id"].to_list() == ["anna", "anna"]
+    written = found.write().read_text()
+    assert read(own(tmp_path)).good["action"].to_list() == ["impression", "click"]
+    with pytest.raises(MappingExists, match="--force"):
+        found.write()
+    assert found.write(force=True).read_text() == written
+
+
+def test_a_file_without_a_header_is_told(tmp_path: Path) -> None:
+    write_csv(tmp_path / "u.tsv", "196\t242\t3\t881250949\n")
+    guess = guess_mapping(tmp_path / "u.tsv")
+    assert guess.mapping["events"]["header"] == ["column_1", "column_2", "column_3", "column_4"]
+    assert any("no header line" in doubt for doubt in guess.doubts)
+    assert any("no column looks like user_id" in doubt for doubt in guess.doubts)
+
+
+def test_check_names_file_row_value_and_remedy_and_writes_nothing(tmp_path: Path) -> None:
+    rows = [event(n, n % 3) for n in range(9)] + [event(20, user_id=None), event(21, occurred_at="2106-02-07"), event(3)]
+    write_lines(tmp_path / "events.jsonl", rows)
+    before = sorted(file.name for file in tmp_path.rglob("*"))
+    report = check(tmp_path)
+    assert report.accepted and report.counts.events == 9 and report.counts.repeats == 1
+    assert report.days == ("2025-01-01", "2025-01-03")
+    told = [place for fault in report.faults.values() for place in fault.rows]
+    assert ("events.jsonl", 11, "occurred_at 2106-02-07 is in the future: correct the clock, or leave the row out") in told
+    assert sorted(file.name for file in tmp_path.rglob("*")) == before
+
+
+def test_check_counts_rows_of_one_kind_together_and_shows_the_first_three(tmp_path: Path) -> None:
+    write_lines(
+        tmp_path / "events.jsonl", [*(event(n) for n in range(9)), *(event(30 + n, action=f"zap{n}") for n in range(5))]
+    )
+    (fault,) = check(tmp_path).faults.values()
+    assert fault.count == 5 and [row for _, row, _ in fault.rows] == [10, 11, 12]
+
+
+def test_check_lists_every_column_that_can_not_be_read(tmp_path: Path) -> None:
+    write_lines(tmp_path / "events.jsonl", [event(1, user_id=1.5, occurred_at=1995)])
+    write_lines(tmp_path / "posts.jsonl", [{"post_id": True}])
+    refusals = check(tmp_path).refusals
+    assert len(refusals) == 3
+    for told, refusal in zip(("1.5 is no whole number", "looks like a year", "boolean"), refusals, strict=True):
+        assert told in refusal and "row 1" in refusal
+
+
+def test_the_commands_print_plain_text_and_tell_by_their_exit_code(tmp_path: Path) -> None:
+    write_csv(tmp_path / "events.csv", SHOP)
+    shell = CliRunner()
+    shown = shell.invoke(data, ["inspect", str(tmp_path), "--write"])
+    assert shown.exit_code == 0 and "visitorid" in shown.output and "purchase" in shown.output
+    assert (tmp_path / "mapping.yaml").exists()
+    good = shell.invoke(data, ["check", str(tmp_path)])
+    assert good.exit_code == 0 and "can be ingested" in good.output
+    write_csv(tmp_path / "events.csv", SHOP.replace("1433221332117", "soon"))
+    (tmp_path / "mapping.yaml").unlink()
+    bad = shell.invoke(data, ["check", str(tmp_path)])
+    assert bad.exit_code == 1 and "would be refused" in bad.output
+    assert "\x1b" not in shown.output + good.output + bad.output

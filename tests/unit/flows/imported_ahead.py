@@ -1,0 +1,1 @@
+"""What `test_apart.py` has a prepared process import."""

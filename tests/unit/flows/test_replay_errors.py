@@ -1,0 +1,69 @@
+"""A replay whose requests are errors ends, says what came back, and is begun anew when the cause is mended."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import httpx
+import numpy as np
+import pytest
+
+from flows.traffic import driver
+from flows.traffic.asker import Answer, ReplayFailed, words
+from flows.traffic.driver import Replay
+from flows.traffic.outcomes import ReferenceRates
+from flows.traffic.visits import Visit, slices
+from infra.settings import Settings
+from monitoring.canary.visits import VisitEvidence
+from tests.unit.flows.test_traffic import NOON, _events
+
+SAID = "422 at /score: product: there is no product 'news'; correct the named fields"
+RATES = ReferenceRates((), np.empty(0, np.int64), np.empty((0, 0)), np.empty(0))
+
+
+@pytest.fixture
+def parts() -> list:
+    rows = [
+        (user, 10, "impression", "news", NOON + timedelta(hours=3 * hour), f"r{user}-{hour}")
+        for user in range(15)
+        for hour in range(3)
+    ]
+    return list(slices(_events(*rows), share=1.0, seed=7, name="replay"))
+
+
+def _replay(tmp_path, monkeypatch, refused) -> Replay:
+    """A replay whose visits of users for which `refused(user_id)` holds are errors; events go nowhere."""
+    monkeypatch.setattr(driver, "publish_and_wait", lambda settings, events: None)
+
+    async def answers(self, visits: list[Visit]) -> list[Answer]:
+        await asyncio.sleep(0)
+        return [_answer(visit, refused(visit.user_id)) for visit in visits]
+
+    monkeypatch.setattr(Replay, "_requests", answers)
+    return Replay(Settings(home=tmp_path), "replay", RATES)
+
+
+def _answer(visit: Visit, refused: bool) -> Answer:
+    evidence = VisitEvidence("r1", visit.user_id, visit.request_id, visit.at_us, rows=1, latency_ms=3.0, error=refused)
+    return Answer(evidence, timeline=False, said=SAID if refused else None)
+
+
+def test_requests_that_are_all_errors_end_the_replay_with_the_first_ones_words(tmp_path, monkeypatch, parts):
+    replay = _replay(tmp_path, monkeypatch, lambda user: True)
+    with pytest.raises(ReplayFailed, match=r"all of the first 30 requests were errors, the first: 422 at /score: .*'news'"):
+        replay.run(parts)
+    mended = _replay(tmp_path, monkeypatch, lambda user: False)
+    assert mended.run(parts).summary()["requests"] == 45
+
+
+def test_some_errors_are_counted_with_the_first_ones_words(tmp_path, monkeypatch, parts):
+    report = _replay(tmp_path, monkeypatch, lambda user: user == 3).run(parts).summary()
+    assert (report["requests"], report["errors"], report["first_error"]) == (45, 3, SAID)
+
+
+def test_an_error_is_told_by_the_apis_own_message():
+    request = httpx.Request("POST", "http://door.test/score")
+    body = {"error": {"code": "unknown_product", "message": "there is no product 'news'", "remedy": "choose another"}}
+    assert words(httpx.Response(422, json=body, request=request)) == "422 at /score: there is no product 'news'; choose another"
+    assert words(httpx.Response(502, text="bad gateway", request=request)) == "502 at /score: bad gateway"
