@@ -10,30 +10,34 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from feature_repo.attribution import ANSWERING
 from feature_repo.column_files import ColumnFiles, mapped
 from feature_repo.exposures import ExposureLog, exposure_log
 
 EVENTS_AT_ONCE = 500_000  # events of the users that are read together; one user's are never parted
 
+_TOTAL = "unanswered"  # a column of sums over all users, not of rows
 # Columns with rows of their own, and the column whose values are places in them; negative where there is none.
 _LATE = {("action_at",): "late_row", ("dwell_at", "dwell_so_far"): "late_dwell"}
 
 
 def map_exposure_log(files: Sequence[Path], folder: Path) -> ExposureLog:
     """`exposure_log` of the events in Parquet `files`, its arrays mapped from files in `folder` that this writes."""
-    written = dict.fromkeys(_LATE, 0)
+    written, unanswered = dict.fromkeys(_LATE, 0), np.zeros(len(ANSWERING), np.int64)
     with ExitStack() as open_files:
         columns, *late = [open_files.enter_context(ColumnFiles(folder)) for _ in (None, *_LATE)]
         for part in _by_users(files):
             log = exposure_log(part)
             arrays = {field.name: getattr(log, field.name) for field in fields(ExposureLog)}
+            unanswered = unanswered + arrays.pop(_TOTAL)
             for file, (names, places) in zip(late, _LATE.items(), strict=True):
                 own = {name: arrays.pop(name) for name in names}
                 arrays[places] = np.where(arrays[places] >= 0, arrays[places] + np.int32(written[names]), arrays[places])
                 file.append(own)
                 written[names] += len(own[names[0]])
             columns.append(arrays)
-    return ExposureLog(**{field.name: mapped(folder / f"{field.name}.npy") for field in fields(ExposureLog)})
+    rows = {field.name: mapped(folder / f"{field.name}.npy") for field in fields(ExposureLog) if field.name != _TOTAL}
+    return ExposureLog(**rows, unanswered=unanswered)
 
 
 def _by_users(files: Sequence[Path]) -> Iterator[pl.DataFrame]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from feature_repo.attribution import ANSWERING, UNDATED, answered_rows
 from feature_repo.contracts import HISTORY_BEFORE, Action
 from feature_repo.dwell import MOST_TENTHS, seconds_of, tenths_of
 from feature_repo.heads import HEADS, flags_of, masks_of
 from feature_repo.surfaces import surface_code
 
-UNDATED = "undated"
 _NEVER = np.iinfo(np.int64).max
 _EQUALS = "event_hash"  # decides between exposures of the same moment and place, as in the stream engine
 
@@ -38,6 +38,7 @@ class ExposureLog:
     dwell_at: np.ndarray  # int64 (k,)
     dwell_so_far: np.ndarray  # uint16 (k,): tenths of a second up to and including this event, capped
     late_dwell: np.ndarray  # int32 (m,): place of the first event in dwell_at, -1 = all dwell came with the exposure
+    unanswered: np.ndarray  # int64 (len(ANSWERING),): actions of each kind that answer no exposure
 
     def __len__(self) -> int:
         return len(self.user_id)
@@ -50,63 +51,88 @@ class ExposureLog:
         """Seconds of dwell that followed the exposures at `index` (n,), float32 (n,)."""
         return seconds_of(self.dwell[index])
 
+    def unanswered_actions(self) -> dict[str, int]:
+        """How many actions of each kind answer no exposure; kinds that always answer one are left out."""
+        return {name: int(count) for name, count in zip(ANSWERING, self.unanswered, strict=True) if count}
+
 
 def exposure_log(events: pl.DataFrame) -> ExposureLog:
-    """All exposures of `events` (columns of `event_log.read_events`), see `exposure_frame`."""
+    """All exposures of `events` (columns of `event_log.read_events`) with what answers them by the rule of attribution.py."""
     rows = exposure_frame(events)
-    return _columns(rows, _dwell_events(rows, events))
+    answers = answer_frame(rows, events)
+    of_none = answers.filter(pl.col("row") < 0)["place"].to_numpy()
+    answers = answers.filter(pl.col("row") >= 0)
+    names = rows["product"].unique().to_list()
+    buckets = rows["product"].replace_strict(names, [surface_code(name) for name in names], return_dtype=pl.Int32)
+    return ExposureLog(
+        user_id=rows["user_id"].to_numpy(),
+        post_id=rows["post_id"].to_numpy(),
+        author_id=rows["author_id"].to_numpy(),
+        topic=rows["topic"].to_numpy(),
+        product=buckets.to_numpy(),
+        at_us=rows["at"].to_numpy(),
+        dated=~rows[UNDATED].to_numpy(),
+        **_action_columns(answers.filter(pl.col("place") < len(HEADS)), rows["at"].to_numpy()),
+        **_dwell_columns(answers.filter(pl.col("place") == ANSWERING.index(Action.DWELL)), rows["at"].to_numpy()),
+        unanswered=np.bincount(of_none, minlength=len(ANSWERING)),
+    )
 
 
 def exposure_frame(events: pl.DataFrame) -> pl.DataFrame:
-    """Join every impression with the actions on the same (user, post, request_id) that do not precede it.
-
-    A null request_id matches a null one: repeated exposures of a post to a user can be told apart only where the logger
-    gave each its own request_id. Returns the impressions in the order of ExposureLog, `at_<head>` per head: the time of the
-    first such action, null where none came.
-    """
+    """The impressions of `events` in the order of ExposureLog: by user, oldest first, UNDATED beside them."""
     from feature_repo.aggregates.stream_events import text_hashes  # the compiled kernel's, which serving does without
 
-    events = events.with_columns(
-        pl.col("request_id").fill_null(""),
-        (pl.col("product") == HISTORY_BEFORE).alias(UNDATED),
-        pl.col("position").fill_null(-1),
-    )
-    shown = events.filter(pl.col("action") == Action.IMPRESSION.value)
+    shown = _keyed(events.filter(pl.col("action") == Action.IMPRESSION.value)).with_columns(pl.col("position").fill_null(-1))
     shown = shown.with_columns(pl.Series(_EQUALS, text_hashes(shown["event_id"])[:, 0]))
-    keys = ["user_id", "post_id", "request_id", UNDATED]
-    acted = (
-        events.filter(pl.col("action").is_in(HEADS))
-        .group_by(keys)
-        .agg([pl.col("at").filter(pl.col("action") == head).min().alias(f"at_{head}") for head in HEADS])
-    )
     order = ["user_id", "at", UNDATED, "position", _EQUALS]
-    rows = shown.join(acted, on=keys, how="left").sort(order, descending=[name == UNDATED for name in order])
-    answered = [pl.when(pl.col(f"at_{head}") >= pl.col("at")).then(pl.col(f"at_{head}")).alias(f"at_{head}") for head in HEADS]
-    return rows.with_columns(answered)
+    return shown.sort(order, descending=[name == UNDATED for name in order])
 
 
-def _dwell_events(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
-    """The dwell events of the dated exposures `rows`, joined as actions are: (row, at, dwell_at, tenths), by row and time."""
-    keys = ["user_id", "post_id", "request_id"]
-    watched = events.filter((pl.col("action") == Action.DWELL.value) & (pl.col("product") != HISTORY_BEFORE)).select(
-        "user_id",
-        "post_id",
-        pl.col("request_id").fill_null(""),
-        pl.col("at").alias("dwell_at"),
-        (pl.col("value").cast(pl.Float64) / 1000.0).alias("seconds"),
+def answer_frame(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """Every action of `events` that answers exposures: (row, place, at, tenths).
+
+    row: int64, that of the exposure in `rows` (from `exposure_frame`) which the action answers, -1 for none. place: int64, that
+    of the action in ANSWERING. tenths: uint16, of dwell. Undated dwell is left out, as in the aggregates: it has no moment.
+    """
+    acted = _keyed(events.filter(pl.col("action").is_in(ANSWERING)))
+    acted = acted.filter(~(pl.col(UNDATED) & (pl.col("action") == Action.DWELL.value)))
+    # Divided by NumPy, as the stream engine does: polars multiplies by 1 / 1000, which rounds some halves of a tenth otherwise.
+    seconds = acted["value"].cast(pl.Float64).fill_null(0.0).to_numpy() / 1000.0
+    return acted.select(
+        pl.Series("row", answered_rows(rows, acted)),
+        pl.col("action").replace_strict(list(ANSWERING), range(len(ANSWERING)), return_dtype=pl.Int64).alias("place"),
+        "at",
+        pl.Series("tenths", tenths_of(seconds)),
     )
-    tenths = pl.Series("tenths", tenths_of(watched["seconds"].fill_null(0.0).to_numpy()))
-    shown = rows.select(*keys, "at", UNDATED).with_row_index("row").filter(~pl.col(UNDATED))
-    joined = shown.join(watched.with_columns(tenths), on=keys).filter(pl.col("dwell_at") >= pl.col("at"))
-    return joined.select("row", "at", "dwell_at", pl.col("tenths").cast(pl.Int64)).sort("row", "dwell_at", "tenths")
 
 
-def _dwell_columns(dwelt: pl.DataFrame, exposures: int) -> dict[str, np.ndarray]:
-    """What a log of `exposures` rows holds of dwell."""
+def _keyed(events: pl.DataFrame) -> pl.DataFrame:
+    return events.with_columns(pl.col("request_id").fill_null(""), (pl.col("product") == HISTORY_BEFORE).alias(UNDATED))
+
+
+def _action_columns(answers: pl.DataFrame, shown_us: np.ndarray) -> dict[str, np.ndarray]:
+    """What a log holds of actions; shown_us: int64 (m,), the exposures' moments."""
+    first = answers.group_by("row", "place").agg(pl.col("at").min())
+    row, place, at_us = (first[name].to_numpy() for name in ("row", "place", "at"))
+    followed = np.zeros((len(shown_us), len(HEADS)), bool)
+    followed[row, place] = True
+    late = np.unique(row[at_us > shown_us[row]])
+    late_row = np.full(len(shown_us), -1, np.int32)
+    late_row[late] = np.arange(len(late), dtype=np.int32)
+    action_at = np.full((len(late), len(HEADS)), _NEVER)
+    of_late = late_row[row] >= 0
+    action_at[late_row[row[of_late]], place[of_late]] = at_us[of_late]
+    return {"actions": masks_of(followed), "action_at": action_at, "late_row": late_row}
+
+
+def _dwell_columns(answers: pl.DataFrame, shown_us: np.ndarray) -> dict[str, np.ndarray]:
+    """What a log holds of dwell; shown_us: int64 (m,), the exposures' moments."""
+    dwelt = answers.select("row", pl.col("at").alias("dwell_at"), pl.col("tenths").cast(pl.Int64))
+    dwelt = dwelt.with_columns(pl.Series("at", shown_us[dwelt["row"].to_numpy()])).sort("row", "dwell_at", "tenths")
     totals = dwelt.group_by("row", maintain_order=True).agg(
         pl.col("tenths").sum().clip(upper_bound=MOST_TENTHS), late=(pl.col("dwell_at") > pl.col("at")).any()
     )
-    dwell, first = np.zeros(exposures, np.uint16), np.full(exposures, -1, np.int32)
+    dwell, first = np.zeros(len(shown_us), np.uint16), np.full(len(shown_us), -1, np.int32)
     dwell[totals["row"].to_numpy()] = totals["tenths"].to_numpy()
     late_rows = totals.filter("late").select("row")
     ends = late_rows.with_columns(dwell_at=pl.lit(_NEVER, pl.Int64), tenths=pl.lit(0, pl.Int64))
@@ -116,27 +142,3 @@ def _dwell_columns(dwelt: pl.DataFrame, exposures: int) -> dict[str, np.ndarray]
     first[rows] = places
     so_far = running.to_numpy().astype(np.uint16)
     return {"dwell": dwell, "dwell_at": late["dwell_at"].to_numpy(), "dwell_so_far": so_far, "late_dwell": first}
-
-
-def _columns(rows: pl.DataFrame, dwelt: pl.DataFrame) -> ExposureLog:
-    at_us = rows["at"].to_numpy()
-    times = rows.select([pl.col(f"at_{head}").fill_null(_NEVER) for head in HEADS]).to_numpy().reshape(len(rows), len(HEADS))
-    followed = times != _NEVER
-    late = (followed & (times > at_us[:, None])).any(axis=1)
-    late_row = np.full(len(rows), -1, np.int32)
-    late_row[late] = np.arange(late.sum(), dtype=np.int32)
-    names = rows["product"].unique().to_list()
-    buckets = rows["product"].replace_strict(names, [surface_code(name) for name in names], return_dtype=pl.Int32)
-    return ExposureLog(
-        user_id=rows["user_id"].to_numpy(),
-        post_id=rows["post_id"].to_numpy(),
-        author_id=rows["author_id"].to_numpy(),
-        topic=rows["topic"].to_numpy(),
-        product=buckets.to_numpy(),
-        at_us=at_us,
-        dated=~rows[UNDATED].to_numpy(),
-        actions=masks_of(followed),
-        action_at=np.where(followed[late], times[late], _NEVER),
-        late_row=late_row,
-        **_dwell_columns(dwelt, len(rows)),
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 import numpy as np
@@ -24,6 +25,20 @@ class Role(StrEnum):
     DISLIKED = "disliked"  # displeasure
 
 
+# Attribution windows: an action answers an exposure that is at most this much older. None is longer than the grace that
+# training gives to labels.
+WINDOWS = {
+    # A page, a digest or a notification may lie open for hours. Later the post was more likely found elsewhere: by a search.
+    Role.OPENED: timedelta(hours=6),
+    # The wait for the opening, and then the length of the post itself, with breaks: a film, a podcast, a long read.
+    Role.COMPLETED: timedelta(hours=12),
+    # People come back to what they saw to praise, buy, hide or report it; the next day it is another visit's work.
+    Role.LIKED: timedelta(hours=24),
+    Role.DISLIKED: timedelta(hours=24),
+}
+DWELL_WINDOW = WINDOWS[Role.COMPLETED]  # dwell is no head; it ends when the post was left, as a completion does
+
+
 @dataclass(frozen=True)
 class Head:
     """One action as a target of models."""
@@ -32,17 +47,23 @@ class Head:
     role: Role
     promise: str  # ends the sentence "Ranked by the chance that you ..."
     prior_rate: float  # smoothing prior: the actions per impression assumed for a key with few impressions
+    own_window: timedelta | None = None  # attribution window, where it is not that of the role
 
     @property
     def name(self) -> str:
         return self.action.value
+
+    @property
+    def window(self) -> timedelta:
+        """How much older than the action the exposure may be that it answers."""
+        return self.own_window or WINDOWS[self.role]
 
 
 _DECLARED = (
     Head(Action.CLICK, Role.OPENED, "open it", 0.35),
     Head(Action.VIDEO_VIEW, Role.COMPLETED, "watch it through", 0.25),
     Head(Action.LIKE, Role.LIKED, "like it", 0.015),
-    Head(Action.PROFILE_CLICK, Role.LIKED, "visit the author's profile", 0.02),
+    Head(Action.PROFILE_CLICK, Role.LIKED, "visit the author's profile", 0.02, own_window=WINDOWS[Role.OPENED]),
     Head(Action.FOLLOW, Role.LIKED, "follow the author", 0.003),
     Head(Action.REPLY, Role.LIKED, "reply to it", 0.004),
     Head(Action.SHARE, Role.LIKED, "share it", 0.003),

@@ -39,6 +39,7 @@ def write_offline_rows(settings: Settings, lakes: Sequence[Lake], until: datetim
     states = features / STATES
     write_states(events, states)
     users, posts = read_table(lakes, "users"), read_table(lakes, "posts")
+    log = exposure_log(events)
     user_profile = users.select("user_id", profile=_packed(user_profiles(users)))
     post_profile = posts.select(
         "post_id", profile=_packed(post_profiles(posts)), created_at=pl.col("created_at").dt.epoch("us")
@@ -52,19 +53,25 @@ def write_offline_rows(settings: Settings, lakes: Sequence[Lake], until: datetim
         "topic": _stamped(
             states, Key.TOPIC, posts.select(topic=pl.col("topics").list.first()).drop_nulls().unique().cast(pl.Int64)
         ),
-        "user_history": _history_rows(exposure_log(events)),
+        "user_history": _history_rows(log),
     }
     for view, rows in views.items():
         with replace_atomically(source_file(features, view)) as temporary:
             rows.write_parquet(temporary, compression=COMPRESSION)
     with replace_atomically(features / BUILT) as temporary:
-        temporary.write_text(json.dumps({"until_us": None if until is None else round(until.timestamp() * 1e6)}))
+        until_us = None if until is None else round(until.timestamp() * 1e6)
+        temporary.write_text(json.dumps({"until_us": until_us, "unanswered": log.unanswered_actions()}))
     return {view: rows.height for view, rows in views.items()}
 
 
 def states_built_until(settings: Settings) -> int | None:
     """The `until` of the newest build in microseconds, None for "everything". Raises FileNotFoundError before the first."""
     return json.loads((settings.paths.features / BUILT).read_text())["until_us"]
+
+
+def unanswered_actions(settings: Settings) -> dict[str, int]:
+    """Actions of each kind that answered no exposure in the newest build. Raises FileNotFoundError before the first."""
+    return json.loads((settings.paths.features / BUILT).read_text())["unanswered"]
 
 
 def _stamped(states: Path, key: Key, known: pl.DataFrame) -> pl.DataFrame:

@@ -64,6 +64,8 @@ def publish_snapshot(end: datetime) -> dict:
 @flow(name="features")
 def features_flow(until: date | None = None) -> dict:
     """Rebuild all features as of the end of local day `until` (default: all that was lived through when it was ingested)."""
+    from feature_repo.offline import unanswered_actions
+
     settings = get_settings()
     lake, _ = open_lakes(settings)
     end = lived_until(settings) if until is None else day_end(until, lake.day_offset)
@@ -85,6 +87,7 @@ def features_flow(until: date | None = None) -> dict:
         "as_of": end.isoformat(),
         "definitions": names,
         "offline": built,
+        "unanswered": unanswered_actions(settings),
         "online": written,
         "edges": edges,
         "snapshot": snapshot,

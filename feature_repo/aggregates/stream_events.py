@@ -35,7 +35,7 @@ class StreamEvents:
     """n events that hold to the contract. All arrays are (n,), contiguous."""
 
     event_hash: np.ndarray  # uint64 (n, 2)
-    request_hash: np.ndarray  # uint64 (n, 2)
+    request_hash: np.ndarray  # uint64 (n, 2), 0 where the event names no request
     ids: dict[str, np.ndarray]  # ID_COLUMNS -> int64
     action: np.ndarray  # uint8, place in COUNTED
     seconds: np.ndarray  # float64, NaN where the event has no value
@@ -55,9 +55,10 @@ class StreamEvents:
         ids = {name: _numbers(events[name], np.int64) for name in ("user_id", "post_id", "author_id")}
         ids |= {"topic": topic.astype(np.int64), "hour": at_us // HOUR_US % 24, "product": _numbers(bucket, np.int64)}
         seconds = events["value"].cast(pl.Float64).fill_null(np.nan).to_numpy() / 1000.0
+        requests = events["request_id"].fill_null("")
         return StreamEvents(
             event_hash=text_hashes(events["event_id"]),
-            request_hash=text_hashes(events["request_id"].fill_null("")),
+            request_hash=text_hashes(requests) * (requests != "").to_numpy()[:, None].astype(np.uint64),
             ids=ids,
             action=_numbers(events["action"].cast(_DATED_MEASURE).to_physical(), np.uint8),
             seconds=np.clip(seconds, 0.0, VALUE_CAP_S),

@@ -1,22 +1,28 @@
-"""Users' newest exposures as the stream engine keeps them: ordered as the batch engine orders them, whatever came first.
+"""Users' newest exposures and newest actions as the stream engine keeps them, whatever came first.
 
-An action sets its bit on every exposure it answers (same post, request and kind, not before it), and waits where there is none.
+Which exposure an action answers is decided when a history is read (`stored_exposures`), by the rule of attribution.py: an
+action that came before its exposure waits for it, and an exposure that comes late takes over the actions that it should have.
 Dwell is added up: an exposure with several dwell events was watched for their sum, capped, as the aggregates count it too.
+
+A user takes HISTORY.itemsize bytes (6.4 KB) and no more. That bounds how far events may come out of order. Beyond
+HISTORY_LENGTH exposures the oldest is forgotten: an action that comes after that cannot answer it. Beyond KEPT actions the
+oldest stays with the exposure that it answers then: an exposure that comes after that cannot take it over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from feature_repo.aggregates.kernel import SAVED, SHOWN, KernelMissing, address, checked, kernel, take_touched, view
-from feature_repo.aggregates.stream_events import StreamEvents
+from feature_repo.aggregates.stream_events import DWELT, StreamEvents
+from feature_repo.attribution import WINDOW_US
+from feature_repo.contracts import Action
 from feature_repo.dwell import MOST_TENTHS, tenths_of
 from feature_repo.feature_rows import HISTORY_LENGTH
-from feature_repo.history import STORED_COLUMNS, UNDATED_AT
+from feature_repo.heads import HEADS
+from feature_repo.history import STORED_COLUMNS
 
-WAITING = 50  # actions kept that arrived before their exposure did
+KEPT = 100  # newest actions of a user, so that a late exposure can take over those that answer it
 
 EXPOSURE = np.dtype(
     [
@@ -25,16 +31,19 @@ EXPOSURE = np.dtype(
         ("author_id", np.int64),
         ("request", np.uint64),
         ("event", np.uint64),
-        ("actions", np.uint64),  # bits in the order of HEADS
+        ("actions", np.uint64),  # bits in the order of HEADS: of actions that are no longer kept one by one
         ("position", np.int32),
         ("topic", np.int32),
         ("product", np.int32),
-        ("dwell", np.uint16),  # tenths of a second
+        ("dwell", np.uint16),  # tenths of a second, likewise
         ("dated", np.uint8),
         ("padding", np.uint8, (1,)),
     ]
 )
 _ANSWER_BYTES = 32
+_WITHIN_US = np.zeros(256, np.int64)  # attribution window of each code of `StreamEvents.heads`
+_WITHIN_US[: len(HEADS)] = [WINDOW_US[head] for head in HEADS]
+_WITHIN_US[DWELT] = WINDOW_US[Action.DWELL.value]
 HISTORY = np.dtype(
     [
         ("user_id", np.int64),
@@ -42,10 +51,10 @@ HISTORY = np.dtype(
         ("shown", np.uint32),
         ("saved", np.uint32),
         ("length", np.uint16),
-        ("waiting", np.uint16),
-        ("padding", np.uint8, (4,)),
+        ("kept", np.uint16),
+        ("unanswered", np.uint32),
         ("exposures", EXPOSURE, (HISTORY_LENGTH,)),
-        ("answers", np.uint8, (WAITING, _ANSWER_BYTES)),
+        ("answers", np.uint8, (KEPT, _ANSWER_BYTES)),
     ]
 )
 if kernel.history_bytes() != HISTORY.itemsize:
@@ -72,6 +81,11 @@ class StreamHistories:
         return kernel.histories_used(self._all)
 
     @property
+    def unanswered(self) -> int:
+        """Actions that have come and answer no exposure that was kept when they met: waiting ones, and those given up."""
+        return kernel.histories_unanswered(self._all)
+
+    @property
     def rows(self) -> np.ndarray:
         """All histories, HISTORY (len,), the table's own memory."""
         return view(kernel.histories_all(self._all), len(self), HISTORY)
@@ -85,7 +99,7 @@ class StreamHistories:
             *(events.heads(), ids["user_id"], ids["post_id"], ids["author_id"], topic, product, events.position, dated),
             *(events.at_us, events.request_hash, events.event_hash, tenths_of(events.seconds)),
         )
-        checked(kernel.histories_apply(self._all, len(events), *(address(column) for column in columns)), self.name)
+        checked(kernel.histories_apply(self._all, len(events), *map(address, (_WITHIN_US, *columns))), self.name)
 
     def rows_of(self, user_ids: np.ndarray) -> np.ndarray:
         """Row of each user (int64 (n,)), -1 where there is none."""
@@ -111,9 +125,8 @@ def stored_exposures(histories: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Returns (values int64, ends int64 (n,)): history i is values[ends[i - 1] : ends[i]].
     """
-    kept = np.arange(HISTORY_LENGTH) < histories["length"][:, None]
-    flat = histories["exposures"][kept]
-    at_us = np.where(flat["dated"] == 1, flat["at_us"], UNDATED_AT)
-    columns: Sequence[np.ndarray] = [*(flat[name] for name in STORED_COLUMNS[:-1]), at_us]
-    packed = np.stack([column.astype(np.int64) for column in columns], axis=1)
-    return packed.reshape(-1), np.cumsum(histories["length"].astype(np.int64)) * len(STORED_COLUMNS)
+    histories = np.ascontiguousarray(histories)
+    values = np.empty(int(histories["length"].sum()) * len(STORED_COLUMNS), np.int64)
+    ends = np.empty(len(histories), np.int64)
+    kernel.histories_stored(len(histories), *map(address, (histories, _WITHIN_US, values, ends)))
+    return values, ends

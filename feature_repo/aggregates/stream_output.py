@@ -247,6 +247,7 @@ def progress_of(state: StreamState, snapshot: str | None, waiting: int) -> dict[
         "offsets": {str(partition): following for partition, following in state.offsets().items()},
         "newest_event_us": state.number("newest_event_us"),
         "applied": state.number("applied") or 0,
+        "unanswered": state.histories.unanswered,  # actions, applied or seeded, without an exposure that they answer
         "snapshot": snapshot,
         "waiting": waiting,
     }

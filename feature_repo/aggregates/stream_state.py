@@ -40,8 +40,9 @@ _REWRITE_FROM = 64 << 20  # bytes of superseded rows that are worth writing a pa
 _MOST_SECTIONS = 256  # of one part; beyond it, small saves have left too many files
 
 
-# Grows with every change of what saved rows mean, also where their length stays: 2 since exposures carry their dwell.
-STATE_LAYOUT = 2
+# Grows with every change of what saved rows mean, also where their length stays: 2 since exposures carry their dwell,
+# 3 since histories keep the actions that have an exposure too.
+STATE_LAYOUT = 3
 
 
 class StateDamaged(RuntimeError):

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from feature_repo.contracts import HISTORY_BEFORE
+from feature_repo.exposures import answer_frame, exposure_frame
 from feature_repo.feature_rows import HEADS
 from services.mixer.api_types import MOST_SCORED
 
@@ -42,22 +43,15 @@ class Slice:
 
 
 def labelled_exposures(events: pl.DataFrame) -> pl.DataFrame:
-    """One row per dated impression with a 0/1 column per head; engagements join by user, post and request_id."""
-    dated = events.filter(pl.col("product") != HISTORY_BEFORE)
-    engagements = (
-        dated.filter(pl.col("action").is_in(HEADS))
-        .select("user_id", "post_id", "request_id", "action", pl.lit(1, pl.UInt8).alias("did"))
-        .pivot(on="action", index=["user_id", "post_id", "request_id"], values="did", aggregate_function="max")
-    )
-    for head in HEADS:
-        if head not in engagements.columns:
-            engagements = engagements.with_columns(pl.lit(0, pl.UInt8).alias(head))
-    exposures = dated.filter(pl.col("action") == "impression").select(
-        "user_id", "post_id", "request_id", "product", pl.col("occurred_at").dt.epoch("us").alias("at_us")
-    )
+    """One row per dated impression with a 0/1 column per head: whether an action of `events` answers it (see attribution)."""
+    dated = events.filter(pl.col("product") != HISTORY_BEFORE).with_columns(at=pl.col("occurred_at").dt.epoch("us"))
+    rows = exposure_frame(dated)
+    answers = answer_frame(rows, dated).filter((pl.col("row") >= 0) & (pl.col("place") < len(HEADS)))
+    labels = np.zeros((rows.height, len(HEADS)), np.uint8)
+    labels[answers["row"].to_numpy(), answers["place"].to_numpy()] = 1
     return (
-        exposures.join(engagements, on=["user_id", "post_id", "request_id"], how="left", nulls_equal=True)
-        .with_columns(pl.col(HEADS).fill_null(0).cast(pl.UInt8))
+        rows.select("user_id", "post_id", "request_id", "product", at_us="at")
+        .with_columns(pl.DataFrame(labels, schema=list(HEADS)))
         .sort("at_us", "request_id", maintain_order=True)
     )
 
@@ -76,11 +70,15 @@ def slices(events: pl.DataFrame, *, share: float, seed: int, name: str, hours: i
     """Cut `events` into slices of `hours`, in time order; visits are those of a `share` of users, events are everybody's."""
     slice_us = hours * _HOUR_US
     keyed = events.with_columns(slice=pl.col("occurred_at").dt.epoch("us") // slice_us).sort("occurred_at", "event_id")
+    # Labelled before they are cut: an action may come in a later slice than the exposure that it answers.
+    exposures = labelled_exposures(events)
+    exposures = exposures.filter(pl.Series(in_sample(exposures["user_id"].to_numpy(), share, seed)))
+    judged = exposures.group_by(pl.col("at_us") // slice_us, maintain_order=True)
+    chosen_in = {key: rows for (key,), rows in judged}
     for index, ((key,), rows) in enumerate(
         keyed.partition_by("slice", as_dict=True, include_key=False, maintain_order=True).items()
     ):
-        exposures = labelled_exposures(rows)
-        chosen = exposures.filter(pl.Series(in_sample(exposures["user_id"].to_numpy(), share, seed)))
+        chosen = chosen_in.get(key, exposures.clear())
         visits = [
             visit
             for (user_id, product), group in chosen.partition_by(

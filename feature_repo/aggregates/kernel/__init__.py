@@ -76,9 +76,11 @@ _FUNCTIONS: dict[str, tuple[type | None, Sequence[type]]] = {
     "histories_used": (_WORD, (_POINTER,)),
     "histories_listed": (_WORD, (_POINTER, ctypes.c_int)),
     "histories_take": (_WORD, (_POINTER, ctypes.c_int, _POINTER)),
-    "histories_apply": (_SIGNED, (_POINTER, _WORD, *[_POINTER] * 12)),
+    "histories_unanswered": (_WORD, (_POINTER,)),
+    "histories_apply": (_SIGNED, (_POINTER, _WORD, *[_POINTER] * 13)),
     "histories_find": (None, (_POINTER, _WORD, _POINTER, _POINTER)),
     "histories_restore": (_SIGNED, (_POINTER, _WORD, _POINTER)),
+    "histories_stored": (None, (_WORD, *[_POINTER] * 4)),
 }
 
 

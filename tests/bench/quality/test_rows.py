@@ -37,6 +37,7 @@ def log_of(*exposures: tuple[int, int, int]) -> ExposureLog:
         dwell_at=np.zeros(0, np.int64),
         dwell_so_far=np.zeros(0, np.uint16),
         late_dwell=none - 1,
+        unanswered=np.zeros(0, np.int64),
     )
 
 

@@ -95,7 +95,7 @@ def test_undated_dwell_counts_for_nothing_and_dwell_before_its_exposure_neither(
     assert streamed(events) == batched(events)
 
 
-def test_dwell_of_exposures_without_a_request_counts_for_every_one_that_came_before_it():
+def test_dwell_of_exposures_without_a_request_counts_for_the_newest_that_came_before_it():
     events = events_of(
         event("a", "impression", 0, request=None),
         event("b", "impression", 5, request=None),
@@ -103,7 +103,7 @@ def test_dwell_of_exposures_without_a_request_counts_for_every_one_that_came_bef
         event("b1", "dwell", 7, 1_000.0, request=None),
     )
     history = histories_as_of(exposure_log(events), np.array([1, 1]), AT_US + MINUTE_US * np.array([6, 8]))
-    np.testing.assert_array_equal(history.dwell_s[:, -2:], np.float32([[2.0, 0.0], [3.0, 1.0]]))
+    np.testing.assert_array_equal(history.dwell_s[:, -2:], np.float32([[2.0, 0.0], [2.0, 1.0]]))
     assert streamed(events) == batched(events)
 
 

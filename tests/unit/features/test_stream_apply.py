@@ -87,7 +87,7 @@ def test_what_was_saved_is_what_the_next_start_finds_and_nothing_more(state, lak
             for marks in ("shown", "saved"):
                 cells[name][marks] = 0
             assert sorted(row.tobytes() for row in table.cells) == sorted(row.tobytes() for row in cells[name])
-        kept = ["user_id", "newest_us", "length", "waiting", "exposures", "answers"]
+        kept = ["user_id", "newest_us", "length", "kept", "unanswered", "exposures", "answers"]
         assert sorted(str(row) for row in found.histories.rows[kept]) == sorted(str(row) for row in histories[kept])
         again = Applier(found, lake).apply(records(events, first=0), TOPICS)
         assert again == Applied(events.height - half, half, 0)

@@ -60,4 +60,5 @@ def test_restored_histories_go_on_where_they_were():
     for histories in (first, again):
         histories.fold(StreamEvents.of(rest, rest["topic"].to_numpy()))
     assert stored(first) == stored(again)
+    assert first.unanswered == again.unanswered
     assert first.rows_of(np.array([0, 77])).tolist() == [0, -1]

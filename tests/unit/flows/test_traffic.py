@@ -62,6 +62,19 @@ def test_a_visit_is_one_user_on_one_surface_in_one_slice():
     assert len(set(identifiers)) == 3
 
 
+def test_an_action_of_a_later_slice_is_a_label_of_the_exposure_that_it_answers():
+    """Also where the later slice shows the post again: cut first, the like would seem to answer that exposure."""
+    later = NOON + timedelta(hours=3)
+    events = _events(
+        (1, 10, "impression", "tab_1", NOON, "a"),
+        (1, 10, "impression", "tab_1", later, "b"),
+        (1, 10, "like", "tab_1", later + timedelta(minutes=1), "a"),
+    )
+    parts = list(slices(events, share=1.0, seed=7, name="t"))
+    place = HEADS.index("like")
+    assert [[visit.labels[:, place].tolist() for visit in part.visits] for part in parts] == [[[1]], [[0]]]
+
+
 def test_all_events_are_sent_whatever_the_share_of_visits():
     rows = [(user, 10, "impression", "tab_1", NOON, f"r{user}") for user in range(200)]
     part = next(iter(slices(_events(*rows), share=0.25, seed=7, name="t")))
