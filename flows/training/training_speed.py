@@ -16,8 +16,8 @@ from infra.storage import replace_atomically
 FILE = "training_speed.json"  # in the home folder
 OF_SPEED = ("preset", "members", "teacher_share", "kept_negatives", "ensemble", "epochs", "threads", "device")
 PROBE_ROWS, PROBE_BATCH = 2_000, 256
-# A whole training's exposures a second, by those that one network's first steps learn from on the same machine. Measured on
-# KuaiRand, two cores: two towers, trees that teach, the ensemble and the light ranker take as long again as the networks.
+# A whole training's exposures a second, by those that one network's first steps learn from on the same machine. An
+# estimate: two towers, trees that teach, the ensemble and the light ranker take about as long again as the networks.
 WHOLE_OF_PROBE = 0.35
 FASTEST_ROWS_PER_S = 2_000  # of whole trainings: no two cores learn from more
 
