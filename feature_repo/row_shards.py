@@ -21,7 +21,7 @@ from feature_repo.column_files import ColumnFiles, mapped
 from feature_repo.feature_rows import BLOCKS, HEADS, HISTORY_LENGTH, MODEL_BLOCKS, FeatureRows, History
 from infra.full_disk import told_when_full
 
-FORMAT = 3  # since masks of actions have 64 bits and surfaces are codes
+FORMAT = 4  # 3 since masks of actions have 64 bits and surfaces are codes, 4 since an action answers one exposure
 DESCRIPTION = "rows.json"
 _IDS = ("user_id", "post_id", "author_id", "topic", "product")
 _OUTCOMES = ("labels", "occurred_at", "dwell_s")
