@@ -138,7 +138,9 @@ def test_a_head_outside_the_policys_list_is_reported_and_decides_nothing():
     def as_reply(rows: pl.DataFrame) -> pl.DataFrame:
         return rows.rename({"prediction_click": "prediction_reply", "label_click": "label_reply"})
 
-    decision = decide(as_reply(REFERENCE), as_reply(negated(SAME)), replace(POLICY, gross_psi=99), at=NOON)
+    decision = decide(
+        as_reply(REFERENCE), as_reply(negated(SAME)), replace(POLICY, gross_psi=99, quality_heads=("click",)), at=NOON
+    )
     assert decision.heads[0].collapsed
     assert decision.verdict == "warn"  # its scores moved, which is a soft signal
 
