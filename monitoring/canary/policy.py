@@ -36,6 +36,4 @@ class JudgePolicy:
         if self.treatment_share is not None and not 0 < self.treatment_share < 1:
             raise ValueError(f"treatment_share is {self.treatment_share}; give the canary's share of users between 0 and 1")
         if self.deciding_heads == () or self.most_deciding < 1:
-            raise ValueError(
-                "deciding_heads is empty or most_deciding below 1; let at least one head decide, or nothing could ever be promoted"
-            )
+            raise ValueError("deciding_heads is empty or most_deciding below 1; without a head that decides nothing goes live")
