@@ -12,6 +12,7 @@ from flows.bench.ranker import COMPILED, CONFIG, MOST_ERROR, RIVALS, bench_ranke
 from flows.bench.ranker_request import multiplications
 from flows.cli import app
 from infra.settings import get_settings
+from services.ranking.inputs import OUTPUTS
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_the_bench_gives_its_keys_and_times_the_very_ranker(home):
 def test_the_work_of_a_candidate_is_counted_by_hand():
     d, hidden, ffn, tokens, matched = 128, 192, 256, 130, 26  # a user token, 128 exposures and the candidate itself
     by_layer = 3 * d * d + tokens * d + tokens * d + d * d + d * ffn + ffn * d
-    assert multiplications(CONFIG) == matched * hidden + hidden * d + 2 * by_layer + (d + hidden) * ffn + ffn * 9
+    assert multiplications(CONFIG) == matched * hidden + hidden * d + 2 * by_layer + (d + hidden) * ffn + ffn * OUTPUTS
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics processor here")
