@@ -71,7 +71,7 @@ def evaluate_policy(
     announce("point-in-time state")
     found = read_decisions(settings, lakes, file, posts)
     asked = found if decisions is None else found.sampled(decisions, settings.seed)
-    reward = reward or _commonest(asked)
+    reward = reward or _commonest(found)
     column, by = _column(reward), _score(score or reward)
     choices = choose(asked, pool, bundle.predict, by, column, temperatures)
     values = values_of(asked, choices, column, clip=clip, draws=draws, seed=settings.seed)
