@@ -73,7 +73,8 @@ def train_bundle(
     with _timed(seconds, "two_tower"):
         fitted = learned.fitted
         labels = learned.rows.labels[fitted.chosen]
-        two_tower, tower_losses = fit_two_tower(fitted, labels, fingerprint=learned.fingerprint, epochs=how.epochs, **shared)
+        own = {"fingerprint": learned.fingerprint, "epochs": how.epochs, "bits": fitted.bits}
+        two_tower, tower_losses = fit_two_tower(fitted, labels, **own, **shared)
     with _timed(seconds, "teacher"):
         targets = targets_of(learned, how)
     with _timed(seconds, "heavy"):

@@ -16,7 +16,7 @@ from flows.training.fit_light import engaged
 from flows.training.hardware import Hardware
 from flows.training.sampled_softmax import PostDraws, sampled_softmax
 from services.ranking.encoded_rows import EncodedRows
-from services.ranking.inputs import RowTensors
+from services.ranking.inputs import RowTensors, TableBits
 from services.ranking.two_tower import POST_BLOCKS, TwoTower, TwoTowerConfig
 
 SCHEDULE = Schedule(epochs=2, batch=1024, rate=1e-3, table_rate=4e-3)
@@ -34,17 +34,20 @@ def fit_two_tower(
     fingerprint: str,
     checkpoints: Path,
     epochs: int = SCHEDULE.epochs,
+    bits: TableBits | None = None,
     on_progress: OnProgress | None = None,
     hardware: Hardware | None = None,
 ) -> tuple[TwoTower, list[float]]:
     """Train on rows with a history each and `labels` (n, len(HEADS)); returns the towers and the loss by epoch.
+
+    bits: those that the rows were encoded with.
 
     Processes that train together learn what one would: each takes its negatives from the whole batch.
     """
     hardware = hardware or Hardware()
     torch.manual_seed(seed)
     widths = {name: block.shape[1] for name, block in rows.blocks.items()}
-    model = TwoTower(TwoTowerConfig(widths, rows.bits))
+    model = TwoTower(TwoTowerConfig(widths, bits or TableBits()))
     schedule = replace(SCHEDULE, epochs=epochs, batch=max(2, min(SCHEDULE.batch, len(rows) // LEAST_STEPS)))
     loss = retrieval_loss(model, rows, torch.from_numpy(engaged(labels)), hardware)
     named = {"hardware": hardware, "whole_batch": True}

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from feature_repo.feature_rows import HEADS
+from feature_repo.heads import HEADS, judged_heads
 from flows.training.evaluate import auc, evaluate, expected_calibration_error, log_loss, ndcg, user_days
 from tests.synthetic_rows import synthetic_rows
 
@@ -66,7 +66,8 @@ def test_evaluate_reports_every_head_and_normalises_by_its_base_rate():
     base = np.broadcast_to(rows.labels.mean(0), rows.labels.shape).astype(np.float64)
     metrics = evaluate(base, rows.labels, rows)
     assert tuple(metrics) == HEADS
-    for head in HEADS:
+    assert metrics["quote"]["auc"] is None  # nobody quotes in these rows
+    for head in judged_heads(rows.labels):
         assert metrics[head]["auc"] == 0.5
         assert metrics[head]["normalised_entropy"] == pytest.approx(1.0, abs=1e-6)
         assert metrics[head]["ece"] == pytest.approx(0.0, abs=0.06)
