@@ -32,6 +32,7 @@ from flows.training.progress_lines import TAIL, hear, say
 from flows.training.recipe import Recipe
 from infra.full_disk import told_when_full
 from services.ranking.encoded_rows import EncodedRows
+from services.ranking.inputs import TableBits
 from services.ranking.members import Heavy, as_one
 from services.ranking.normalise import Normaliser
 from services.ranking.presets import Ranker, build, ranker_config
@@ -152,7 +153,7 @@ def _write_task(scratch: Path, learned: LearnedRows, targets: np.ndarray, how: R
         write_rows(scratch / _ROWS, pieces_of(learned.rows))
         save_arrays(learned.fitted.normaliser.arrays(), scratch / _NORMALISER)
         np.save(scratch / _TARGETS, targets)
-        content = {"how": asdict(how), "fingerprint": learned.fingerprint}
+        content = {"how": asdict(how), "fingerprint": learned.fingerprint, "bits": asdict(learned.fitted.bits)}
         (scratch / _RECIPE).write_text(json.dumps(content))
 
 
@@ -162,7 +163,7 @@ def _read_task(scratch: Path) -> tuple[LearnedRows, np.ndarray, Recipe]:
     rows = open_rows(scratch / _ROWS, verify=False)
     held_out = held_out_rows(rows)
     normaliser = Normaliser.from_arrays(load_arrays(scratch / _NORMALISER))
-    fitted = EncodedRows(rows, normaliser, chosen=np.flatnonzero(~held_out))
+    fitted = EncodedRows(rows, normaliser, TableBits(**content["bits"]), np.flatnonzero(~held_out))
     targets = np.load(scratch / _TARGETS, mmap_mode="r", allow_pickle=False)
     return LearnedRows(rows, None, fitted, held_out, content["fingerprint"]), targets, Recipe(**content["how"])
 
