@@ -74,6 +74,11 @@ class Lake:
     def events_part(self, day: date, part: str) -> Path:
         return self.root / "events" / f"day={day.isoformat()}" / f"{part}.parquet"
 
+    def remove_unfinished(self, part: str) -> None:
+        """Remove what killed writers of `part` left half written."""
+        for file in self.root.rglob(f".{part}.parquet.*.tmp"):
+            file.unlink(missing_ok=True)
+
     def event_days(self) -> list[date]:
         """Days that hold events, in order."""
         folders = {file.parent.name for file in self.root.glob("events/day=*/*.parquet")}

@@ -44,10 +44,12 @@ def print_check(path: Path, report: CheckReport, out: Console) -> None:
     if report.accepted:
         counts = report.counts
         days = f", {report.days[0]} to {report.days[1]}" if report.days else ""
-        out.print(f"[green]{escape(str(path))} can be ingested[/]: {counts.events:,} events{days}", highlight=False)
+        out.print(
+            f"[green]{escape(str(path))} can be ingested[/]: {counts.events:,} events{days}", highlight=False, soft_wrap=True
+        )
         out.print(_outcome(report))
     else:
-        out.print(f"[red]{escape(str(path))} would be refused[/]", highlight=False)
+        out.print(f"[red]{escape(str(path))} would be refused[/]", highlight=False, soft_wrap=True)
     _sentences(out, "refused", report.refusals, "red")
     if report.faults:
         _heading(out, "rows left out")

@@ -235,6 +235,8 @@ def _publish(
     say: Progress,
 ) -> IngestReport:
     part = adapter.name
+    for place in (lake, holdout):
+        place.remove_unfinished(part)
     say(f"writing {read.incoming.rows:,} events")
     first_copies = FirstCopies(read.ids.repeated())
     found = publish_events(read.incoming, first_copies, splits, part, lake, holdout, hold_out=hold_out)

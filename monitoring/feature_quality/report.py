@@ -68,7 +68,7 @@ def write_report(report: QualityReport, folder: Path) -> Path:
     page = render_page(
         Path(__file__).parent / "page.html",
         report=report,
-        heads=", ".join(head.replace("_", " ") for head in RANKED_HEADS),
+        heads=f"the {RANKED_HEADS} most common actions",
         most_important=max((family.importance for family in report.families), default=0.0) or 1.0,
         groups_shown=GROUPS_SHOWN,
     )
