@@ -16,7 +16,7 @@ from feature_repo.datasets.world.adapter import WorldAdapter
 from feature_repo.datasets.world.day_curve import HOUR_US
 from feature_repo.datasets.world.posts import posts as posts_of
 from feature_repo.event_log import read_table
-from feature_repo.feature_rows import HEADS
+from feature_repo.heads import HEADS, judged_heads
 from feature_repo.lake import Lake
 from feature_repo.training_rows import point_in_time_rows
 from flows.evaluation.choices import Scored, choice, choose, scored_decisions
@@ -35,6 +35,7 @@ CONFIG = WorldConfig(seed=11, users=300, posts=1_500, days=8)
 DECISIONS = 800
 TEMPERATURE = 0.1
 CLICK = HEADS.index("click")
+COMMON = 8  # heads whose rates the click model reads
 REFRESH_US = logging_policy.REFRESH_HOURS * HOUR_US
 
 
@@ -71,9 +72,15 @@ def logger_pool(posts: pl.DataFrame) -> Pool:
 
 
 def click_model(train):
-    """Logistic regression of clicks on the training days, as probabilities of all heads."""
+    """Logistic regression of clicks on the training days, as probabilities of all heads.
+
+    It reads no rates of rare actions: so few rows would fit their noise, and the estimators are judged here, not the model.
+    """
     normaliser = Normaliser.fit(train.blocks)
     blocks = {name: normaliser.apply(name, block) for name, block in train.blocks.items()}
+    rare = tuple(f"{head}_rate." for head in set(HEADS) - set(judged_heads(train.labels, COMMON)))
+    for name, block in blocks.items():
+        block[:, [column.startswith(rare) for column in train.names[name]]] = 0.0  # so that its weight is 0
     model = fit_logistic(blocks, train.product, train.labels[:, CLICK].astype(np.float32))
 
     def predict(rows):
