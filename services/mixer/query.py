@@ -23,7 +23,7 @@ class MissingFeature(KeyError):
 class Query:
     """A request. `corpus` is taken once, so a snapshot swap in the middle of a request changes nothing for it.
 
-    product: the pipeline ("for_you"); surface: the product name that ranking sees ("tab_1" when replaying a log);
+    product: the pipeline ("for_you"); surface: the product name that ranking sees (a replayed log's own name);
     now_us: the moment of use, UTC microseconds; seen_ids: int64, posts that the client says were seen.
     """
 
