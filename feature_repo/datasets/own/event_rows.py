@@ -170,7 +170,8 @@ class EventRows:
         if ours not in self.columns:
             return pl.repeat(None, frame.height, dtype=pl.String, eager=True)
         text = _as_text(frame[self.columns[ours]])
-        return text.set((text.str.strip_chars() == "").fill_null(False), None)
+        blank = blanks(text)
+        return text if blank is None else text.set(blank, None)
 
     def _event_id(self, batch: RawBatch, rows: pl.DataFrame, reasons: Reasons) -> pl.Series:
         """The given id; else one of place and content, so that reading the same file again gives the same id."""
@@ -182,8 +183,9 @@ class EventRows:
         if "event_id" not in self.columns:
             return rows.select(made).to_series()
         given = _as_text(batch.frame[self.columns["event_id"]])
-        blank = (given.str.strip_chars() == "").fill_null(False)
-        reasons.add(blank, f"event_id is blank (column {self.columns['event_id']!r}); leave the cell empty, or give an id")
+        if (blank := blanks(given)) is not None:
+            told = f"event_id is blank (column {self.columns['event_id']!r}); leave the cell empty, or give an id"
+            reasons.add(blank, told)
         return given if not given.null_count() else pl.select(pl.coalesce(given, rows.select(made).to_series())).to_series()
 
     # ---- one part per action --------------------------------------------------------------------------------------
@@ -281,6 +283,14 @@ def _as_text(values: pl.Series) -> pl.Series:
     if isinstance(kind, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object):
         return pl.Series(values.name, [None] * values.len(), pl.String)
     return values.cast(pl.String)
+
+
+def blanks(texts: pl.Series) -> pl.Series | None:
+    """Boolean (n,): empty or nothing but white space, false for null; None where no text is."""
+    # A text that begins with a visible ASCII character is not blank: comparing is cheaper than stripping.
+    if not ((texts < "!") | (texts >= "\x7f")).any():
+        return None
+    return (texts.str.strip_chars() == "").fill_null(False)
 
 
 def cast_number(raw: pl.Series, kind: pl.DataType) -> tuple[pl.Series, pl.Series]:
