@@ -42,6 +42,7 @@ class GivenDataset:
     simulated = False
     notes: tuple[str, ...] = ()
     derived_impressions = False
+    distinct_ids = False
     sampled_negatives = 0
     repeats = 0
     earliest = EARLIEST

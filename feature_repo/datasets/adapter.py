@@ -62,6 +62,7 @@ class DatasetAdapter(Protocol):
     notes: tuple[str, ...]  # what was derived, sampled or left out, and what can therefore not be judged; whole sentences
     derived_impressions: bool  # true: exposures were inferred from interactions, so calibration and off-policy can't be judged
     repeats: int  # events left out by the last reading because their event_id stands in an earlier event
+    distinct_ids: bool  # true: no two events that it gives have one event_id, so none has to look for repeats
     sampled_negatives: int  # exposures that were drawn for each derived one; 0 = none
 
     def fingerprint(self) -> str:

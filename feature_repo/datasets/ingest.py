@@ -18,6 +18,7 @@ from feature_repo.datasets.derived_edges import derive_follow_edges
 from feature_repo.datasets.event_times import EventTimes
 from feature_repo.datasets.incoming_events import IncomingEvents
 from feature_repo.datasets.published_events import publish_events
+from feature_repo.datasets.read_ahead import read_ahead
 from feature_repo.datasets.repeats import EventIds, FirstCopies
 from feature_repo.datasets.splits import Splits
 from feature_repo.lake import DEAD_LETTERS, Lake
@@ -170,13 +171,14 @@ def _read_events(adapter: DatasetAdapter, lake: Lake, read: _Read, say: Progress
     """All events of `adapter` into `read`, dead ones into the dead letters. Raises IngestError where none is good."""
     latest, told = latest_plausible(), 0
     with lake.dead_letter_file(adapter.name) as letters:
-        for batch in adapter.event_batches():
+        for batch in read_ahead(adapter.event_batches()):
             split = part_implausible(batch, adapter.earliest, latest)
             if not split.dead.is_empty():
                 letters.add(as_dead_letters(split.dead))
                 read.reasons.update(dict(split.dead.group_by("reason").len().iter_rows()))
             good = checked_events(split.good)
-            read.ids.add(good["event_id"])
+            if not adapter.distinct_ids:
+                read.ids.add(good["event_id"])
             read.times.add(good)
             read.incoming.add(good)
             if read.incoming.rows // PROGRESS_ROWS > told:

@@ -36,6 +36,7 @@ class KuaiRand:
     simulated = False
     notes: tuple[str, ...] = ()
     derived_impressions = False
+    distinct_ids = False
     sampled_negatives = 0
     repeats = 0
     day_offset: timedelta = BEIJING

@@ -296,6 +296,10 @@ def blanks(texts: pl.Series) -> pl.Series | None:
 def cast_number(raw: pl.Series, kind: pl.DataType) -> tuple[pl.Series, pl.Series]:
     """`raw` as numbers of type `kind`, and where a value was no such number: too large, a fraction, or text."""
     given = raw.is_not_null()
+    if raw.dtype == pl.String:
+        numbers = raw.cast(kind, strict=False)
+        if numbers.null_count() == raw.null_count() and (kind.is_integer() or numbers.is_finite().all()):
+            return numbers, pl.repeat(False, raw.len(), eager=True)
     if raw.dtype in (pl.String, pl.Categorical, pl.Enum):
         text = raw.cast(pl.String).str.strip_chars()
         given &= (text != "").fill_null(False)

@@ -33,6 +33,7 @@ class WorldAdapter:
     simulated = True
     notes: tuple[str, ...] = ()
     derived_impressions = False
+    distinct_ids = False
     sampled_negatives = 0
     repeats = 0
     day_offset = timedelta(0)
