@@ -16,7 +16,7 @@ from infra.storage import replace_atomically
 ROW_GROUP_ROWS = 250_000  # rows that are held before they are written
 
 # Columns of few different values. Of any other a dictionary is made in vain: it costs time and saves no room.
-_FEW_VALUES = ("action", "product", "position", "release", "reason", "source_file")
+_FEW_VALUES = ("action", "product", "position", "release", "reason", "source_file", "source_column")
 
 # Differences of times and lengths of texts are smaller than what zstd makes of the values themselves, and quicker.
 _ENCODINGS = {

@@ -88,5 +88,8 @@ class GivenDataset:
             [{**dict.fromkeys(SCHEMAS["users"]), "user_id": user, "attributes": []} for user in ids], schema=SCHEMAS["users"]
         )
 
+    def left_out(self) -> dict[str, pl.DataFrame]:
+        return {}
+
     def edges(self) -> None:
         return None

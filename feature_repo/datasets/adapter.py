@@ -73,7 +73,8 @@ class DatasetAdapter(Protocol):
         """Every event once, in batches of bounded size and no particular order; raises MalformedFile.
 
         `good` has exactly the columns of the events contract. `dead` has them too (null where a cell could not be read), then
-        `reason`, and where the rows come from files of a user also `source_file`, `source_row` (from 1) and `raw` (JSON).
+        `reason`, and where the rows come from files of a user also `source_file`, `source_row` (from 1), `source_column` and
+        `source_value` (where one is to blame) and `raw` (JSON).
         """
         ...
 
@@ -87,6 +88,13 @@ class DatasetAdapter(Protocol):
 
     def edges(self) -> pl.DataFrame | None:
         """The declared graph, or None where there is none; raises MalformedFile."""
+        ...
+
+    def left_out(self) -> dict[str, pl.DataFrame]:
+        """Rows of posts, users and edges that broke a rule, by table; to be asked for after the events.
+
+        Columns as those that `dead` of an event batch has behind the contract's.
+        """
         ...
 
     def tables(self) -> ContractTables:

@@ -25,7 +25,7 @@ from feature_repo.lake import DEAD_LETTERS, Lake
 from feature_repo.plausible_times import latest_plausible, part_implausible
 
 # Bumped when the same files would give other tables, so that a finished ingestion by older code is done again.
-INGEST_VERSION = 3
+INGEST_VERSION = 4
 
 DATASET_MARKER = "dataset"
 INGEST_MARKER = "ingest"
@@ -60,6 +60,7 @@ class IngestReport:
     edges_derived: bool
     malformed: int
     malformed_by_reason: dict[str, int]
+    left_out_by_reason: dict[str, int]  # rows of posts, users and edges among the dead letters: "table: reason" -> rows
     repeats: int  # events whose event_id was there before; dropped
     hold_out: bool  # true: events from the splits' train_end on are in the holdout
     splits: dict[str, Any]  # as `Splits.as_json`
@@ -77,6 +78,7 @@ class _Read:
     times: EventTimes
     ids: EventIds = field(default_factory=EventIds)
     reasons: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)  # rows of the other tables, by table and reason
 
 
 def ingest(
@@ -184,6 +186,9 @@ def _read_events(adapter: DatasetAdapter, lake: Lake, read: _Read, say: Progress
             if read.incoming.rows // PROGRESS_ROWS > told:
                 told = read.incoming.rows // PROGRESS_ROWS
                 say(f"read {read.incoming.rows:,} events")
+        for table, rows in adapter.left_out().items():
+            letters.add(as_dead_letters(rows))
+            read.left_out.update({f"{table}: {reason}": count for reason, count in rows["reason"].value_counts().iter_rows()})
     if read.incoming.rows == 0:
         raise IngestError(f"{adapter.label}: {_why_nothing(read.reasons, lake, adapter.name)}")
 
@@ -265,6 +270,7 @@ def _publish(
         edges_derived=declared is None,
         malformed=sum(read.reasons.values()),
         malformed_by_reason=dict(read.reasons.most_common(REASONS_TOLD)),
+        left_out_by_reason=dict(read.left_out.most_common(REASONS_TOLD)),
         repeats=first_copies.dropped + adapter.repeats,
         hold_out=hold_out,
         splits=splits.as_json(),

@@ -122,6 +122,7 @@ def _event_ids(part: int) -> Any:
 
 
 def _ingest(data: Path, home: Path, rows: int) -> dict[str, float]:
+    import feature_repo.datasets.own.adapter  # noqa: F401  loaded before the watch starts, as polars is for the peer
     from feature_repo.datasets.adapter import open_adapter
     from feature_repo.datasets.ingest import ingest
     from feature_repo.lake import Lake
@@ -143,7 +144,9 @@ def _scan(folder: Path, kind: Format, rows: int, texts: bool) -> dict[str, float
 
     watch = Stopwatch()
     if kind == "csv":
-        scan = pl.scan_csv(folder / "*.csv", schema_overrides={"value": pl.Float64, "position": pl.Int32})
+        scan = pl.scan_csv(
+            folder / "*.csv", schema_overrides={"event_id": pl.String, "value": pl.Float64, "position": pl.Int32}
+        )
         scan = scan.with_columns(
             pl.col("occurred_at").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="us", time_zone="UTC")
         )

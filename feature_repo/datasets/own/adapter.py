@@ -352,13 +352,14 @@ class OwnData:
 
     def edges(self) -> pl.DataFrame | None:
         """The declared graph, or None."""
-        rows = self.edge_rows()
+        rows = self.edge_rows
         if rows is None:
             return None
         for refusal in rows.refusals:
             raise refusal.error(self.table("edges"))
         return rows.frame
 
+    @cached_property
     def edge_rows(self) -> TableRows | None:
         """The declared graph with what was left out of it, or None where the files have none."""
         table = self.table("edges")
@@ -366,6 +367,11 @@ class OwnData:
             return None
         since = self.seen.posts()["first"].min() or self.bounds.earliest
         return read_edges(table, self.mapping.edges or EdgesMapping(), self._numbers, self.bounds, since)
+
+    def left_out(self) -> dict[str, pl.DataFrame]:
+        """Rows of posts, users and edges that broke a rule, by table, with why and where they stand."""
+        edges = {} if self.edge_rows is None else {"edges": self.edge_rows}
+        return {name: rows.dead for name, rows in {**self._side_tables, **edges}.items() if rows.dead.height}
 
     def side_rows(self) -> dict[str, TableRows]:
         """Posts and users of the files, as read, with what was left out of them."""
