@@ -45,18 +45,23 @@ class PartFile:
     def __init__(self, target: Path, schema: pa.Schema) -> None:
         self.target, self.schema = target, schema
         self.rows = 0
-        self._held: list[pl.DataFrame] = []
+        self._held: list[pa.Table] = []
         self._held_rows = 0
         self._open = ExitStack()
         self._writer: pq.ParquetWriter | None = None
 
     def add(self, rows: pl.DataFrame) -> None:
         """Add rows that have the columns of the schema."""
-        if rows.is_empty():
+        if not rows.is_empty():
+            self.add_table(rows.select(self.schema.names).to_arrow().cast(self.schema))
+
+    def add_table(self, rows: pa.Table) -> None:
+        """Add rows that are of the schema."""
+        if not rows.num_rows:
             return
         self._held.append(rows)
-        self._held_rows += rows.height
-        self.rows += rows.height
+        self._held_rows += rows.num_rows
+        self.rows += rows.num_rows
         if self._held_rows >= ROW_GROUP_ROWS:
             self._write()
 
@@ -77,6 +82,5 @@ class PartFile:
         if self._writer is None:
             temporary = self._open.enter_context(replace_atomically(self.target))
             self._writer = self._open.enter_context(pq.ParquetWriter(temporary, self.schema, **_encoding(self.schema)))
-        table = pl.concat(self._held).select(self.schema.names).to_arrow().cast(self.schema)
-        self._writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+        self._writer.write_table(pa.concat_tables(self._held).combine_chunks(), row_group_size=ROW_GROUP_ROWS)
         self._held, self._held_rows = [], 0

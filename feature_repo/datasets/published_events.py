@@ -20,6 +20,7 @@ from feature_repo.lake import Lake
 DAYS_AT_ONCE = 2  # written by threads of their own; each holds a piece of its day
 
 _ACTIONS = pl.Enum([action.value for action in Action])
+_COUNTED = ["action", "product", "occurred_at"]
 _UNDATED = pl.col("product") == HISTORY_BEFORE
 
 
@@ -104,6 +105,12 @@ def _write_day(
 ) -> _DayCounts:
     counts = _DayCounts()
     with lake.day_file(day, part) as past, holdout.day_file(day, part) as ahead:
+        if lived is None and not first_copies.any_repeated:
+            for table in incoming.day_tables(day):
+                counts.count(pl.from_arrow(table.select(_COUNTED)), splits)
+                past.add_table(table)
+            counts.past = past.rows
+            return counts
         for piece in incoming.day(day):
             rows = first_copies.of(piece)
             counts.count(rows, splits)
