@@ -33,6 +33,7 @@ def _encoding(schema: pa.Schema) -> dict[str, Any]:
         "use_dictionary": [name for name in _FEW_VALUES if name in schema.names],
         "column_encoding": {name: encoding for name, encoding in _ENCODINGS.items() if name in schema.names},
         "write_statistics": ["occurred_at"],
+        "data_page_size": 4 << 20,  # a fifth quicker than with the default of a MiB; nobody reads single pages
     }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 import polars as pl
 
@@ -220,15 +222,19 @@ class EventRows:
         alive = reasons.open() & ~skipped
         parts = [self._part(rows, alive & holds, action, value) for holds, action, value in found]
         happened = [holds for holds, _, _ in found]
-        any_ = pl.select(pl.any_horizontal(happened)).to_series() if happened else pl.repeat(False, height, eager=True)
+        any_ = reduce(or_, happened, pl.repeat(False, height, eager=True))
         return [part for part in parts if part.height], int(skipped.sum()), int((alive & ~any_).sum())
 
     def _refuse_odd_values(self, found: list, rows: pl.DataFrame, reasons: Reasons) -> None:
         for holds, action, value in found:
-            timed = action.is_in(NOT_NEGATIVE).fill_null(False) if isinstance(action, pl.Series) else action in NOT_NEGATIVE
             values = rows["value"] if value is None else value
-            below = (values < 0).fill_null(False) & holds & timed
-            reasons.add_values(below, "value {} is negative, but it is milliseconds", values, self.columns.of.get("value"))
+            below = (values < 0).fill_null(False) & holds
+            if not below.any():
+                continue
+            timed = action.is_in(NOT_NEGATIVE).fill_null(False) if isinstance(action, pl.Series) else action in NOT_NEGATIVE
+            reasons.add_values(
+                below & timed, "value {} is negative, but it is milliseconds", values, self.columns.of.get("value")
+            )
 
     def _part(self, rows: pl.DataFrame, chosen: pl.Series, action: pl.Series | str, value: pl.Series | None) -> pl.DataFrame:
         columns = [pl.lit(action).alias("action") if isinstance(action, str) else action.alias("action")]
