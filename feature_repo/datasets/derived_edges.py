@@ -8,12 +8,16 @@ Rule: a user follows an author from the first moment at which one of these holds
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import polars as pl
 
 from feature_repo.contracts import EDGES, Action, EdgeKind
 from feature_repo.heads import COMPLETED, LIKED
 
 COMPLETED_NEEDED = 2
+PART_ROWS = 1_000_000  # engagements that are grouped at once
 
 # Strength of an edge: a follow is full strength; what was liked and completed adds up to it and never beyond.
 LIKE_WEIGHT = 0.5
@@ -35,6 +39,23 @@ def derive_follow_edges(events: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
         .select("user_id", pl.col("author_id").alias("target_id"), at, follow=follow, liked=liked, completed=completed)
         .collect(engine="streaming")
     )
+    empty = pl.from_arrow(EDGES.empty_table())
+    return pl.concat([empty, *(_edges_of(part) for part in _by_users(rows))])
+
+
+def _by_users(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """`rows` by ranges of users, ascending, each of about PART_ROWS: grouping takes several times the memory of its rows."""
+    users = rows["user_id"].gather_every(max(1, rows.height // 10_000)).sort()
+    parts = max(1, round(rows.height / PART_ROWS))
+    bounds = sorted({users[users.len() * number // parts] for number in range(1, parts)})
+    for first, end in pairwise([None, *bounds, None]):
+        within = [] if first is None else [pl.col("user_id") >= first]
+        yield rows.filter(*within, *([] if end is None else [pl.col("user_id") < end]))
+
+
+def _edges_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """The edges of all users of `rows`."""
+    at = pl.col("occurred_at")
     pair = ("user_id", "target_id")
     # Sorted once: a sort within each of many small groups takes longer.
     enough = (

@@ -23,6 +23,7 @@ from feature_repo.datasets.repeats import EventIds, FirstCopies
 from feature_repo.datasets.splits import Splits
 from feature_repo.lake import DEAD_LETTERS, Lake
 from feature_repo.plausible_times import latest_plausible, part_implausible
+from infra.process_memory import give_back
 
 # Bumped when the same files would give other tables, so that a finished ingestion by older code is done again.
 INGEST_VERSION = 4
@@ -111,6 +112,7 @@ def ingest(
     try:
         read = _Read(IncomingEvents(incoming, adapter.day_offset), EventTimes(adapter.day_offset))
         _read_events(adapter, lake, read, say)
+        give_back()  # what reading used: writing needs other memory
         splits = _splits(adapter, read, train_share)
         lake.unmark(INGEST_MARKER)
         mark_dataset(adapter, fingerprint, splits, hold_out, lake, holdout)
@@ -247,6 +249,7 @@ def _publish(
     say(f"writing {read.incoming.rows:,} events")
     first_copies = FirstCopies(read.ids.repeated())
     found = publish_events(read.incoming, first_copies, splits, part, lake, holdout, hold_out=hold_out)
+    give_back()
     say("writing posts, users and edges")
     posts = lake.write("posts", adapter.posts(), part)
     users = lake.write("users", adapter.users(), part)
