@@ -5,6 +5,7 @@ Times are UTC with microseconds. A bad event is never dropped silently: `split_e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -161,7 +162,11 @@ class SplitEvents:
 
 def split_events(events: pl.DataFrame) -> SplitEvents:
     """Part rows that break a row-level rule of the events contract from those that do not; none is lost."""
-    reason = pl.coalesce([pl.when(broken).then(pl.lit(text)) for broken, text in _event_rules()])
+    rules = _event_rules()
+    # Most batches break no rule: they are not copied, nor are blanks looked for where no text may be one.
+    if not any(events.select(broken.any().alias(text) for broken, text in _event_rules(_perhaps_absent)).row(0)):
+        return SplitEvents(good=events, dead=events.clear().with_columns(reason=pl.lit(None, pl.String)))
+    reason = pl.coalesce([pl.when(broken).then(pl.lit(text)) for broken, text in rules])
     marked = events.with_columns(reason=reason)
     return SplitEvents(
         good=marked.filter(pl.col("reason").is_null()).drop("reason"),
@@ -169,11 +174,15 @@ def split_events(events: pl.DataFrame) -> SplitEvents:
     )
 
 
-def _event_rules() -> list[tuple[pl.Expr, str]]:
-    """Conditions that no event may meet, in the order in which they are named, each with its reason."""
+def _event_rules(absent: Callable[[str], pl.Expr] | None = None) -> list[tuple[pl.Expr, str]]:
+    """Conditions that no event may meet, in the order in which they are named, each with its reason.
+
+    `absent` says which cells of a column are null or blank; by default exactly those.
+    """
+    absent = absent or _absent
     value, propensity = pl.col("value"), pl.col("propensity")
     return [
-        (_absent("event_id"), "event_id is empty"),
+        (absent("event_id"), "event_id is empty"),
         (_long("event_id", MOST_EVENT_ID), f"event_id has more than {MOST_EVENT_ID} characters"),
         (pl.col("user_id").is_null() | (pl.col("user_id") < 0), "user_id is null or negative"),
         (pl.col("post_id").is_null() | (pl.col("post_id") < 0), "post_id is null or negative"),
@@ -183,7 +192,7 @@ def _event_rules() -> list[tuple[pl.Expr, str]]:
             "action is not in the closed set",
         ),
         (pl.col("product").is_null(), "product is null"),
-        (_absent("product"), "product is empty"),
+        (absent("product"), "product is empty"),
         (_long("product", MOST_PRODUCT), f"product has more than {MOST_PRODUCT} characters"),
         (value.is_nan().fill_null(False) | value.is_infinite().fill_null(False), "value is not finite"),
         ((value < 0).fill_null(False), "value is negative"),
@@ -195,7 +204,7 @@ def _event_rules() -> list[tuple[pl.Expr, str]]:
             ((propensity <= 0) | (propensity > 1) | propensity.is_nan()).fill_null(False),
             "propensity is outside (0, 1]",
         ),
-        (_absent("request_id") & pl.col("request_id").is_not_null(), "request_id is empty"),
+        (absent("request_id") & pl.col("request_id").is_not_null(), "request_id is empty"),
         (_long("request_id", MOST_REQUEST_ID), f"request_id has more than {MOST_REQUEST_ID} characters"),
         (pl.col("occurred_at").is_null(), "occurred_at is null"),
         ((pl.col("occurred_at") < EARLIEST).fill_null(False), f"occurred_at is before {EARLIEST:%Y-%m-%d}"),
@@ -205,6 +214,11 @@ def _event_rules() -> list[tuple[pl.Expr, str]]:
 def _absent(column: str) -> pl.Expr:
     """Null, empty or nothing but white space."""
     return pl.col(column).is_null() | (pl.col(column).str.strip_chars() == "")
+
+
+def _perhaps_absent(column: str) -> pl.Expr:
+    """All that are absent and maybe others: null, empty, or beginning as white space does, in ASCII or beyond it."""
+    return pl.col(column).is_null() | (pl.col(column) < "!") | (pl.col(column) >= "\x7f")
 
 
 def _long(column: str, most: int) -> pl.Expr:

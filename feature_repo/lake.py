@@ -28,13 +28,16 @@ KEYS: dict[str, list[str]] = {
 }
 
 
-# A dataset's rows that broke the contract. The last three are null where a row comes from no file of a user.
+# A dataset's rows that broke the contract; rows of posts, users and edges have no column of an event. What begins with
+# `source` is null where a row comes from no file of a user, and column and value also where no single one is to blame.
 DEAD_LETTERS = pa.schema(
     [
         *(field.with_nullable(True) for field in EVENTS),
         pa.field("reason", pa.string()),
         pa.field("source_file", pa.string()),
         pa.field("source_row", pa.int64()),
+        pa.field("source_column", pa.string()),
+        pa.field("source_value", pa.string()),
         pa.field("raw", pa.string()),
     ]
 )

@@ -13,7 +13,7 @@ from rich.console import Console
 
 bench = typer.Typer(
     help="Measure on this machine: stream, features of a request, heavy ranker, retrieval, training rows, materialisation, "
-    "batch engine, quality beside peers.",
+    "batch engine, ingestion, quality beside peers.",
     no_args_is_help=True,
 )
 
@@ -144,6 +144,25 @@ def batch(
         return bench_batch(events, folder, memory_gb, threads)
 
     _run("batch", work, as_json)
+
+
+@bench.command()
+def ingest(
+    events: Annotated[
+        int, typer.Option(min=1_000, help="Simulated events of each format; 250 bytes of disk each, 12.5 GB for 50 million.")
+    ] = 50_000_000,
+    text_ids: Annotated[bool, typer.Option("--text-ids", help="A tenth as many once more, with ids that are text.")] = False,
+    seed: Seed = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Ingest events of one's own from Parquet and CSV into a lake; the peer is polars scanning the same files."""
+
+    def work(folder: Path) -> dict:
+        from flows.bench.ingest import bench_ingest
+
+        return bench_ingest(folder, events, seed, text_ids=text_ids)
+
+    _run("ingest", work, as_json)
 
 
 @bench.command()

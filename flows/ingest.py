@@ -47,6 +47,7 @@ def told(report: IngestReport, day_offset: timedelta) -> list[str]:
     if report.repeats:
         lines.append(f"{report.repeats:,} events were repeats of an event_id and were dropped")
     lines += [f"{rows:,} events are dead letters: {reason}" for reason, rows in report.malformed_by_reason.items()]
+    lines += [f"{rows:,} rows are dead letters: {reason}" for reason, rows in report.left_out_by_reason.items()]
     return [*lines, *report.split_notes, *report.notes]
 
 

@@ -42,6 +42,7 @@ class GivenDataset:
     simulated = False
     notes: tuple[str, ...] = ()
     derived_impressions = False
+    distinct_ids = False
     sampled_negatives = 0
     repeats = 0
     earliest = EARLIEST
@@ -86,6 +87,9 @@ class GivenDataset:
         return pl.DataFrame(
             [{**dict.fromkeys(SCHEMAS["users"]), "user_id": user, "attributes": []} for user in ids], schema=SCHEMAS["users"]
         )
+
+    def left_out(self) -> dict[str, pl.DataFrame]:
+        return {}
 
     def edges(self) -> None:
         return None

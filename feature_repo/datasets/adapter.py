@@ -62,6 +62,7 @@ class DatasetAdapter(Protocol):
     notes: tuple[str, ...]  # what was derived, sampled or left out, and what can therefore not be judged; whole sentences
     derived_impressions: bool  # true: exposures were inferred from interactions, so calibration and off-policy can't be judged
     repeats: int  # events left out by the last reading because their event_id stands in an earlier event
+    distinct_ids: bool  # true: no two events that it gives have one event_id, so none has to look for repeats
     sampled_negatives: int  # exposures that were drawn for each derived one; 0 = none
 
     def fingerprint(self) -> str:
@@ -72,7 +73,8 @@ class DatasetAdapter(Protocol):
         """Every event once, in batches of bounded size and no particular order; raises MalformedFile.
 
         `good` has exactly the columns of the events contract. `dead` has them too (null where a cell could not be read), then
-        `reason`, and where the rows come from files of a user also `source_file`, `source_row` (from 1) and `raw` (JSON).
+        `reason`, and where the rows come from files of a user also `source_file`, `source_row` (from 1), `source_column` and
+        `source_value` (where one is to blame) and `raw` (JSON).
         """
         ...
 
@@ -86,6 +88,13 @@ class DatasetAdapter(Protocol):
 
     def edges(self) -> pl.DataFrame | None:
         """The declared graph, or None where there is none; raises MalformedFile."""
+        ...
+
+    def left_out(self) -> dict[str, pl.DataFrame]:
+        """Rows of posts, users and edges that broke a rule, by table; to be asked for after the events.
+
+        Columns as those that `dead` of an event batch has behind the contract's.
+        """
         ...
 
     def tables(self) -> ContractTables:

@@ -8,12 +8,16 @@ Rule: a user follows an author from the first moment at which one of these holds
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import polars as pl
 
 from feature_repo.contracts import EDGES, Action, EdgeKind
 from feature_repo.heads import COMPLETED, LIKED
 
 COMPLETED_NEEDED = 2
+PART_ROWS = 1_000_000  # engagements that are grouped at once
 
 # Strength of an edge: a follow is full strength; what was liked and completed adds up to it and never beyond.
 LIKE_WEIGHT = 0.5
@@ -26,22 +30,50 @@ def derive_follow_edges(events: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
 
     `created_at` is the moment the rule first held, so edges as of a time are those created before it.
     """
+    action, at = pl.col("action"), pl.col("occurred_at")
+    follow = action == Action.FOLLOW.value
+    liked, completed = (action.is_in(list(role)) & ~follow for role in (LIKED, COMPLETED))
+    rows = (
+        events.lazy()
+        .filter(follow | liked | completed)
+        .select("user_id", pl.col("author_id").alias("target_id"), at, follow=follow, liked=liked, completed=completed)
+        .collect(engine="streaming")
+    )
+    empty = pl.from_arrow(EDGES.empty_table())
+    return pl.concat([empty, *(_edges_of(part) for part in _by_users(rows))])
+
+
+def _by_users(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """`rows` by ranges of users, ascending, each of about PART_ROWS: grouping takes several times the memory of its rows."""
+    users = rows["user_id"].gather_every(max(1, rows.height // 10_000)).sort()
+    parts = max(1, round(rows.height / PART_ROWS))
+    bounds = sorted({users[users.len() * number // parts] for number in range(1, parts)})
+    for first, end in pairwise([None, *bounds, None]):
+        within = [] if first is None else [pl.col("user_id") >= first]
+        yield rows.filter(*within, *([] if end is None else [pl.col("user_id") < end]))
+
+
+def _edges_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """The edges of all users of `rows`."""
     at = pl.col("occurred_at")
-    follow = pl.col("action") == Action.FOLLOW.value
-    liked, completed = (pl.col("action").is_in(list(role)) & ~follow for role in (LIKED, COMPLETED))
-    engaged_rows = events.lazy().filter(follow | liked | completed).select("user_id", "author_id", "action", "occurred_at")
+    pair = ("user_id", "target_id")
+    # Sorted once: a sort within each of many small groups takes longer.
+    enough = (
+        rows.lazy().filter("completed").sort("occurred_at").group_by(pair)
+        .agg(enough_completed=at.get(COMPLETED_NEEDED - 1, null_on_oob=True))
+    )  # fmt: skip
     pairs = (
-        engaged_rows.collect(engine="streaming")
-        .lazy()
-        .group_by("user_id", pl.col("author_id").alias("target_id"))
+        rows.lazy()
+        .with_columns(followed_at=pl.when("follow").then(at), liked_at=pl.when("liked").then(at))
+        .group_by(pair)
         .agg(
-            follows=follow.sum(),
-            likes=liked.sum(),
-            completions=completed.sum(),
-            first_follow=at.filter(follow).min(),
-            first_like=at.filter(liked).min(),
-            enough_completed=at.filter(completed).sort().get(COMPLETED_NEEDED - 1, null_on_oob=True),
+            follows=pl.col("follow").sum(),
+            likes=pl.col("liked").sum(),
+            completions=pl.col("completed").sum(),
+            first_follow=pl.col("followed_at").min(),
+            first_like=pl.col("liked_at").min(),
         )
+        .join(enough, on=pair, how="left")
         .with_columns(created_at=pl.min_horizontal("first_follow", "first_like", "enough_completed"))
         .filter(pl.col("created_at").is_not_null())
     )

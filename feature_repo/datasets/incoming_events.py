@@ -28,9 +28,9 @@ class _DiskRun:
     file: Path
     batch_of_day: dict[date, int]
 
-    def rows(self, day: date) -> pl.DataFrame:
+    def table(self, day: date) -> pa.Table:
         with pa.memory_map(str(self.file)) as source:
-            return pl.from_arrow(pa.ipc.open_file(source).get_batch(self.batch_of_day[day]))
+            return pa.Table.from_batches([pa.ipc.open_file(source).get_batch(self.batch_of_day[day])])
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class _MemoryRun:
     sorted_rows: pl.DataFrame
     slice_of_day: dict[date, tuple[int, int]]
 
-    def rows(self, day: date) -> pl.DataFrame:
-        return self.sorted_rows.slice(*self.slice_of_day[day])
+    def table(self, day: date) -> pa.Table:
+        return self.sorted_rows.slice(*self.slice_of_day[day]).to_arrow().cast(EVENTS)
 
 
 class IncomingEvents:
@@ -70,14 +70,18 @@ class IncomingEvents:
 
     def day(self, day: date) -> Iterator[pl.DataFrame]:
         """The rows of `day` in pieces, in the order in which they came."""
-        gathered: list[pl.DataFrame] = []
+        return (pl.from_arrow(piece) for piece in self.day_tables(day))
+
+    def day_tables(self, day: date) -> Iterator[pa.Table]:
+        """As `day`, of the contract's own schema: what goes on as it is need not become a frame."""
+        gathered: list[pa.Table] = []
         for run in self._days[day]:
-            gathered.append(run.rows(day))
-            if sum(piece.height for piece in gathered) >= PIECE_ROWS:
-                yield pl.concat(gathered)
+            gathered.append(run.table(day))
+            if sum(piece.num_rows for piece in gathered) >= PIECE_ROWS:
+                yield pa.concat_tables(gathered)
                 gathered = []
         if gathered:
-            yield pl.concat(gathered)
+            yield pa.concat_tables(gathered)
 
     def _file_run(self, *, to_disk: bool) -> None:
         if not self._held:
@@ -102,6 +106,6 @@ class IncomingEvents:
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         with told_when_full(file), pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, EVENTS, options=options) as writer:
             for day in run.slice_of_day:
-                (batch,) = run.rows(day).rechunk().to_arrow().cast(EVENTS).combine_chunks().to_batches()
+                (batch,) = run.table(day).combine_chunks().to_batches()
                 writer.write_batch(batch)
         return _DiskRun(file, {day: number for number, day in enumerate(run.slice_of_day)})

@@ -18,13 +18,15 @@ from feature_repo.datasets.derived_edges import derive_follow_edges
 from feature_repo.datasets.event_times import EventTimes
 from feature_repo.datasets.incoming_events import IncomingEvents
 from feature_repo.datasets.published_events import publish_events
+from feature_repo.datasets.read_ahead import read_ahead
 from feature_repo.datasets.repeats import EventIds, FirstCopies
 from feature_repo.datasets.splits import Splits
 from feature_repo.lake import DEAD_LETTERS, Lake
 from feature_repo.plausible_times import latest_plausible, part_implausible
+from infra.process_memory import give_back
 
 # Bumped when the same files would give other tables, so that a finished ingestion by older code is done again.
-INGEST_VERSION = 3
+INGEST_VERSION = 4
 
 DATASET_MARKER = "dataset"
 INGEST_MARKER = "ingest"
@@ -59,6 +61,7 @@ class IngestReport:
     edges_derived: bool
     malformed: int
     malformed_by_reason: dict[str, int]
+    left_out_by_reason: dict[str, int]  # rows of posts, users and edges among the dead letters: "table: reason" -> rows
     repeats: int  # events whose event_id was there before; dropped
     hold_out: bool  # true: events from the splits' train_end on are in the holdout
     splits: dict[str, Any]  # as `Splits.as_json`
@@ -76,6 +79,7 @@ class _Read:
     times: EventTimes
     ids: EventIds = field(default_factory=EventIds)
     reasons: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)  # rows of the other tables, by table and reason
 
 
 def ingest(
@@ -108,6 +112,7 @@ def ingest(
     try:
         read = _Read(IncomingEvents(incoming, adapter.day_offset), EventTimes(adapter.day_offset))
         _read_events(adapter, lake, read, say)
+        give_back()  # what reading used: writing needs other memory
         splits = _splits(adapter, read, train_share)
         lake.unmark(INGEST_MARKER)
         mark_dataset(adapter, fingerprint, splits, hold_out, lake, holdout)
@@ -170,18 +175,22 @@ def _read_events(adapter: DatasetAdapter, lake: Lake, read: _Read, say: Progress
     """All events of `adapter` into `read`, dead ones into the dead letters. Raises IngestError where none is good."""
     latest, told = latest_plausible(), 0
     with lake.dead_letter_file(adapter.name) as letters:
-        for batch in adapter.event_batches():
+        for batch in read_ahead(adapter.event_batches()):
             split = part_implausible(batch, adapter.earliest, latest)
             if not split.dead.is_empty():
                 letters.add(as_dead_letters(split.dead))
                 read.reasons.update(dict(split.dead.group_by("reason").len().iter_rows()))
             good = checked_events(split.good)
-            read.ids.add(good["event_id"])
+            if not adapter.distinct_ids:
+                read.ids.add(good["event_id"])
             read.times.add(good)
             read.incoming.add(good)
             if read.incoming.rows // PROGRESS_ROWS > told:
                 told = read.incoming.rows // PROGRESS_ROWS
                 say(f"read {read.incoming.rows:,} events")
+        for table, rows in adapter.left_out().items():
+            letters.add(as_dead_letters(rows))
+            read.left_out.update({f"{table}: {reason}": count for reason, count in rows["reason"].value_counts().iter_rows()})
     if read.incoming.rows == 0:
         raise IngestError(f"{adapter.label}: {_why_nothing(read.reasons, lake, adapter.name)}")
 
@@ -240,6 +249,7 @@ def _publish(
     say(f"writing {read.incoming.rows:,} events")
     first_copies = FirstCopies(read.ids.repeated())
     found = publish_events(read.incoming, first_copies, splits, part, lake, holdout, hold_out=hold_out)
+    give_back()
     say("writing posts, users and edges")
     posts = lake.write("posts", adapter.posts(), part)
     users = lake.write("users", adapter.users(), part)
@@ -263,6 +273,7 @@ def _publish(
         edges_derived=declared is None,
         malformed=sum(read.reasons.values()),
         malformed_by_reason=dict(read.reasons.most_common(REASONS_TOLD)),
+        left_out_by_reason=dict(read.left_out.most_common(REASONS_TOLD)),
         repeats=first_copies.dropped + adapter.repeats,
         hold_out=hold_out,
         splits=splits.as_json(),

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 
+import numpy as np
 import polars as pl
 
-from feature_repo.contracts import HISTORY_BEFORE
+from feature_repo.contracts import HISTORY_BEFORE, Action
 from feature_repo.datasets.incoming_events import IncomingEvents
 from feature_repo.datasets.repeats import FirstCopies
 from feature_repo.datasets.splits import Splits
@@ -18,6 +19,8 @@ from feature_repo.lake import Lake
 
 DAYS_AT_ONCE = 2  # written by threads of their own; each holds a piece of its day
 
+_ACTIONS = pl.Enum([action.value for action in Action])
+_COUNTED = ["action", "product", "occurred_at"]
 _UNDATED = pl.col("product") == HISTORY_BEFORE
 
 
@@ -56,7 +59,9 @@ class _DayCounts:
     parts: Counter[str] = field(default_factory=Counter)
 
     def count(self, rows: pl.DataFrame, splits: Splits) -> None:
-        self.actions.update(dict(rows.group_by("action").len().iter_rows()))
+        codes = rows["action"].cast(_ACTIONS).to_physical().to_numpy()
+        found = np.bincount(codes, minlength=len(_ACTIONS.categories)).tolist()
+        self.actions.update({name: count for name, count in zip(_ACTIONS.categories, found, strict=True) if count})
         at = pl.col("occurred_at")
         within = {
             name: ~_UNDATED & (at < end) & (pl.lit(True) if start is None else at >= start)
@@ -100,6 +105,12 @@ def _write_day(
 ) -> _DayCounts:
     counts = _DayCounts()
     with lake.day_file(day, part) as past, holdout.day_file(day, part) as ahead:
+        if lived is None and not first_copies.any_repeated:
+            for table in incoming.day_tables(day):
+                counts.count(pl.from_arrow(table.select(_COUNTED)), splits)
+                past.add_table(table)
+            counts.past = past.rows
+            return counts
         for piece in incoming.day(day):
             rows = first_copies.of(piece)
             counts.count(rows, splits)

@@ -36,6 +36,7 @@ class KuaiRand:
     simulated = False
     notes: tuple[str, ...] = ()
     derived_impressions = False
+    distinct_ids = False
     sampled_negatives = 0
     repeats = 0
     day_offset: timedelta = BEIJING
@@ -64,6 +65,10 @@ class KuaiRand:
 
     def users(self) -> pl.DataFrame:
         return users_of(read_raw(self.files.users, USERS), self.files.users)
+
+    def left_out(self) -> dict[str, pl.DataFrame]:
+        """No row of them breaks a rule."""
+        return {}
 
     def edges(self) -> None:
         """The files declare no graph."""

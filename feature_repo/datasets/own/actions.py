@@ -93,7 +93,10 @@ class ActionReader:
         """Action of each value (String, null where unmapped), and whether the row is skipped on purpose."""
         text = values.cast(pl.String)
         known = {key: ours for key, ours in self._by_value.items() if ours is not None}
-        ours = text.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.String)
+        if all(key == ours for key, ours in known.items()):
+            ours = text if (named := text.is_in(list(known))).all(ignore_nulls=True) else text.set(~named, None)
+        else:
+            ours = text.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.String)
         left_out = [key for key, rule in self._by_value.items() if rule is None]
         return ours, text.is_in(left_out).fill_null(False) if left_out else pl.repeat(False, text.len(), eager=True)
 

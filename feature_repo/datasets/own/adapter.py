@@ -39,6 +39,7 @@ from feature_repo.datasets.own.seen import Seen
 from feature_repo.datasets.own.side_tables import TableRows, read_edges, read_posts, read_users
 from feature_repo.datasets.own.survey import Survey, survey_events
 from feature_repo.datasets.own.times import Bounds
+from feature_repo.datasets.read_ahead import read_ahead
 from feature_repo.ids import IdTable
 
 # Bumped when the same files and mapping would give other tables.
@@ -177,6 +178,13 @@ class OwnData:
         return self.mapping.negatives if self.derived_impressions else 0
 
     @property
+    def distinct_ids(self) -> bool:
+        """Whether each event has the id of its row: given for every row, or made for every row, and of one event only."""
+        if self.actions.wide or self.derived_impressions:
+            return False
+        return "event_id" not in self.columns or not self.survey.rows_without_id
+
+    @property
     def repeats(self) -> int:
         """Rows of the last reading whose event_id stands in an earlier row."""
         return self.counts.repeats
@@ -223,7 +231,7 @@ class OwnData:
         counts.repeats = sum(numbers.len() for numbers in left_out.values())
         with ExitStack() as stack:
             interactions = stack.enter_context(Interactions()) if self.derived_impressions else None
-            for batch in self.reader.batches(rows.source_columns, limit=self.limit):
+            for batch in read_ahead(self.reader.batches(rows.source_columns, limit=self.limit)):
                 mapped = rows.map(without(batch, left_out.get(batch.file)))
                 counts.rows += batch.frame.height
                 counts.skipped += mapped.skipped
@@ -344,13 +352,14 @@ class OwnData:
 
     def edges(self) -> pl.DataFrame | None:
         """The declared graph, or None."""
-        rows = self.edge_rows()
+        rows = self.edge_rows
         if rows is None:
             return None
         for refusal in rows.refusals:
             raise refusal.error(self.table("edges"))
         return rows.frame
 
+    @cached_property
     def edge_rows(self) -> TableRows | None:
         """The declared graph with what was left out of it, or None where the files have none."""
         table = self.table("edges")
@@ -358,6 +367,11 @@ class OwnData:
             return None
         since = self.seen.posts()["first"].min() or self.bounds.earliest
         return read_edges(table, self.mapping.edges or EdgesMapping(), self._numbers, self.bounds, since)
+
+    def left_out(self) -> dict[str, pl.DataFrame]:
+        """Rows of posts, users and edges that broke a rule, by table, with why and where they stand."""
+        edges = {} if self.edge_rows is None else {"edges": self.edge_rows}
+        return {name: rows.dead for name, rows in {**self._side_tables, **edges}.items() if rows.dead.height}
 
     def side_rows(self) -> dict[str, TableRows]:
         """Posts and users of the files, as read, with what was left out of them."""

@@ -109,7 +109,7 @@ def _check_rows(adapter: OwnData, report: CheckReport) -> None:
     report.counts, report.notes = adapter.counts, adapter.notes
     if refused is not None:
         raise refused
-    edges = adapter.edge_rows()
+    edges = adapter.edge_rows
     sides = list(adapter.side_rows().values()) + ([edges] if edges is not None else [])
     for rows in sides:
         report.doubts += rows.doubts

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 import polars as pl
 
@@ -23,7 +25,15 @@ UNKNOWN_AUTHOR = "unknown author of post "  # and the post's number: the text of
 TEXTS = ("release", "request_id")
 PLAIN = {"position": pl.Int32, "propensity": pl.Float64, "value": pl.Float64}
 SCHEMA: dict[str, pl.DataType] = dict(pl.from_arrow(EVENTS.empty_table()).schema)
-DEAD_SCHEMA = {**SCHEMA, "reason": pl.String, "source_file": pl.String, "source_row": pl.Int64, "raw": pl.String}
+LEFT_OUT_SCHEMA = {
+    "reason": pl.String,
+    "source_file": pl.String,
+    "source_row": pl.Int64,
+    "source_column": pl.String,
+    "source_value": pl.String,
+    "raw": pl.String,
+}
+DEAD_SCHEMA = {**SCHEMA, **LEFT_OUT_SCHEMA}
 NOT_NEGATIVE = ("dwell", "video_view")  # their value is milliseconds
 
 
@@ -66,7 +76,7 @@ class EventRows:
         rows = self._row_columns(batch, reasons)
         parts, skipped, silent = self._parts(batch, rows, reasons)
         broken = reasons.series()
-        dead = self._dead(batch, rows, broken) if broken is not None else pl.DataFrame(schema=DEAD_SCHEMA)
+        dead = self._dead(batch, rows, reasons, broken) if broken is not None else pl.DataFrame(schema=DEAD_SCHEMA)
         good = pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
         net = split_events(good)  # the contract's own rules have the last word
         if net.dead.height:
@@ -111,9 +121,9 @@ class EventRows:
         column = self.columns[ours]
         texts = self.readings[ours].texts(frame[column])
         if (faults := id_faults(texts)) is not None:
-            reasons.add_texts(faults, f"{ours} (column {column!r})")
+            reasons.add_texts(faults, f"{ours} (column {column!r})", column)
             texts = texts.set(faults.is_not_null(), None)
-        reasons.add(texts.is_null() & reasons.open(), f"{ours} is empty (column {column!r}); give every row an id")
+        reasons.add(texts.is_null() & reasons.open(), f"{ours} is empty (column {column!r}); give every row an id", column)
         return self.ids.numbers(ours.removesuffix("_id"), texts)
 
     def _author(self, frame: pl.DataFrame, post: pl.Series, reasons: Reasons) -> pl.Series:
@@ -121,7 +131,7 @@ class EventRows:
             return self.authors.of(post)
         texts = self.readings["author_id"].texts(frame[self.columns["author_id"]])
         if (faults := id_faults(texts)) is not None:
-            reasons.add_texts(faults, f"author_id (column {self.columns['author_id']!r})")
+            reasons.add_texts(faults, f"author_id (column {self.columns['author_id']!r})", self.columns["author_id"])
             texts = texts.set(faults.is_not_null(), None)
         given = self.ids.numbers("author", texts)
         if not given.null_count():
@@ -135,14 +145,14 @@ class EventRows:
         at = self.time.times(raw)
         empty = raw.is_null()
         if empty.any():
-            reasons.add(empty, f"occurred_at is empty (column {column!r}); every event needs its time")
-        reasons.add_values(at.is_null() & ~empty, f"occurred_at {{}} is no time as {self.time.told}", raw)
+            reasons.add(empty, f"occurred_at is empty (column {column!r}); every event needs its time", column)
+        reasons.add_values(at.is_null() & ~empty, f"occurred_at {{}} is no time as {self.time.told}", raw, column)
         days = at.dt.date().alias("")  # without a name it is shown without quotes
         reasons.add_values(
-            at > self.bounds.latest, "occurred_at {} is in the future: correct the clock, or leave the row out", days
+            at > self.bounds.latest, "occurred_at {} is in the future: correct the clock, or leave the row out", days, column
         )
         early = f"occurred_at {{}} is before {self.bounds.earliest:%Y-%m-%d}: set `earliest` in the mapping if it is right"
-        reasons.add_values(at < self.bounds.earliest, early, days)
+        reasons.add_values(at < self.bounds.earliest, early, days, column)
         return at
 
     def _surface(self, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
@@ -153,9 +163,9 @@ class EventRows:
         if self.mapping.surface is not None:
             surface = surface.fill_null(self.mapping.surface)
         blank = (surface.is_null() | (surface == "")).fill_null(True)
-        reasons.add(blank, f"surface is empty (column {column!r}); name the place where it was shown, or set `surface`")
+        reasons.add(blank, f"surface is empty (column {column!r}); name the place where it was shown, or set `surface`", column)
         long = (surface.str.len_chars() > MOST_SURFACE_CHARACTERS).fill_null(False)
-        reasons.add_values(long, f"surface {{}} has more than {MOST_SURFACE_CHARACTERS} characters", surface)
+        reasons.add_values(long, f"surface {{}} has more than {MOST_SURFACE_CHARACTERS} characters", surface, column)
         return surface
 
     def _number(self, ours: str, kind: pl.DataType, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
@@ -163,14 +173,17 @@ class EventRows:
             return pl.repeat(None, frame.height, dtype=kind, eager=True)
         raw = frame[self.columns[ours]]
         numbers, lost = cast_number(raw, kind)
-        reasons.add_values(lost, f"{ours} {{}} is no {'whole ' if kind.is_integer() else ''}number that fits", raw)
+        reasons.add_values(
+            lost, f"{ours} {{}} is no {'whole ' if kind.is_integer() else ''}number that fits", raw, self.columns[ours]
+        )
         return numbers
 
     def _text(self, ours: str, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
         if ours not in self.columns:
             return pl.repeat(None, frame.height, dtype=pl.String, eager=True)
         text = _as_text(frame[self.columns[ours]])
-        return text.set((text.str.strip_chars() == "").fill_null(False), None)
+        blank = blanks(text)
+        return text if blank is None else text.set(blank, None)
 
     def _event_id(self, batch: RawBatch, rows: pl.DataFrame, reasons: Reasons) -> pl.Series:
         """The given id; else one of place and content, so that reading the same file again gives the same id."""
@@ -182,8 +195,9 @@ class EventRows:
         if "event_id" not in self.columns:
             return rows.select(made).to_series()
         given = _as_text(batch.frame[self.columns["event_id"]])
-        blank = (given.str.strip_chars() == "").fill_null(False)
-        reasons.add(blank, f"event_id is blank (column {self.columns['event_id']!r}); leave the cell empty, or give an id")
+        if (blank := blanks(given)) is not None:
+            told = f"event_id is blank (column {self.columns['event_id']!r}); leave the cell empty, or give an id"
+            reasons.add(blank, told, self.columns["event_id"])
         return given if not given.null_count() else pl.select(pl.coalesce(given, rows.select(made).to_series())).to_series()
 
     # ---- one part per action --------------------------------------------------------------------------------------
@@ -195,9 +209,9 @@ class EventRows:
         if self.actions.column is not None:
             raw = batch.frame[self.actions.column]
             action, skipped = self.actions.by_value(raw)
-            reasons.add(raw.is_null() & ~skipped, f"action is empty (column {self.actions.column!r})")
+            reasons.add(raw.is_null() & ~skipped, f"action is empty (column {self.actions.column!r})", self.actions.column)
             told = "action {} is not mapped: name it under `actions`, or map it to null to skip such rows"
-            reasons.add_values(action.is_null() & ~skipped & raw.is_not_null(), told, raw)
+            reasons.add_values(action.is_null() & ~skipped & raw.is_not_null(), told, raw, self.actions.column)
             found.append((action.is_not_null(), action, None))
         elif self.mapping.action is not None:
             found.append((pl.repeat(True, height, eager=True), self.actions.canonical(self.mapping.action), None))
@@ -208,15 +222,19 @@ class EventRows:
         alive = reasons.open() & ~skipped
         parts = [self._part(rows, alive & holds, action, value) for holds, action, value in found]
         happened = [holds for holds, _, _ in found]
-        any_ = pl.select(pl.any_horizontal(happened)).to_series() if happened else pl.repeat(False, height, eager=True)
+        any_ = reduce(or_, happened, pl.repeat(False, height, eager=True))
         return [part for part in parts if part.height], int(skipped.sum()), int((alive & ~any_).sum())
 
     def _refuse_odd_values(self, found: list, rows: pl.DataFrame, reasons: Reasons) -> None:
         for holds, action, value in found:
-            timed = action.is_in(NOT_NEGATIVE).fill_null(False) if isinstance(action, pl.Series) else action in NOT_NEGATIVE
             values = rows["value"] if value is None else value
-            below = (values < 0).fill_null(False) & holds & timed
-            reasons.add_values(below, "value {} is negative, but it is milliseconds", values)
+            below = (values < 0).fill_null(False) & holds
+            if not below.any():
+                continue
+            timed = action.is_in(NOT_NEGATIVE).fill_null(False) if isinstance(action, pl.Series) else action in NOT_NEGATIVE
+            reasons.add_values(
+                below & timed, "value {} is negative, but it is milliseconds", values, self.columns.of.get("value")
+            )
 
     def _part(self, rows: pl.DataFrame, chosen: pl.Series, action: pl.Series | str, value: pl.Series | None) -> pl.DataFrame:
         columns = [pl.lit(action).alias("action") if isinstance(action, str) else action.alias("action")]
@@ -229,11 +247,12 @@ class EventRows:
             part = part.with_columns(event_id=pl.concat_str("event_id", pl.lit(":"), "action"))
         return part.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
-    def _dead(self, batch: RawBatch, rows: pl.DataFrame, broken: pl.Series) -> pl.DataFrame:
+    def _dead(self, batch: RawBatch, rows: pl.DataFrame, reasons: Reasons, broken: pl.Series) -> pl.DataFrame:
         chosen = broken.is_not_null()
         kept = [name for name in batch.frame.columns if not name.endswith(KIND)]
         raw = batch.frame.filter(chosen).select(kept)
         held = rows.filter(chosen)
+        column, value = reasons.blamed(batch.frame)
         action = pl.lit(None, pl.String)
         if self.actions.column is not None:
             action = raw[self.actions.column].cast(pl.String)
@@ -242,6 +261,8 @@ class EventRows:
             broken.filter(chosen).alias("reason"),
             pl.lit(batch.file).alias("source_file"),
             batch.rows.filter(chosen).alias("source_row"),
+            column.alias("source_column"),
+            value.alias("source_value"),
             raw_lines(raw).alias("raw"),
         ).select(pl.col(name).cast(kind) for name, kind in DEAD_SCHEMA.items())
 
@@ -283,9 +304,21 @@ def _as_text(values: pl.Series) -> pl.Series:
     return values.cast(pl.String)
 
 
+def blanks(texts: pl.Series) -> pl.Series | None:
+    """Boolean (n,): empty or nothing but white space, false for null; None where no text is."""
+    # A text that begins with a visible ASCII character is not blank: comparing is cheaper than stripping.
+    if not ((texts < "!") | (texts >= "\x7f")).any():
+        return None
+    return (texts.str.strip_chars() == "").fill_null(False)
+
+
 def cast_number(raw: pl.Series, kind: pl.DataType) -> tuple[pl.Series, pl.Series]:
     """`raw` as numbers of type `kind`, and where a value was no such number: too large, a fraction, or text."""
     given = raw.is_not_null()
+    if raw.dtype == pl.String:
+        numbers = raw.cast(kind, strict=False)
+        if numbers.null_count() == raw.null_count() and (kind.is_integer() or numbers.is_finite().all()):
+            return numbers, pl.repeat(False, raw.len(), eager=True)
     if raw.dtype in (pl.String, pl.Categorical, pl.Enum):
         text = raw.cast(pl.String).str.strip_chars()
         given &= (text != "").fill_null(False)

@@ -70,6 +70,8 @@ class IdCheck:
                     return self._refuse(f"is JSON of type {name.lower()}; {REMEDY}", first_where(odd, texts, batch))
         if self.words is not None and self.words.value.lower() not in _TRUTH:
             return None  # text it is, whatever follows
+        if own_numbers(texts) is not None:
+            return None
         rest = texts.is_not_null() & ~is_own_number(texts) & (texts != "")
         if not rest.any():
             return None
@@ -138,7 +140,8 @@ class IdReading:
             whole = texts.str.contains(_INTEGER)
             cast = texts.set(whole, None).str.strip_chars().cast(pl.Float64, strict=False).cast(pl.Int64).cast(pl.String)
             return _not_blank(texts.zip_with(whole.fill_null(True), cast))
-        return _not_blank(texts)
+        numbers = own_numbers(texts)
+        return _not_blank(texts) if numbers is None else numbers
 
 
 def _not_blank(texts: pl.Series) -> pl.Series:
@@ -150,6 +153,17 @@ def all_own_numbers(ids: pl.Series) -> bool:
     """Whether every integer is from 0 to below 2^62."""
     lowest, highest = ids.min(), ids.max()
     return lowest is None or (lowest >= 0 and highest < FIRST_ALLOTTED)
+
+
+def own_numbers(texts: pl.Series) -> pl.Series | None:
+    """Int64 (n,): the ids of text, where all are their own numbers; else None. Null stays null."""
+    numbers = texts.cast(pl.Int64, strict=False)
+    highest = numbers.max()
+    if numbers.null_count() != texts.null_count() or highest is None or not all_own_numbers(numbers):
+        return None
+    # No text is shorter than its number, so all are as long where the sums agree: none has a sign, a blank, or leading zeros.
+    digits = texts.len() - texts.null_count() + sum((numbers >= 10**k).sum() for k in range(1, len(str(highest))))
+    return numbers if digits == texts.str.len_bytes().sum() else None
 
 
 def is_own_number(texts: pl.Series) -> pl.Series:
@@ -184,10 +198,8 @@ class IdNumbers:
         if ids.dtype.is_integer() and not apart and all_own_numbers(ids):
             return ids.cast(pl.Int64)
         texts = ids.cast(pl.String)
-        if not apart and kind not in self._known:
-            whole = texts.cast(pl.Int64, strict=False)
-            if whole.cast(pl.String).eq_missing(texts).all() and all_own_numbers(whole):
-                return whole
+        if not apart and kind not in self._known and (whole := own_numbers(texts)) is not None:
+            return whole
         return self._looked_up(kind, texts)
 
     def _looked_up(self, kind: str, texts: pl.Series) -> pl.Series:

@@ -1,7 +1,7 @@
 """Reads the files of a table in batches of bounded size, whatever their format, without losing a digit.
 
-DuckDB reads and unpacks. Cells of CSV stay text, values of JSON come as text beside their JSON type, and Parquet keeps
-its types: what a cell means is decided later, once, for all formats.
+DuckDB reads and unpacks, polars where a Parquet file is plain. Cells of CSV stay text, values of JSON come as text beside
+their JSON type, and Parquet keeps its types: what a cell means is decided later, once, for all formats.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.own.files import TableFiles, compression_of, head_of, head_rows
+from feature_repo.datasets.own.parquet_rows import plain_frames, plain_spans
 
 BATCH_ROWS = 250_000
 MEMORY = "512MB"  # of DuckDB; more goes to disk
@@ -57,6 +59,9 @@ class TableReader:
         known = self._columns_of(file)
         if self.table.format != "jsonl" and (missing := [name for name in columns if name not in known]):
             raise MalformedFile(file, f"the column is missing; found {', '.join(known)}", column=missing[0])
+        if self.table.format == "parquet" and (spans := _plain_spans(file, columns, limit)) is not None:
+            yield from self._plain_batches(file, shown, columns, spans)
+            return
         with duckdb.connect() as connection:
             connection.execute(f"SET memory_limit = '{MEMORY}'")
             query = self._query(file, known, columns) + (f" LIMIT {limit}" if limit is not None else "")
@@ -73,6 +78,15 @@ class TableReader:
                 raise MalformedFile(file, _told(error)) from error
             if self.table.format == "csv" and limit is None:
                 self.rejected.setdefault(shown, _rejected(connection))
+
+    def _plain_batches(self, file: Path, shown: str, columns: Sequence[str], spans: Sequence[int]) -> Iterator[RawBatch]:
+        seen = 0
+        try:
+            for frame in plain_frames(file, columns, spans, BATCH_ROWS):
+                yield RawBatch(shown, frame, pl.int_range(seen + 1, seen + frame.height + 1, eager=True).alias("source_row"))
+                seen += frame.height
+        except pl.exceptions.PolarsError as error:
+            raise MalformedFile(file, _told(error)) from error
 
     def _row_numbers(self, shown: str, seen: int, height: int) -> pl.Series:
         """Numbers of the next `height` readable rows. Exact from the second reading on, when rejected lines are known."""
@@ -120,6 +134,14 @@ class TableReader:
             f"delim = {_text(self.table.delimiter)}, quote = '\"', escape = '\"', store_rejects = true, "
             f"compression = '{compression_of(file) or 'none'}')"
         )
+
+
+def _plain_spans(file: Path, columns: Sequence[str], limit: int | None) -> list[int] | None:
+    """As `plain_spans`, and None where the file cannot be opened."""
+    try:
+        return plain_spans(file, columns, BATCH_ROWS, limit)
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError):
+        return None  # DuckDB says what is wrong
 
 
 _KIND_SHOWN = " (JSON type)"  # a NUL in a name is more than SQL takes
@@ -171,8 +193,8 @@ def _json_keys(file: Path) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _told(error: duckdb.Error) -> str:
-    """The first sentence of an error of DuckDB, which adds advice on its own options."""
+def _told(error: duckdb.Error | pl.exceptions.PolarsError) -> str:
+    """The first sentence of an error, which may add advice on options of its library."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "not readable")
     return f"not readable: {first}"
 

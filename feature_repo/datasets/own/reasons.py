@@ -1,4 +1,4 @@
-"""Why rows of a batch are no events: the first broken rule of each row."""
+"""Why rows of a batch are left out: the first broken rule of each row, and the column of the files that broke it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ class Reasons:
     def __init__(self, height: int) -> None:
         self.height = height
         self._reason: pl.Series | None = None
+        self._column: pl.Series | None = None
 
-    def add(self, broken: pl.Series, reason: str) -> None:
-        """Rows where `broken` is true have `reason`."""
+    def add(self, broken: pl.Series, reason: str, column: str | None = None) -> None:
+        """Rows where `broken` is true have `reason`; `column` of the files is to blame."""
         broken = broken.fill_null(False)
         if broken.any():
-            self._keep(pl.select(pl.when(broken).then(pl.lit(reason))).to_series())
+            self._keep(pl.select(pl.when(broken).then(pl.lit(reason))).to_series(), column)
 
-    def add_values(self, broken: pl.Series, reason: str, values: pl.Series) -> None:
+    def add_values(self, broken: pl.Series, reason: str, values: pl.Series, column: str | None = None) -> None:
         """As `add`, with each row's value in the place of `{}`."""
         broken = broken.fill_null(False)
         if not broken.any():
@@ -28,11 +29,11 @@ class Reasons:
         before, _, after = reason.partition("{}")
         shown = _shown(values.filter(broken))
         told = pl.select(pl.concat_str(pl.lit(before), shown, pl.lit(after))).to_series()
-        self._keep(pl.repeat(None, self.height, dtype=pl.String, eager=True).scatter(broken.arg_true(), told))
+        self._keep(pl.repeat(None, self.height, dtype=pl.String, eager=True).scatter(broken.arg_true(), told), column)
 
-    def add_texts(self, reasons: pl.Series, subject: str) -> None:
+    def add_texts(self, reasons: pl.Series, subject: str, column: str | None = None) -> None:
         """Rows where `reasons` is not null have it, behind `subject`."""
-        self._keep(pl.select(pl.concat_str(pl.lit(subject + " "), reasons)).to_series())
+        self._keep(pl.select(pl.concat_str(pl.lit(subject + " "), reasons)).to_series(), column)
 
     def open(self) -> pl.Series:
         """Boolean (n,): rows without a reason so far."""
@@ -42,8 +43,35 @@ class Reasons:
         """String (n,), null where a row has no reason; None where no row has one."""
         return self._reason
 
-    def _keep(self, reasons: pl.Series) -> None:
-        self._reason = reasons if self._reason is None else self._reason.zip_with(self._reason.is_not_null(), reasons)
+    def blamed(self, rows: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+        """Column to blame and its value as text, String (m,), of the m rows that have a reason; null where none is known.
+
+        rows: all columns of the files, one row for each of the batch.
+        """
+        if self._reason is None or self._column is None:
+            nothing = pl.Series([], dtype=pl.String)
+            return nothing, nothing
+        chosen = self._reason.is_not_null()
+        column = self._column.filter(chosen)
+        value = pl.repeat(None, column.len(), dtype=pl.String, eager=True)
+        for name in column.unique().drop_nulls():
+            if name in rows.columns:
+                value = value.zip_with((column != name).fill_null(True), _as_text(rows[name].filter(chosen)))
+        return column, value
+
+    def _keep(self, reasons: pl.Series, column: str | None) -> None:
+        blamed = pl.select(pl.when(reasons.is_not_null()).then(pl.lit(column, pl.String))).to_series()
+        if self._reason is None or self._column is None:
+            self._reason, self._column = reasons, blamed
+            return
+        held = self._reason.is_not_null()
+        self._reason, self._column = self._reason.zip_with(held, reasons), self._column.zip_with(held, blamed)
+
+
+def _as_text(values: pl.Series) -> pl.Series:
+    if isinstance(values.dtype, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object):
+        return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
+    return values.cast(pl.String)
 
 
 def _shown(values: pl.Series) -> pl.Series:

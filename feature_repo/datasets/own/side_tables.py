@@ -11,7 +11,7 @@ import polars as pl
 from feature_repo.contracts import EDGES, POSTS, USERS, EdgeKind
 from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.own.columns import Columns, existing, resolved
-from feature_repo.datasets.own.event_rows import AuthorLookup, cast_number, raw_lines
+from feature_repo.datasets.own.event_rows import LEFT_OUT_SCHEMA, AuthorLookup, cast_number, raw_lines
 from feature_repo.datasets.own.files import TableFiles
 from feature_repo.datasets.own.id_columns import IdCheck, IdNumbers, id_faults
 from feature_repo.datasets.own.lists import NoList, attribute_columns, attribute_lists, embeddings, encoded, names_of
@@ -37,7 +37,7 @@ class TableRows:
     """One table of the files as it goes into the lake, and what was left out on the way."""
 
     frame: pl.DataFrame
-    dead: pl.DataFrame  # reason, source_file, source_row, raw
+    dead: pl.DataFrame  # columns of LEFT_OUT_SCHEMA
     forms: dict[str, str]  # kind of id -> "number" or "text"
     refusals: list[Refusal]
     doubts: list[str]
@@ -87,10 +87,11 @@ class SideTable:
             self.forms[kind] = reading.form
         texts = reading.texts(self.frame[column])
         if (faults := id_faults(texts)) is not None:
-            self.reasons.add_texts(faults, f"{ours} (column {column!r})")
+            self.reasons.add_texts(faults, f"{ours} (column {column!r})", column)
             texts = texts.set(faults.is_not_null(), None)
         if required:
-            self.reasons.add(texts.is_null(), f"{ours} is empty (column {column!r}); give every row of {self.name} an id")
+            told = f"{ours} is empty (column {column!r}); give every row of {self.name} an id"
+            self.reasons.add(texts.is_null(), told, column)
         return self.ids.numbers(kind, texts)
 
     def time(self, ours: str) -> pl.Series:
@@ -155,25 +156,27 @@ class SideTable:
             self.doubts.append(f"{where}: {value!r} can't be read as {ours}, so it is left empty (as in {count:,} cells)")
 
     def dead(self) -> pl.DataFrame:
-        """reason, source_file, source_row, raw of the rows that are left out."""
+        """The rows that are left out, in the columns of LEFT_OUT_SCHEMA."""
         reason = self.reasons.series()
-        parts = [rows.select("reason", "source_file", "source_row", "raw") for rows in self.rejected]
+        parts = [pl.DataFrame(schema=LEFT_OUT_SCHEMA), *self.rejected]
         if reason is not None:
             chosen = reason.is_not_null()
             held = self.frame.filter(chosen)
             kept = [name for name in held.columns if not name.endswith(KIND) and not name.startswith("\0")]
+            column, value = self.reasons.blamed(self.frame)
             parts.append(
                 pl.DataFrame(
                     {
                         "reason": reason.filter(chosen),
                         "source_file": held[FILE],
                         "source_row": held[ROW].cast(pl.Int64),
+                        "source_column": column,
+                        "source_value": value,
                         "raw": raw_lines(held.select(kept)),
                     }
                 )
             )
-        schema = {"reason": pl.String, "source_file": pl.String, "source_row": pl.Int64, "raw": pl.String}
-        return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
+        return pl.concat(parts, how="diagonal")
 
     def unreadable(self) -> TableRows:
         """Nothing but the refusals."""
@@ -277,7 +280,7 @@ def read_edges(table: TableFiles, mapping: EdgesMapping, ids: IdNumbers, bounds:
         return side.unreadable()
     kind = side.text("kind", mapping.kind.value)
     known = [one.value for one in EdgeKind]
-    side.reasons.add_values(~kind.is_in(known), f"kind {{}} is none of {', '.join(known)}", kind)
+    side.reasons.add_values(~kind.is_in(known), f"kind {{}} is none of {', '.join(known)}", kind, side.columns.of.get("kind"))
     columns = {
         "user_id": user,
         "target_id": target,

@@ -17,6 +17,7 @@ from feature_repo.datasets.own.mapping import EventsMapping
 from feature_repo.datasets.own.reader import KIND, RawBatch, TableReader
 from feature_repo.datasets.own.refusal import Refusal
 from feature_repo.datasets.own.times import Bounds, TimeCheck, TimeReading
+from feature_repo.datasets.read_ahead import read_ahead
 from feature_repo.datasets.repeats import EventIds
 
 ID_COLUMNS = ("user_id", "post_id", "author_id")
@@ -34,6 +35,7 @@ class Survey:
     time: TimeReading | None = None
     actions: dict[str, int] = field(default_factory=dict)  # value of the action column -> rows
     has_impressions: bool = False
+    rows_without_id: int = 0  # of a column of event ids
     repeated_ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))  # hashes, sorted
     refusals: list[Refusal] = field(default_factory=list)
 
@@ -54,7 +56,7 @@ def survey_events(
     if survey.refusals:
         return survey
     event_ids = EventIds()
-    for batch in reader.batches(list(dict.fromkeys(wanted)), limit=limit):
+    for batch in read_ahead(reader.batches(list(dict.fromkeys(wanted)), limit=limit)):
         survey.rows += batch.frame.height
         for ours, check in checks.items():
             check.add(batch.frame[columns[ours]], _kinds(batch, columns[ours]), batch)
@@ -62,7 +64,9 @@ def survey_events(
         if "action" in columns:
             _count_actions(survey, batch, columns["action"])
         if "event_id" in columns:
-            event_ids.add(batch.frame[columns["event_id"]].drop_nulls().cast(pl.String))
+            given = batch.frame[columns["event_id"]]
+            survey.rows_without_id += given.null_count()
+            event_ids.add(given.drop_nulls().cast(pl.String))
     _decide(survey, checks, time)
     survey.repeated_ids = event_ids.repeated()
     survey.has_impressions = any(actions.ours(value) == IMPRESSION for value in survey.actions) or any(

@@ -134,7 +134,9 @@ class TimeCheck:
         elif kind.is_float() or kind.is_integer():
             self._add_numbers(values, batch)
         elif kind in (pl.String, pl.Categorical, pl.Enum):
-            self._add_texts(values.cast(pl.String).str.strip_chars(), batch)
+            text = values.cast(pl.String)
+            if not (self.texts and self._all_fit(text)):
+                self._add_texts(text.str.strip_chars(), batch)
         else:
             self.odd_type = str(kind)
 

@@ -33,6 +33,7 @@ class WorldAdapter:
     simulated = True
     notes: tuple[str, ...] = ()
     derived_impressions = False
+    distinct_ids = False
     sampled_negatives = 0
     repeats = 0
     day_offset = timedelta(0)
@@ -59,6 +60,10 @@ class WorldAdapter:
 
     def users(self) -> pl.DataFrame:
         return self._world.users()
+
+    def left_out(self) -> dict[str, pl.DataFrame]:
+        """No row of them breaks a rule."""
+        return {}
 
     def edges(self) -> pl.DataFrame:
         """The declared graph."""

@@ -66,3 +66,15 @@ def test_later_events_never_move_an_earlier_edge() -> None:
     before = {(user, author): at for user, author, _, at in edges(*early)}
     after = {(user, author): at for user, author, _, at in edges(*early, *late)}
     assert before.items() <= after.items()
+
+
+def test_users_grouped_in_parts_give_the_edges_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = engagements(
+        *((number % 7, number % 3, "like", number) for number in range(40)),
+        *((number % 11, number % 5, "video_view", number) for number in range(60)),
+        (2**62 + 1, 1, "follow", 5), (2**62 + 2, 1, "follow", 6),
+    )  # fmt: skip
+    whole = derive_follow_edges(rows)
+    monkeypatch.setattr("feature_repo.datasets.derived_edges.PART_ROWS", 9)
+    assert derive_follow_edges(rows).equals(whole) and whole.height > 20
+    assert derive_follow_edges(rows.clear()).equals(whole.clear())

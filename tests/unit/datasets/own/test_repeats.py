@@ -44,3 +44,15 @@ def test_an_empty_id_among_others_is_made_and_a_blank_one_is_refused(tmp_path: P
     split = read(own(tmp_path))
     assert split.good.height == 3 and split.good["event_id"].null_count() == 0
     assert "event_id is blank" in split.dead["reason"][0]
+
+
+def test_nobody_looks_for_repeats_only_where_each_event_has_the_id_of_its_row(tmp_path: Path) -> None:
+    rows = [event(1), event(2), event(3, action="click")]
+    write_lines(tmp_path / "given" / "events.jsonl", rows)
+    write_lines(tmp_path / "some" / "events.jsonl", [*rows, event(4, event_id=None)])
+    write_lines(tmp_path / "none" / "events.jsonl", [{**row, "event_id": None} for row in rows])
+    write_lines(tmp_path / "derived" / "events.jsonl", [event(1, action="click")])
+    write_lines(tmp_path / "wide" / "events.jsonl", rows)
+    wide = own(tmp_path / "wide", {"events": {"impressions": "rows"}})
+    assert [own(tmp_path / name).distinct_ids for name in ("given", "some", "none", "derived")] == [True, False, False, False]
+    assert not wide.distinct_ids
