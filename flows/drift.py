@@ -13,6 +13,7 @@ import polars as pl
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
+from feature_repo.chosen_heads import deciding_heads
 from feature_repo.datasets.splits import local_day
 from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.days import day_start, microseconds
@@ -65,6 +66,7 @@ def _frame(drift_frame, bundle, rows: FeatureRows, scored: np.ndarray | None) ->
 def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str, planted: bool) -> dict[str, Any]:
     from monitoring.drift.decision import decide
     from monitoring.drift.planted import plant_shift
+    from monitoring.drift.policy import DriftPolicy
     from monitoring.drift.records import keep_decision, load_history
     from monitoring.drift.report import write_report
 
@@ -75,6 +77,7 @@ def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str,
     decision = decide(
         reference,
         rows,
+        DriftPolicy(quality_heads=deciding_heads(get_settings()) or None),
         history=load_history(folder),
         at=datetime.now(UTC),
         label=label,
