@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from feature_repo.event_times import EARLIEST
 
@@ -99,6 +100,7 @@ POSTS = pa.schema(
         _field("language", pa.string(), required=False),
         _field("text", pa.string(), required=False),
         _field("in_reply_to", pa.int64(), required=False),
+        _field("embedding", pa.list_(pa.float32()), required=False),  # finite, of one length in all posts
     ]
 )
 
@@ -126,15 +128,21 @@ EDGES = pa.schema(
 
 TABLES: dict[str, pa.Schema] = {"events": EVENTS, "posts": POSTS, "users": USERS, "edges": EDGES}
 
+# Columns that a table may lack altogether: datasets without them, and lakes from before there were such columns.
+OPTIONAL_COLUMNS: dict[str, tuple[str, ...]] = {"posts": ("embedding",)}
+
 
 class ContractError(ValueError):
     """A table does not have the columns or types of its contract."""
 
 
 def check_table(name: str, table: pa.Table | pl.DataFrame) -> pa.Table:
-    """Return `table` with exactly the columns and types of contract `name`; raise ContractError naming the column."""
+    """Return `table` with exactly the columns and types of contract `name`; raise ContractError naming the column.
+
+    A column of OPTIONAL_COLUMNS that is not there is null in every row.
+    """
     schema = TABLES[name]
-    arrow = table.to_arrow() if isinstance(table, pl.DataFrame) else table
+    arrow = completed(name, table).to_arrow() if isinstance(table, pl.DataFrame) else table
     missing = [column for column in schema.names if column not in arrow.column_names]
     if missing:
         raise ContractError(f"{name}: column {missing[0]!r} is missing; the contract asks for {schema.names}")
@@ -148,8 +156,30 @@ def check_table(name: str, table: pa.Table | pl.DataFrame) -> pa.Table:
         if not field.nullable and column.null_count:
             row = column.is_null().index(True).as_py()
             raise ContractError(f"{name}.{field.name}: null at row {row}, but the contract requires a value")
+        if field.name == "embedding":
+            _check_embeddings(column)
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def completed(name: str, table: pl.DataFrame) -> pl.DataFrame:
+    """`table` with the OPTIONAL_COLUMNS of contract `name` that it lacks, null in every row, after its own."""
+    lacking = [column for column in OPTIONAL_COLUMNS.get(name, ()) if column not in table.columns]
+    kinds = pl.from_arrow(TABLES[name].empty_table()).schema
+    return table.with_columns(pl.lit(None, kinds[column]).alias(column) for column in lacking) if lacking else table
+
+
+def _check_embeddings(column: pa.ChunkedArray) -> None:
+    """Raise ContractError unless all embeddings have one length, above 0, and nothing but finite numbers."""
+    lengths = pc.unique(pc.list_value_length(column)).drop_null().to_pylist()
+    if len(lengths) > 1 or 0 in lengths:
+        raise ContractError(
+            f"posts.embedding: lengths {', '.join(str(length) for length in sorted(lengths)[:5])}; "
+            "all embeddings have one length, and a post without one has null"
+        )
+    numbers = pc.list_flatten(column)
+    if numbers.null_count or not pc.all(pc.is_finite(numbers), min_count=0).as_py():
+        raise ContractError("posts.embedding: a value is no finite number; a post without an embedding has null")
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,15 @@ from feature_repo.lake import Lake
 EPOCH_ROW_KEYS = {"posts": "post_id", "users": "user_id"}
 
 
-def read_table(lakes: Sequence[Lake], name: str) -> pl.DataFrame:
-    """`posts` or `users` of all lakes, one row an id (the last lake wins), sorted by id."""
+def read_table(lakes: Sequence[Lake], name: str, *, embeddings: bool = False) -> pl.DataFrame:
+    """`posts` or `users` of all lakes, one row an id (the last lake wins), sorted by id.
+
+    embeddings: whether posts come with theirs, which take most of the room and few readers need.
+    """
     key = EPOCH_ROW_KEYS[name]
-    return pl.concat([lake.read(name) for lake in lakes]).unique(key, keep="last", maintain_order=True).sort(key)
+    left_out = [] if embeddings or name != "posts" else ["embedding"]
+    parts = [lake.read(name).drop(left_out) for lake in lakes]
+    return pl.concat(parts).unique(key, keep="last", maintain_order=True).sort(key)
 
 
 def first_topics(posts: pl.DataFrame) -> pl.DataFrame:

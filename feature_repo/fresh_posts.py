@@ -31,7 +31,7 @@ class FreshPosts:
         changed = sorted(file for file, written in files if (file.name, written) not in self._read)
         if not changed:
             return None
-        rows = pl.concat([pl.read_parquet(file) for file in changed])
+        rows = pl.concat([self._lake.read_part("posts", file) for file in changed])
         self._read = {(file.name, written) for file, written in files}
         posts = rows.unique("post_id", keep="last", maintain_order=True).sort("post_id")
         posts = posts.filter(pl.Series(snapshot.rows_of(posts["post_id"].to_numpy()) < 0))
@@ -45,7 +45,8 @@ def _assembled(posts: pl.DataFrame, snapshot: Snapshot) -> Snapshot:
         "author": snapshot.states["author"].take(_row_of_key(snapshot.author_id, posts["author_id"].to_numpy())),
         "topic": snapshot.states["topic"].take(np.where(topic < 0, -1, _row_of_key(snapshot.topic, topic))),
     }
-    return assemble_snapshot(posts, states, snapshot.as_of_us, snapshot.version)
+    content = None if snapshot.content is None else snapshot.content.of_more(posts)
+    return assemble_snapshot(posts, states, snapshot.as_of_us, snapshot.version, content)
 
 
 def _row_of_key(column: np.ndarray, keys: np.ndarray) -> np.ndarray:

@@ -110,18 +110,23 @@ OWN_SLOTS = {role: tuple(name for name in heads_of(role) if name.startswith("own
 
 # ---- which heads a set of exposures can teach and judge --------------------------------------------------------------
 LEAST_JUDGED = 30  # exposures of either outcome; with fewer a ranking metric of a head is noise
+MOST_DECIDING = 2  # of the commonest, that decide where nobody chose
 LEAST_TRAINED = 30  # exposures of either outcome; with fewer a head answers its base rate
 
 
-def judged_heads(labels: np.ndarray, most: int | None = None, least: int = LEAST_JUDGED) -> tuple[str, ...]:
+def judged_heads(
+    labels: np.ndarray, most: int | None = None, least: int = LEAST_JUDGED, chosen: Sequence[str] = ()
+) -> tuple[str, ...]:
     """The `most` most common heads of which `labels` (n, len(HEADS)) hold `least` of either outcome, commonest first.
 
-    Empty where no action is both taken and left out often enough. Labels may be expectations in [0, 1].
+    Where heads are `chosen`, it is those of them that the labels can judge, however many. Empty where no action is both taken
+    and left out often enough. Labels may be expectations in [0, 1].
     """
     positives = labels.sum(axis=0, dtype=np.float64).round()
     enough = np.minimum(positives, len(labels) - positives) >= least
     order = np.argsort(-positives, kind="stable")
-    return tuple(HEADS[index] for index in order if enough[index])[:most]
+    judged = tuple(HEADS[index] for index in order if enough[index])
+    return tuple(head for head in judged if head in chosen) if chosen else judged[:most]
 
 
 def trained_heads(labels: np.ndarray, least: int = LEAST_TRAINED) -> tuple[str, ...]:

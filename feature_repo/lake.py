@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.contracts import EVENTS, TABLES, check_table
+from feature_repo.contracts import EVENTS, TABLES, check_table, completed
 from feature_repo.part_file import PartFile
 from infra.storage import replace_atomically
 
@@ -110,14 +110,19 @@ class Lake:
         files = sorted((self.root / name).glob("*.parquet"))
         if not files:
             return pl.from_arrow(TABLES[name].empty_table())
-        return pl.concat([pl.read_parquet(file) for file in files])
+        return pl.concat([self.read_part(name, file) for file in files])
+
+    @staticmethod
+    def read_part(name: str, file: Path) -> pl.DataFrame:
+        """One part of `posts`, `users` or `edges`, with the optional columns that were not yet known when it was written."""
+        return completed(name, pl.read_parquet(file, hive_partitioning=False))
 
     # ---- rows that are kept but not served ------------------------------------------------------------------------
     def quarantine(self, name: str, rows: pl.DataFrame) -> None:
         """Keep rows that broke a rule; `rows` carries the rule's name in column `rule`. Rows kept before stay."""
         target = self.root / "quarantine" / f"{name}.parquet"
         kept = [pl.read_parquet(target)] if target.exists() else []
-        self._write(pl.concat([*kept, rows]).unique(maintain_order=True), target)
+        self._write(pl.concat([*kept, rows], how="diagonal").unique(maintain_order=True), target)
 
     def discard(self, name: str, rows: pl.DataFrame, clean: pl.DataFrame) -> int:
         """Take `rows` (by the table's key) out of every part of table `name`; returns how many rows went.

@@ -7,7 +7,10 @@ import polars as pl
 
 from feature_repo.surfaces import media_code
 
-ATTRIBUTE_CODES = 28  # categorical codes kept of a user; datasets with fewer are padded with -1, more are cut
+ATTRIBUTE_CODES = 28  # columns of a user's attributes; a dataset with fewer leaves the last ones at -1
+# Of a dataset with more attributes than columns, the first ones have columns of their own, and all others share the rest.
+OWN_COLUMNS = 12
+_MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
 
 USER_PROFILE = (
     "log_followers",
@@ -19,14 +22,34 @@ POST_PROFILE = ("log_duration_s", "media", "topics", "is_reply", "log_text_lengt
 
 
 def user_profiles(users: pl.DataFrame) -> np.ndarray:
-    """float32 (n, len(USER_PROFILE)) for contract rows of `users`, in their order."""
+    """float32 (n, len(USER_PROFILE)) for contract rows of `users`, in their order.
+
+    Attributes are codes, -1 where unknown. A user with more of them than ATTRIBUTE_CODES has codes in the first OWN_COLUMNS;
+    each of the other columns counts the attributes whose place and code hash to it, so none is left out.
+    """
     out = np.full((users.height, len(USER_PROFILE)), -1.0, np.float32)
     out[:, 0] = np.log1p(users["followers"].fill_null(0).clip(lower_bound=0).to_numpy())
     out[:, 1] = np.log1p(users["following"].fill_null(0).clip(lower_bound=0).to_numpy())
     out[:, 2] = 1.0
+    attributes = users["attributes"]
     for number in range(ATTRIBUTE_CODES):
-        out[:, 3 + number] = users["attributes"].list.get(number, null_on_oob=True).fill_null(-1).to_numpy()
+        out[:, 3 + number] = attributes.list.get(number, null_on_oob=True).fill_null(-1).to_numpy()
+    many = (attributes.list.len() > ATTRIBUTE_CODES).fill_null(False).to_numpy()
+    if many.any():
+        out[many, 3 + OWN_COLUMNS :] = _counted(attributes.filter(many))
     return out
+
+
+def _counted(attributes: pl.Series) -> np.ndarray:
+    """float32 (n, ATTRIBUTE_CODES - OWN_COLUMNS): how many of the attributes from OWN_COLUMNS on fall into each column."""
+    columns = ATTRIBUTE_CODES - OWN_COLUMNS
+    counts = np.zeros((attributes.len(), columns), np.float32)
+    for place in range(OWN_COLUMNS, int(attributes.list.len().max())):
+        codes = attributes.list.get(place, null_on_oob=True).fill_null(-1).to_numpy()
+        known = np.flatnonzero(codes >= 0)
+        mixed = (np.uint64(place) << np.uint64(32) | codes[known].astype(np.uint64)) * _MIX
+        counts[known, ((mixed >> np.uint64(32)) * np.uint64(columns) >> np.uint64(32)).astype(np.int64)] += 1
+    return counts
 
 
 def unknown_user_profile() -> np.ndarray:

@@ -18,6 +18,7 @@ import polars as pl
 
 from feature_repo.aggregates.ranking_state import MEASURES, STATE_INDEX
 from feature_repo.blocks import States, post_block
+from feature_repo.content import Content
 from feature_repo.event_log import first_topics
 from feature_repo.heads import COMPLETED, LIKED, OPENED, PRIOR_RATES
 from feature_repo.lake import Lake
@@ -56,6 +57,7 @@ class Snapshot:
     states: dict[str, States] = field(repr=False)  # post, author, topic -> n packed states, gathered per post
     blocks: dict[str, np.ndarray] = field(repr=False)  # post, author, topic -> float32 (n, width) at as_of_us
     appended: int = 0
+    content: Content | None = None  # vectors of what the posts themselves hold; None where none holds anything
 
     def __len__(self) -> int:
         return len(self.post_id)
@@ -88,6 +90,7 @@ class Snapshot:
             states={name: self.states[name].with_states(fresh.states[name]) for name in ENTITIES},
             blocks={name: np.concatenate([self.blocks[name], fresh.blocks[name]]) for name in ENTITIES},
             appended=self.appended + len(fresh),
+            content=None if self.content is None else self.content.with_posts(fresh.content, len(fresh)),
         )
 
 
@@ -117,7 +120,13 @@ def _rate(state: np.ndarray, shown: np.ndarray, role: tuple[str, ...]) -> np.nda
     return (acted + POPULARITY_STRENGTH * PRIOR_RATES[role[0]]) / (shown + POPULARITY_STRENGTH)
 
 
-def assemble_snapshot(posts: pl.DataFrame, states: dict[str, States], as_of_us: int, version: str | None = None) -> Snapshot:
+def assemble_snapshot(
+    posts: pl.DataFrame,
+    states: dict[str, States],
+    as_of_us: int,
+    version: str | None = None,
+    content: Content | None = None,
+) -> Snapshot:
     """A snapshot of `posts` (contract rows sorted by post_id) with the states of each post, its author and its topic.
 
     Its version is a new one, unless it is given.
@@ -141,6 +150,7 @@ def assemble_snapshot(posts: pl.DataFrame, states: dict[str, States], as_of_us: 
             "author": states["author"].derive(as_of_us),
             "topic": states["topic"].derive(as_of_us),
         },
+        content=content,
     )
 
 
@@ -149,14 +159,14 @@ def build_snapshot(settings: Settings, lake: Lake, as_of: datetime) -> Snapshot:
     from feature_repo.event_log import read_table
     from feature_repo.online import read_states
 
-    posts = read_table([lake], "posts")
+    posts = read_table([lake], "posts", embeddings=True)
     topics = first_topics(posts)["topic"].to_numpy()
     states = {
         "post": read_states(settings, "post", posts["post_id"].to_numpy()),
         "author": read_states(settings, "author", posts["author_id"].to_numpy()),
         "topic": read_states(settings, "topic", topics),
     }
-    return assemble_snapshot(posts, states, round(as_of.timestamp() * 1e6))
+    return assemble_snapshot(posts, states, round(as_of.timestamp() * 1e6), content=Content.of(posts))
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -173,7 +183,10 @@ def publish(settings: Settings, snapshot: Snapshot) -> None:
     folder.mkdir()
     for name, array in _arrays(snapshot).items():
         np.save(folder / f"{name}.npy", array)
-    (folder / "meta.json").write_text(json.dumps({"version": snapshot.version, "as_of_us": snapshot.as_of_us}))
+    meta = {"version": snapshot.version, "as_of_us": snapshot.as_of_us}
+    if snapshot.content is not None:
+        meta["embedding"] = snapshot.content.embedding
+    (folder / "meta.json").write_text(json.dumps(meta))
     folder.rename(root / snapshot.version)
     with replace_atomically(root / POINTER) as temporary:
         temporary.write_text(json.dumps({"version": snapshot.version}))
@@ -206,6 +219,7 @@ def load_snapshot(settings: Settings, version: str | None = None) -> Snapshot:
         **{name: arrays[name] for name in _COLUMNS},
         states={name: States(arrays[f"state_{name}"], arrays[f"updated_at_{name}"]) for name in ENTITIES},
         blocks={name: arrays[f"block_{name}"] for name in ENTITIES},
+        content=Content(arrays["content"], meta["embedding"], arrays["word_weights"]) if "content" in arrays else None,
     )
 
 
@@ -215,6 +229,8 @@ def _arrays(snapshot: Snapshot) -> dict[str, np.ndarray]:
         arrays[f"state_{name}"] = snapshot.states[name].state
         arrays[f"updated_at_{name}"] = snapshot.states[name].updated_at
         arrays[f"block_{name}"] = snapshot.blocks[name]
+    if snapshot.content is not None:
+        arrays |= {"content": snapshot.content.vectors, "word_weights": snapshot.content.word_weights}
     return arrays
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
+from feature_repo.chosen_heads import deciding_heads
 from feature_repo.datasets.splits import local_day
 from feature_repo.feature_rows import HEADS, FeatureRows
 from flows.days import day_start, microseconds
@@ -26,7 +27,6 @@ from flows.train import rows_of, split_at
 from infra.settings import get_settings
 
 REFERENCE_DAYS = 3  # newest training days: enough rows, and near enough that counters have the same age
-PLANTED_COLUMN = "post.click_rate.7d"
 
 
 @task(name="frames", **FLAKY_EDGE)
@@ -64,17 +64,20 @@ def _frame(drift_frame, bundle, rows: FeatureRows, scored: np.ndarray | None) ->
 @task(name="decide and report", **PURE_STEP)
 def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str, planted: bool) -> dict[str, Any]:
     from monitoring.drift.decision import decide
-    from monitoring.drift.planted import plant_shift
+    from monitoring.drift.planted import plant_shift, planted_column
+    from monitoring.drift.policy import DriftPolicy
     from monitoring.drift.records import keep_decision, load_history
     from monitoring.drift.report import write_report
 
     folder = get_settings().paths.reports / "drift"
-    fault = plant_shift(window, planted_column(reference), reference=reference) if planted else None
+    policy = DriftPolicy(quality_heads=deciding_heads(get_settings()) or None)
+    fault = plant_shift(window, planted_column(reference, policy), reference=reference) if planted else None
     rows = fault.rows if fault else window
     announce("deciding")
     decision = decide(
         reference,
         rows,
+        policy,
         history=load_history(folder),
         at=datetime.now(UTC),
         label=label,
@@ -96,19 +99,6 @@ def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str,
         ],
         "report": f"reports/drift/{page.name}",
     }
-
-
-def planted_column(reference: pl.DataFrame) -> str:
-    """The column that a fault is planted in: PLANTED_COLUMN, or where it is constant the feature of most distinct values."""
-    from monitoring.drift.columns import feature_columns
-    from monitoring.drift.policy import DriftPolicy
-
-    clock = DriftPolicy().clock_columns
-    columns = [name for name in feature_columns(reference) if not name.startswith(clock)]
-    distinct = reference.select(pl.col(columns).n_unique()).row(0, named=True)
-    if distinct.get(PLANTED_COLUMN, 1) > 1:
-        return PLANTED_COLUMN
-    return max(columns, key=distinct.__getitem__)
 
 
 @flow(name="drift")

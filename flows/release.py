@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
+from feature_repo.chosen_heads import deciding_heads
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE
 from flows.rollout import Rollout, RolloutPolicy
@@ -37,7 +38,8 @@ def release_flow(
     step_timeout_s: seconds after which a canary step without a verdict is given up as inconclusive.
     min_users: users per arm before the judge may promote (default: the judge's own).
     """
-    policy = RolloutPolicy.of(ramp=ramp, step_timeout_s=step_timeout_s, min_users=min_users)
+    deciding = deciding_heads(get_settings())
+    policy = RolloutPolicy.of(ramp=ramp, step_timeout_s=step_timeout_s, min_users=min_users, deciding=deciding)
     rollout = Rollout(get_settings(), policy)
     release_id = build(model, note, policy)
     try:

@@ -9,6 +9,7 @@ import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
+from feature_repo.chosen_heads import deciding_heads
 from feature_repo.datasets.splits import Span
 from flows.lakes import dataset_marker, open_lakes, split_days, splits_of, within
 from flows.progress import announce
@@ -25,7 +26,7 @@ def training_reference() -> ReferenceRates:
     lake, _ = open_lakes(get_settings())
     train_end, last_day = splits_of(get_settings()).train_end, split_days(get_settings())[0]
     events = lake.events([day for day in lake.event_days() if day <= last_day]).filter(pl.col("occurred_at") < train_end)
-    return reference_rates(labelled_exposures(events))
+    return reference_rates(labelled_exposures(events), deciding=deciding_heads(get_settings()))
 
 
 def replay_days(

@@ -6,6 +6,7 @@ worse than the champion's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ from flows.training.limits import TrainingLimits
 from infra.settings import get_settings
 
 GATE_SHARE = 0.15  # of the users, whose rows of the new days are kept out of training and judge the challenger
-GATE_HEADS = 2  # the most common actions of the rows kept out: of the others there are too few to judge by
 GATE_TOLERANCE = 0.005  # log loss that a challenger may lose on a gate head: the noise of some thousand rows
 
 
@@ -36,15 +36,17 @@ class GateFailed(RuntimeError):
 @task(name="gate", **PURE_STEP)
 def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]:
     """Both models on the rows kept out; raises GateFailed where the challenger is worse than tolerated or nothing judges it."""
-    from feature_repo.heads import judged_heads
+    from feature_repo.chosen_heads import deciding_heads
+    from feature_repo.heads import MOST_DECIDING, judged_heads
     from flows.training.compare import compare
     from flows.training.evaluate import evaluate
     from services.ranking.bundle import ModelBundle
 
     settings = get_settings()
-    heads = judged_heads(rows.labels, GATE_HEADS)
+    chosen = deciding_heads(settings)
+    heads = judged_heads(rows.labels, MOST_DECIDING, chosen=chosen)
     if not heads:
-        raise GateFailed(nothing_to_judge_on(rows.labels))
+        raise GateFailed(nothing_to_judge_on(rows.labels, chosen))
     models = {"champion": champion_folder, "challenger": folder}
     metrics = {
         name: evaluate(ModelBundle.load(place, threads=settings.threads).predict(rows), rows.labels, rows)
@@ -61,12 +63,16 @@ def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]
     return {"metrics": table.as_dict(), "markdown": table.markdown(), "rows": len(rows), "heads": list(heads)}
 
 
-def nothing_to_judge_on(labels: np.ndarray) -> str:
-    """Why rows kept out with these labels (n, len(HEADS)) judge no challenger, and what to do."""
+def nothing_to_judge_on(labels: np.ndarray, chosen: Sequence[str] = ()) -> str:
+    """Why rows kept out with these labels (n, len(HEADS)) judge no challenger, and what to do.
+
+    chosen: the heads that alone may judge it, where the settings name some.
+    """
     from feature_repo.heads import LEAST_JUDGED
 
+    action = f"none of {', '.join(chosen)} (MIXER_DECIDING_HEADS)" if chosen else "no action"
     return (
-        f"nothing to judge the challenger on: {len(labels):,} rows of the newest days were kept out, and no action was taken "
+        f"nothing to judge the challenger on: {len(labels):,} rows of the newest days were kept out, and {action} was taken "
         f"{LEAST_JUDGED} times and left out {LEAST_JUDGED} times on them; it is not registered. Retrain when more of the new "
         "days was lived through"
     )
@@ -78,11 +84,13 @@ def retrain_flow(reason: str = "scheduled", limits: TrainingLimits | None = None
 
     limits: what it may cost where somebody waits for it; none by default.
     """
+    from feature_repo.chosen_heads import deciding_heads
     from flows.training.headline import headline
     from flows.training.registered_versions import bundle_of
     from flows.training.report import keep_report
 
     settings = get_settings()
+    deciding = deciding_heads(settings)
     lake, _ = open_lakes(settings)
     days = lake.event_days()
     announce(f"retraining on {days[0]}..{days[-1]}: {reason}")
@@ -106,7 +114,7 @@ def retrain_flow(reason: str = "scheduled", limits: TrainingLimits | None = None
         "train_rows": report.rows,
         "learned_from": sample.words(),
         "sampled": not sample.whole,
-        "headline": headline(passed["metrics"]),
+        "headline": headline(passed["metrics"], deciding),
         "gate": passed,
     }
     keep_report(settings, version, result, champion=False)

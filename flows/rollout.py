@@ -41,15 +41,20 @@ class RolloutPolicy:
     step_timeout_s: float = 6 * 3600.0  # without a verdict by then the canary is given up as inconclusive
 
     @classmethod
-    def of(cls, ramp: list[int] | None, step_timeout_s: float, min_users: int | None) -> RolloutPolicy:
-        """From a flow's parameters; raises ValueError for steps that are not rising percentages."""
+    def of(
+        cls, ramp: list[int] | None, step_timeout_s: float, min_users: int | None, deciding: tuple[str, ...] = ()
+    ) -> RolloutPolicy:
+        """From a flow's parameters; raises ValueError for steps that are not rising percentages.
+
+        deciding: the heads whose log loss decides, none where the judge chooses them.
+        """
         steps = tuple(ramp or DEFAULT_RAMP)
         if list(steps) != sorted(set(steps)) or not all(0 < step <= 50 for step in steps):
             raise ValueError(
                 f"ramp {steps}: give rising percentages in 1..50; beyond half the control would be the smaller arm"
             )
-        policy = JudgePolicy() if min_users is None else JudgePolicy(min_users=min_users)
-        return cls(steps, policy, step_timeout_s)
+        policy = JudgePolicy(deciding_heads=deciding or None)
+        return cls(steps, policy if min_users is None else replace(policy, min_users=min_users), step_timeout_s)
 
 
 class Rollout:

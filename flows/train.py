@@ -191,10 +191,12 @@ def train_flow(limits: TrainingLimits | None = None) -> dict[str, Any]:
 
     limits: what it may cost where somebody waits for it; none by default.
     """
+    from feature_repo.chosen_heads import deciding_heads
     from flows.training.headline import headline
     from flows.training.report import keep_report
 
     settings = get_settings()
+    deciding = deciding_heads(settings)
     train_end, test_days, _ = split_days(settings)
     splits = splits_of(settings)
     lake, _ = open_lakes(settings)
@@ -213,7 +215,7 @@ def train_flow(limits: TrainingLimits | None = None) -> dict[str, Any]:
         version = register(report, measured, days, "champion", {**tags, "learned_from": sample.words()})
     result = {
         "model_version": version,
-        "headline": headline(measured["metrics"]),
+        "headline": headline(measured["metrics"], deciding),
         "dataset": dataset_marker(settings)["label"],
         "train_rows": len(sample.index),
         "learned_from": sample.words(),

@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from infra.sqlite_url import sqlite_url
 from infra.storage import Paths
@@ -31,6 +31,14 @@ LIBRARIES = {
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _names(value: Any) -> Any:
+    """Names of one text, with commas between them."""
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 
 
 class Settings(BaseSettings):
@@ -93,6 +101,20 @@ class Settings(BaseSettings):
         0,
         ge=0,
         description="Quarter epochs without a gain on rows kept out that end the training; 0 = none does.",
+    )
+    heads_least: int = Field(
+        30,
+        ge=1,
+        description="Exposures followed by an action, and as many that were not, that a training needs to learn it; an action "
+        "with fewer answers its base rate.",
+    )
+    deciding_heads: Names = Field(
+        (),
+        description="Actions that gate a challenger, decide in canaries and drift checks, and stand in the headline, with "
+        "commas between them; unset means the commonest.",
+    )
+    shown_heads: Names = Field(
+        (), description="Actions whose probabilities answers and pages show; unset means all that the release was trained for."
     )
     train_processes: int = Field(
         1, ge=1, description="Processes of this machine that train the networks together; they share `threads`."
@@ -213,6 +235,8 @@ def _as_text(value: Any) -> str:
     """`value` as its environment variable holds it."""
     if isinstance(value, dict):
         return json.dumps(value)
+    if isinstance(value, tuple):
+        return ",".join(value)
     return str(value.absolute() if isinstance(value, Path) else value)
 
 

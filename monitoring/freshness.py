@@ -30,6 +30,7 @@ class Freshness:
     cells_waiting: int  # cells whose newest values are not in the online store yet
     records_waiting: int | None
     behind_s: float | None  # how long the oldest record that is not saved yet has waited; 0 where none waits
+    unanswered: int | None = None  # actions, applied or seeded, without an exposure that they answer
 
 
 def freshness(progress: Mapping[str, Any] | None, backlog: Backlog | None, now_s: float) -> Freshness:
@@ -47,6 +48,7 @@ def freshness(progress: Mapping[str, Any] | None, backlog: Backlog | None, now_s
         cells_waiting=int(progress["waiting"]),
         records_waiting=waiting,
         behind_s=_behind_s(backlog, saved_s, now_s),
+        unanswered=progress.get("unanswered"),
     )
 
 

@@ -70,6 +70,7 @@ def _posts() -> pl.DataFrame:
                 "topics": [post % 5],
                 "media": "video",
                 "duration_ms": 9000,
+                "embedding": [post % 5 / 4, 1.0, 0.5],
             }
             for post in range(60)
         ],

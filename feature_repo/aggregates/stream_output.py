@@ -26,6 +26,7 @@ from feature_repo.aggregates.topics import Topics
 from feature_repo.aggregates.waiting_cells import WaitingCells
 from feature_repo.blocks import States
 from feature_repo.bulk_online.writer import open_bulk_writer
+from feature_repo.content import Content
 from feature_repo.event_log import first_topics, read_table
 from feature_repo.lake import Lake
 from feature_repo.snapshot import ENTITIES, assemble_snapshot, publish
@@ -190,7 +191,9 @@ class SnapshotMirror:
 
     def _reload(self) -> None:
         self._parts = self._post_parts()
-        self._posts = read_table([self._lake], "posts")
+        posts = read_table([self._lake], "posts", embeddings=True)
+        self._content = Content.of(posts)
+        self._posts = posts.drop("embedding")
         columns = {
             "post": self._posts["post_id"].to_numpy(),
             "author": self._posts["author_id"].to_numpy(),
@@ -236,7 +239,7 @@ class SnapshotMirror:
         for name in ENTITIES:
             gathered = self._states[name].take(self._row[name])
             states[name] = States(gathered.state.astype(np.float32), gathered.updated_at)
-        snapshot = assemble_snapshot(self._posts, states, as_of_us)
+        snapshot = assemble_snapshot(self._posts, states, as_of_us, content=self._content)
         publish(self._settings, snapshot)
         return snapshot.version
 

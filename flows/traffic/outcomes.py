@@ -37,12 +37,14 @@ class ReferenceRates:
         return np.where(known[:, None], self.rates[row], self.prior)
 
 
-def reference_rates(exposures: pl.DataFrame, strength: float = 20.0) -> ReferenceRates:
+def reference_rates(exposures: pl.DataFrame, strength: float = 20.0, deciding: Sequence[str] = ()) -> ReferenceRates:
     """Rates per post from labelled exposures (columns post_id and HEADS), shrunk to the global rate by `strength` rows.
 
-    The heads are the most common of which the exposures hold enough of either outcome.
+    The heads are the most common of which the exposures hold enough of either outcome, and those of the `deciding` ones.
     """
-    heads = judged_heads(exposures.select(HEADS).to_numpy(), MOST_HEADS)
+    labels = exposures.select(HEADS).to_numpy()
+    common = judged_heads(labels, MOST_HEADS)
+    heads = tuple(dict.fromkeys([*common, *(judged_heads(labels, chosen=deciding) if deciding else ())]))
     prior = np.array([exposures[head].mean() for head in heads], dtype=np.float64).clip(1e-4, 1 - 1e-4)
     grouped = (
         exposures.group_by("post_id").agg(pl.len().alias("shown"), *[pl.col(head).sum().cast(pl.Float64) for head in heads])

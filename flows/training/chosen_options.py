@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from feature_repo.chosen_heads import deciding_heads
 from flows.training.limits import TrainingLimits
 from infra.settings import Settings
 
 
 def training_options(settings: Settings, limits: TrainingLimits | None = None) -> dict[str, Any]:
-    """Keyword arguments of `train_bundle`: the settings', and what `limits` have otherwise."""
+    """Keyword arguments of `train_bundle`: the settings', and what `limits` have otherwise.
+
+    Raises HeadError where MIXER_DECIDING_HEADS names what is no head.
+    """
     return {
         "seed": settings.seed,
         "threads": settings.threads,
@@ -20,6 +24,8 @@ def training_options(settings: Settings, limits: TrainingLimits | None = None) -
         "calibration": settings.ranker_calibration,
         "ensemble": settings.ranker_ensemble,
         "patience": settings.ranker_patience,
+        "heads_least": settings.heads_least,
+        "deciding_heads": list(deciding_heads(settings)),
         "device": settings.train_device,
         "precision": settings.train_precision,
         **({} if limits is None else limits.options()),

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from feature_repo.chosen_heads import check_trained
 from feature_repo.feature_rows import FeatureRows
-from feature_repo.heads import HEADS, trained_heads
+from feature_repo.heads import HEADS, LEAST_TRAINED, MOST_DECIDING, judged_heads, trained_heads
 from flows.training.epochs import OnProgress
 from flows.training.evaluate import evaluate
 from flows.training.fit_ensemble import fit_ensemble
@@ -67,7 +68,7 @@ def train_bundle(
     checkpoints = folder / "checkpoints"
     seconds: dict[str, float] = {}
     with _timed(seconds, "prepare"):
-        learned = LearnedRows.of(train, how.seed)
+        learned = _learned(train, how)
     hardware = Hardware.chosen(how.device, how.precision)
     shared = {"seed": how.seed, "checkpoints": checkpoints, "hardware": hardware, "on_progress": on_progress}
     with _timed(seconds, "two_tower"):
@@ -81,7 +82,9 @@ def train_bundle(
         heavy, trainings = fit_members(learned, targets, how, checkpoints, on_progress)
     bundle = _bundle(learned, how, heavy, two_tower)
     with _timed(seconds, "calibrate"):
-        bundle.calibration = calibrate(bundle, learned.calibrating, how.calibration).answering(untaught_rates(learned))
+        bundle.calibration = calibrate(bundle, learned.calibrating, how.calibration).answering(
+            untaught_rates(learned, how.heads_least)
+        )
         bundle.details["calibration"] = list(bundle.calibration.methods)
     if how.ensemble:
         with _timed(seconds, "ensemble"):
@@ -110,6 +113,15 @@ def train_bundle(
     )
 
 
+def _learned(train: FeatureRows, how: Recipe) -> LearnedRows:
+    """The rows to learn from; raises HeadError, before any training, where they do not teach a head that is to decide."""
+    learned = LearnedRows.of(train, how.seed)
+    labels = learned.rows.labels[learned.fitted.chosen]
+    positives = dict(zip(HEADS, labels.sum(axis=0, dtype=np.int64).tolist(), strict=True))
+    check_trained(how.deciding_heads, trained_heads(labels, how.heads_least), positives, how.heads_least)
+    return learned
+
+
 def targets_of(learned: LearnedRows, how: Recipe) -> np.ndarray:
     """What the heavy ranker learns, float32 (n, len(HEADS)); without a teacher nothing is read but the labels."""
     if how.teacher_share == 0:
@@ -124,7 +136,8 @@ def _bundle(learned: LearnedRows, how: Recipe, heavy: Heavy, two_tower: TwoTower
     if learned.rows.occurred_at is not None:
         details["trained_until_us"] = int(learned.rows.occurred_at.max())
     labels = learned.rows.labels
-    details["heads"] = list(trained_heads(labels[learned.fitted.chosen]))
+    details["heads"] = list(trained_heads(labels[learned.fitted.chosen], how.heads_least))
+    details["deciding_heads"] = list(how.deciding_heads or judged_heads(labels, MOST_DECIDING, how.heads_least))
     details["positives"] = dict(zip(HEADS, labels.sum(axis=0, dtype=np.int64).tolist(), strict=True))
     normaliser = learned.fitted.normaliser
     return ModelBundle(
@@ -150,10 +163,10 @@ def calibrate(bundle: ModelBundle, rows: FeatureRows, method: str = "auto") -> C
     return Calibration.fit(bundle.heavy_logits(rows), rows.labels, method)
 
 
-def untaught_rates(learned: LearnedRows) -> dict[int, float]:
+def untaught_rates(learned: LearnedRows, least: int = LEAST_TRAINED) -> dict[int, float]:
     """Where the heads stand in HEADS that the rows do not teach, and their share of positives: all that is known of them."""
     labels = learned.rows.labels[learned.fitted.chosen]
-    taught = trained_heads(labels)
+    taught = trained_heads(labels, least)
     return {place: float(labels[:, place].mean()) for place, head in enumerate(HEADS) if head not in taught}
 
 

@@ -42,7 +42,7 @@ def fit_ensemble(
     """
     if not len(held_out):
         return None, {"used": False, "heads": {}}
-    stacked = judged_heads(fitted.labels, STACKED)
+    stacked = tuple(head for head in judged_heads(fitted.labels, STACKED) if head in bundle.trained_heads)
     trees = fit_trees(fitted, seed=seed, threads=threads, heads=stacked)
     heavy = bundle.heavy_predict(held_out)
     inputs = stack_inputs(heavy, trees.predict(held_out, threads), held_out, bundle.names.get("post", ()))

@@ -40,11 +40,14 @@ RARER_WEIGHT = 2.0
 DWELL_WEIGHT = 0.05  # beside the actions' weights, whose sum is 1
 
 
-def head_weights(labels: np.ndarray) -> np.ndarray:
-    """Weight of each head in the loss, float32 (len(HEADS),), summing to 1; 0 for a head that these labels do not teach."""
+def head_weights(labels: np.ndarray, least: int = LEAST_TRAINED) -> np.ndarray:
+    """Weight of each head in the loss, float32 (len(HEADS),), summing to 1; 0 for a head that these labels do not teach.
+
+    A head is taught by `least` rows of either outcome.
+    """
     weight = np.zeros(len(HEADS), np.float32)
-    weight[places(trained_heads(labels))] = 1.0
-    weight[places(judged_heads(labels, JUDGED, least=LEAST_TRAINED)[COMMON:])] = RARER_WEIGHT
+    weight[places(trained_heads(labels, least))] = 1.0
+    weight[places(judged_heads(labels, JUDGED, least=least)[COMMON:])] = RARER_WEIGHT
     return weight / max(weight.sum(), 1.0)
 
 
@@ -59,6 +62,7 @@ def fit_heavy(
     labels: np.ndarray,
     *,
     dwell_s: np.ndarray | None = None,
+    least: int = LEAST_TRAINED,
     seed: int,
     fingerprint: str,
     checkpoints: Path,
@@ -73,6 +77,7 @@ def fit_heavy(
     """Train on rows with a history each and `labels` (n, len(HEADS)) in [0, 1]; returns the ranker and what training came to.
 
     `dwell_s`, float32 (n,): seconds that each row's post was watched or read; without it the dwell head learns nothing.
+    `least`: rows of either outcome that a head needs to be learned.
 
     The schedule's batch is in rows. With `negatives`, those rows are trained on, each for the heads that use it, and the
     output's bias is set right for all rows afterwards: the ranker's probabilities are those of all rows. With `kept_out`,
@@ -89,7 +94,7 @@ def fit_heavy(
     used = np.ones(labels.shape, bool) if negatives is None else negatives.used
     _start_at_base_rates(model, labels, used, dwell_s)
     schedule = schedule or schedule_for(len(rows))
-    by_row = _RowLoss(labels, used, dwell_s, hardware)
+    by_row = _RowLoss(labels, used, dwell_s, hardware, least)
     named = {"seed": seed, "fingerprint": f"{fingerprint}/{config}", "hardware": hardware}
     if kept_out is not None:
         named["validation"] = kept_out.validation(model, hardware, negatives)
@@ -110,13 +115,20 @@ class _RowLoss:
     Dwell joins with Huber's loss of its log1p, on all rows.
     """
 
-    def __init__(self, labels: np.ndarray, used: np.ndarray, dwell_s: np.ndarray | None, hardware: Hardware) -> None:
+    def __init__(
+        self,
+        labels: np.ndarray,
+        used: np.ndarray,
+        dwell_s: np.ndarray | None,
+        hardware: Hardware,
+        least: int = LEAST_TRAINED,
+    ) -> None:
         self.log_dwell = None
         if dwell_s is not None:
             self.log_dwell = hardware.place(torch.from_numpy(np.log1p(dwell_s, dtype=np.float32)))
         self.target = hardware.place(torch.from_numpy(labels.astype(np.float32)))
         self.counted = hardware.place(torch.from_numpy(used.astype(np.float32)))
-        self.weight = hardware.place(torch.from_numpy(head_weights(labels)))
+        self.weight = hardware.place(torch.from_numpy(head_weights(labels, least)))
 
     def __call__(self, outputs: Tensor, row: Tensor) -> Tensor:
         losses = F.binary_cross_entropy_with_logits(outputs[:, :DWELL], self.target[row], reduction="none")

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
-def headline_head(metrics: Metrics) -> str | None:
-    """The most common head for which every model has an AUC; None where no head has one.
+def headline_head(metrics: Metrics, deciding: Sequence[str] = ()) -> str | None:
+    """The most common head for which every model has an AUC, of the `deciding` ones where any has; None where no head has one.
 
     `metrics`: model -> head -> metric, as `evaluate` returns them.
     """
     shared = set.intersection(*(set(heads) for heads in metrics.values())) if metrics else set()
     first = next(iter(metrics.values()), {})
     judged = [head for head in first if head in shared and all(heads[head]["auc"] is not None for heads in metrics.values())]
+    judged = [head for head in judged if head in deciding] or judged
     return max(judged, key=lambda head: first[head].get("positives") or 0, default=None)
 
 
-def headline(metrics: Metrics) -> str:
-    """AUC of every model on the most common head, or why there is none."""
-    head = headline_head(metrics)
+def headline(metrics: Metrics, deciding: Sequence[str] = ()) -> str:
+    """AUC of every model on the head of `headline_head`, or why there is none."""
+    head = headline_head(metrics, deciding)
     if head is not None:
         return f"{head} AUC " + ", ".join(f"{name} {heads[head]['auc']:.4f}" for name, heads in metrics.items())
     if not metrics:

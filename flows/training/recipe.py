@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from feature_repo.heads import LEAST_TRAINED
 from flows.training.negative_sampling import check_share
 from services.ranking.calibration import check_method
 from services.ranking.presets import DEFAULT
@@ -29,6 +31,8 @@ class Recipe:
     ensemble: bool = False
     epochs: int = 2  # in the third, tables of ids overfit (Zhang et al. 2022, "one-epoch phenomenon")
     patience: int = 0  # measurements on rows kept out without a gain that end the heavy ranker's training; 0 = none does
+    heads_least: int = LEAST_TRAINED  # exposures of either outcome that a head needs to be learned
+    deciding_heads: Sequence[str] = ()  # that must be learned, since they decide over the bundle; none: the commonest decide
     device: str = "cpu"
     precision: str = "auto"
 
@@ -41,4 +45,5 @@ class Recipe:
         check_method(self.calibration)
 
     def details(self) -> dict:
-        return {name: value for name, value in asdict(self).items() if name not in ("threads", "device")}
+        left_out = ("threads", "device", "deciding_heads")  # of those that decide, what training made of them is told
+        return {name: value for name, value in asdict(self).items() if name not in left_out}

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from feature_repo.heads import HEADS, judged_heads
+from monitoring.drift.columns import LABEL, feature_columns
+from monitoring.drift.policy import DriftPolicy
+
 
 @dataclass(frozen=True)
 class PlantedShift:
@@ -14,6 +18,30 @@ class PlantedShift:
     rows: pl.DataFrame
     column: str
     description: str
+
+
+def planted_column(reference: pl.DataFrame, policy: DriftPolicy | None = None) -> str:
+    """The column to plant a fault in: the posts' rate of the action that decides, over the window in which it varies most.
+
+    That action is the most common one of the policy's `quality_heads`, else of all that the labels of `reference` can judge.
+    Where its rates are constant or the frame has no labels, the feature of most distinct values that does not follow the clock.
+    """
+    policy = policy or DriftPolicy()
+    columns = [name for name in feature_columns(reference) if not name.startswith(policy.clock_columns)]
+    distinct = reference.select(pl.col(columns).n_unique()).row(0, named=True)
+    for head in _judged(reference, policy):
+        rates = [name for name in columns if name.startswith(f"post.{head}_rate.") and distinct[name] > 1]
+        if rates:
+            return max(rates, key=distinct.__getitem__)
+    return max(columns, key=distinct.__getitem__)
+
+
+def _judged(reference: pl.DataFrame, policy: DriftPolicy) -> tuple[str, ...]:
+    """The heads that the labels can judge, commonest first."""
+    labels = [f"{LABEL}{head}" for head in HEADS]
+    if not set(labels) <= set(reference.columns):
+        return ()
+    return judged_heads(reference.select(labels).to_numpy(), chosen=policy.quality_heads or ())
 
 
 def plant_shift(rows: pl.DataFrame, column: str, *, sigmas: float = 6.0, reference: pl.DataFrame | None = None) -> PlantedShift:

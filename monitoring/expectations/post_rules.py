@@ -12,7 +12,7 @@ from monitoring.expectations.rule import Rule, Severity, between, holds, not_nul
 
 def post_rules(latest: datetime, earliest: datetime) -> tuple[Rule, ...]:
     """Rules of `posts`; no post may be newer than `latest` or older than `earliest`."""
-    topics = pl.col("topics")
+    topics, embedding = pl.col("topics"), pl.col("embedding")
     return (
         not_null("post_id", "a post without an id cannot be served"),
         between("post_id", 0, None, "ids are not negative"),
@@ -35,6 +35,18 @@ def post_rules(latest: datetime, earliest: datetime) -> tuple[Rule, ...]:
             Severity.SOFT,
             name="duration_plausible",
             mostly=0.95,
+        ),
+        holds(
+            "embedding_of_one_length",
+            embedding.list.len() == embedding.list.len().drop_nulls().mode().max(),
+            "cosines need one length",
+            needs=["embeddings"],
+        ),
+        holds(
+            "embedding_finite",
+            embedding.list.eval(pl.element().is_finite().fill_null(False)).list.all(),
+            "one value without a number spoils every cosine",
+            needs=["embeddings"],
         ),
         row_count_at_least(1, "a feed needs posts"),
     )

@@ -31,7 +31,10 @@ def suite(name: str, latest: datetime, earliest: datetime = EARLIEST) -> tuple[R
 
 
 def traits_of(tables: Mapping[str, pl.DataFrame]) -> set[str]:
-    """What the data has, of what some rules presuppose: "impressions", "requests" (events name theirs), "topics" (of posts)."""
+    """What the data has, of what some rules presuppose.
+
+    "impressions", "requests" (events name theirs), "topics" and "embeddings" (of posts).
+    """
     found = set()
     if "events" in tables:
         events = tables["events"]
@@ -39,6 +42,8 @@ def traits_of(tables: Mapping[str, pl.DataFrame]) -> set[str]:
         found |= {"requests"} if events["request_id"].is_not_null().any() else set()
     if "posts" in tables and (tables["posts"]["topics"].list.len() > 0).any():
         found.add("topics")
+    if "posts" in tables and tables["posts"]["embedding"].is_not_null().any():
+        found.add("embeddings")
     return found
 
 

@@ -42,6 +42,9 @@ class FeatureMetrics(Collector):
         yield from _known("records_waiting", "Records at the broker that are not saved yet.", now.records_waiting)
         yield from _known("last_save_age_seconds", "Time since the stream worker saved.", now.last_save_age_s)
         yield from _known("cells_waiting", "Cells whose newest values are not in the online store yet.", now.cells_waiting)
+        # No counter: an exposure that comes late takes back the actions that turn out to answer it.
+        text = "Actions applied, or seeded from the lake, that answer no exposure: their rates and labels lack them."
+        yield from _known("unanswered_actions", text, now.unanswered)
         seen = int(now.records_waiting is not None) if self._watch.looked else None
         yield from _known("broker_seen", "1 while the broker answers.", seen)
 

@@ -36,24 +36,32 @@ class Corpus:
     author_starts: np.ndarray
     posts: PreparedPosts
     tick_us: int
+    content_index: RetrievalIndex | None = None  # finds snapshot rows by what posts hold; None where none holds anything
 
     @staticmethod
     def build(snapshot: Snapshot, bundle: ModelBundle, now_us: int, tick_us: int, index: Choice = "auto") -> Corpus:
         """The corpus of `snapshot` at `now_us`, with an index of the chosen kind over its posts' vectors."""
         vectors = build_index(np.arange(len(snapshot)), bundle.post_vectors(snapshot), index)
         posts = bundle.prepare(snapshot, now_us // tick_us * tick_us)
-        return Corpus(snapshot, vectors, *_orders(snapshot), posts=posts, tick_us=tick_us)
+        content = None
+        if snapshot.content is not None:
+            rows = snapshot.content.rows_with()
+            content = build_index(rows, snapshot.content.vectors[rows], index)
+        return Corpus(snapshot, vectors, *_orders(snapshot), posts=posts, tick_us=tick_us, content_index=content)
 
     def with_posts(self, fresh: Snapshot, bundle: ModelBundle) -> Corpus:
         """This corpus and the posts of `fresh`, which its snapshot does not hold; no row that was there moves.
 
-        The index is shared: a request that keeps the older corpus may find rows there that its snapshot does not have.
+        The indexes are shared: a request that keeps the older corpus may find rows there that its snapshot does not have.
         """
         snapshot = self.snapshot.with_posts(fresh)
         posts = self.posts.with_posts(bundle.prepare(fresh, self.posts.moment_us))
         vectors = bundle.post_vectors(fresh, trained_on=False)
-        extended = Corpus(snapshot, self.index, *_orders(snapshot), posts=posts, tick_us=self.tick_us)
+        extended = Corpus(snapshot, self.index, *_orders(snapshot), posts, self.tick_us, self.content_index)
         self.index.add(np.arange(len(self.snapshot), len(snapshot)), vectors)
+        if self.content_index is not None and fresh.content is not None:
+            rows = fresh.content.rows_with()
+            self.content_index.add(len(self.snapshot) + rows, fresh.content.vectors[rows])
         return extended
 
     def at(self, now_us: int, bundle: ModelBundle) -> Corpus:

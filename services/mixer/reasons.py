@@ -52,6 +52,8 @@ def _origin(names: set[str], author_id: int, following: Targets, graph: SocialGr
         return f"Similar to what you engaged with before, and popular now.{social}"
     if "two_tower" in names:
         return f"Similar to what you engaged with before.{social}"
+    if "similar_content" in names:
+        return f"Its content is close to that of posts you engaged with.{social}"
     return f"Popular now.{social}"
 
 

@@ -71,7 +71,7 @@ class MixerRuntime:
         self.online.warm()  # opens the store once, before worker threads share it
         self.recent_relations = RecentRelations()
         self.ids = RememberedIds(settings.platform_database_url)
-        self.shown_heads = ShownHeads.of(self.bundle.trained_heads, self.ids.own_actions)
+        self.shown_heads = ShownHeads.of(self.bundle.trained_heads, self.ids.own_actions, settings.shown_heads)
         self.recently_served = RecentlyServed(self.release_id)
         self.producer = producer or EventProducer(settings)
         self._lake = Lake(settings.paths.lake)

@@ -27,7 +27,7 @@ MAY_2022_US = 1_651_579_200_000_000
 def save(settings: Settings, offset: int, newest_us: int = MAY_2022_US) -> None:
     """What the stream worker writes when it has saved everything before `offset`."""
     settings.paths.stream.mkdir(parents=True, exist_ok=True)
-    content = {"offsets": {"0": offset}, "newest_event_us": newest_us, "waiting": 7, "written_at": time.time()}
+    content = {"offsets": {"0": offset}, "newest_event_us": newest_us, "waiting": 7, "unanswered": 5, "written_at": time.time()}
     (settings.paths.stream / "progress.json").write_text(json.dumps(content))
 
 
@@ -56,6 +56,7 @@ def test_records_that_wait_are_counted_with_the_time_they_were_sent(broker, tmp_
         found = gauges(settings, door)
         assert found[("stream_records_waiting",)] == waiting
         assert found[("stream_broker_seen",)] == 1
+        assert found[("stream_unanswered_actions",)] == 5
         behind = found[("stream_behind_seconds",)]
         assert (behind == 0) if waiting == 0 else (0 < behind <= time.time() - before + 1)
     # Logged days are old by nature: that they are is a label, and no alert.

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from feature_repo.contracts import EVENTS, ContractError
+from feature_repo.contracts import EVENTS, POSTS, ContractError
 from feature_repo.lake import Lake
 
 MIDNIGHT = datetime(2022, 5, 2, tzinfo=UTC)
@@ -125,3 +125,44 @@ def test_a_marker_is_read_back_and_an_unwritten_one_is_none(tmp_path: Path) -> N
     assert lake.marker("ingest") is None
     lake.mark("ingest", {"days": [date(2022, 5, 2)], "rows": 3})
     assert lake.marker("ingest") == {"days": ["2022-05-02"], "rows": 3}
+
+
+def posts(*embeddings: list | None, first: int = 0) -> pl.DataFrame:
+    """A post for each embedding."""
+    rows = [
+        {"post_id": first + n, "author_id": 1, "created_at": MIDNIGHT, "topics": [], "media": "note", "embedding": one}
+        for n, one in enumerate(embeddings)
+    ]
+    return pl.DataFrame(rows, schema=pl.from_arrow(POSTS.empty_table()).schema)
+
+
+def test_embeddings_are_kept_and_a_table_without_the_column_is_taken(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.write("posts", posts([0.5, 1.0], None), "given")
+    lake.write("posts", posts(None, first=2).drop("embedding"), "without")
+    assert lake.read("posts").sort("post_id")["embedding"].to_list() == [[0.5, 1.0], None, None]
+
+
+def test_a_part_from_before_there_were_embeddings_is_read_beside_newer_ones(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    lake.write("posts", posts([0.5, 1.0]), "newer")
+    posts(None, first=7).drop("embedding").write_parquet(tmp_path / "posts" / "older.parquet")
+    assert dict(lake.read("posts").select("post_id", "embedding").iter_rows()) == {0: [0.5, 1.0], 7: None}
+    lake.quarantine("posts", posts(None).drop("embedding").with_columns(rule=pl.lit("old")))
+    lake.quarantine("posts", posts([1.0, 2.0]).with_columns(rule=pl.lit("new")))
+    assert pl.read_parquet(tmp_path / "quarantine" / "posts.parquet")["embedding"].to_list() == [None, [1.0, 2.0]]
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "told"),
+    [
+        ([[1.0], [1.0, 2.0]], "lengths 1, 2; all embeddings have one length"),
+        ([[]], "lengths 0"),
+        ([[1.0, float("nan")]], "no finite number"),
+        ([[1.0, None]], "no finite number"),
+    ],
+)
+def test_embeddings_that_can_not_be_compared_are_refused(tmp_path: Path, embeddings: list, told: str) -> None:
+    with pytest.raises(ContractError, match=told):
+        Lake(tmp_path).write("posts", posts(*embeddings), "p")
+    assert not (tmp_path / "posts" / "p.parquet").exists()

@@ -341,7 +341,7 @@ class OwnData:
             self.ids.set_form(kind, form)
 
     def posts(self) -> pl.DataFrame:
-        """The posts of the files, and those that only events name; `embedding` beside the contract's columns where given."""
+        """The posts of the files, and those that only events name."""
         given = self._side_tables.get("posts")
         return filled_posts(None if given is None else given.frame, self.seen)
 

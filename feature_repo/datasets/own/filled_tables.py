@@ -22,7 +22,7 @@ def filled_posts(given: pl.DataFrame | None, seen: Seen) -> pl.DataFrame:
         created_at=pl.coalesce("created_at", "first", pl.lit(earliest, pl.Datetime("us", "UTC")))
     )
     others = _derived_posts(first.join(given.select("post_id"), "post_id", how="anti", maintain_order="left"))
-    return pl.concat([known.select(given.columns), others], how="diagonal").select(given.columns)
+    return pl.concat([known.select(list(_POSTS)), others])
 
 
 def _derived_posts(first: pl.DataFrame) -> pl.DataFrame:
@@ -33,6 +33,7 @@ def _derived_posts(first: pl.DataFrame) -> pl.DataFrame:
         language=pl.lit(None, pl.String),
         text=pl.lit(None, pl.String),
         in_reply_to=pl.lit(None, pl.Int64),
+        embedding=pl.lit(None, pl.List(pl.Float32)),
     )
     return posts.select(pl.col(name).cast(kind) for name, kind in _POSTS.items())
 

@@ -123,34 +123,46 @@ def _attribute(kind: str, names: pl.Series, ids: IdTable) -> pl.Series:
 
 
 def attribute_lists(values: pl.Series, ids: IdTable) -> pl.Series:
-    """List(Int32) (n,) of one column of lists. Codes (whole numbers from -1) stay; names are encoded by their place."""
+    """List(Int32) (n,) of one column of lists. Codes (whole numbers from -1) stay; names are encoded by their place.
+
+    All lists come out as long as the longest: a code's meaning is its place, so a shorter one is UNKNOWN at its end.
+    """
     kind = values.dtype
     if isinstance(kind, pl.List) and kind.inner.is_integer():
         flat = values.explode().drop_nulls()
         if not flat.len() or (flat.min() >= UNKNOWN and flat.max() < 2**31):
-            return values.fill_null([]).cast(pl.List(pl.Int32)).list.eval(pl.element().fill_null(UNKNOWN))
+            return _of_one_width(values.fill_null([]).cast(pl.List(pl.Int32)))
     lists = names_of(values)
     if (codes := lists.cast(pl.List(pl.Int32), strict=False)) is not None:
         whole = codes.list.drop_nulls().list.len() == lists.list.len()
         if whole.all() and codes.explode().drop_nulls().len() and codes.explode().min() >= UNKNOWN:
-            return codes
+            return _of_one_width(codes)
     width = int(lists.list.len().max() or 0)
     columns = [lists.list.get(place, null_on_oob=True).alias(str(place)) for place in range(width)]
     return attribute_columns(columns, ids) if columns else pl.Series([[]] * values.len(), dtype=pl.List(pl.Int32))
 
 
+def _of_one_width(codes: pl.Series) -> pl.Series:
+    width = int(codes.list.len().max() or 0)
+    if not width:
+        return codes
+    places = [codes.list.get(place, null_on_oob=True).fill_null(UNKNOWN) for place in range(width)]
+    return pl.select(pl.concat_list(places)).to_series().alias(codes.name)
+
+
 def embeddings(values: pl.Series) -> pl.Series:
-    """List(Float32) (n,), null where the cell is empty. Raises NoList unless all are finite and of one length."""
+    """List(Float32) (n,), null where the cell or its list is empty. Raises NoList unless all are finite and of one length."""
     kind = values.dtype
     if isinstance(kind, pl.Array):
         values, kind = values.arr.to_list(), pl.List(kind.inner)
     if isinstance(kind, pl.List) and kind.inner.is_numeric():
         lists = values.cast(pl.List(pl.Float32))
     elif kind == pl.String:
-        parts = values.str.strip_chars().str.strip_chars("[]").str.replace_all(r"[,;\s]+", " ").str.strip_chars().str.split(" ")
-        lists = parts.cast(pl.List(pl.Float32), strict=False)
+        text = values.str.strip_chars().str.strip_chars("[]").str.replace_all(r"[,;\s]+", " ").str.strip_chars()
+        lists = text.set((text == "").fill_null(False), None).str.split(" ").cast(pl.List(pl.Float32), strict=False)
     else:
         raise NoList(f"is of type {kind}, which holds no embedding; give a list of floats")
+    lists = lists.set((lists.list.len() == 0).fill_null(False), None)
     lengths = lists.list.len().drop_nulls().unique()
     if lengths.len() > 1:
         raise NoList(f"has lists of {int(lengths.min())} and of {int(lengths.max())} numbers; an embedding has one length")

@@ -195,7 +195,7 @@ class SideTable:
 
 
 def read_posts(table: TableFiles, mapping: PostsMapping, ids: IdNumbers, bounds: Bounds) -> TableRows:
-    """Posts in the contract's columns (created_at null where not known), and `embedding` where one is mapped."""
+    """Posts in the contract's columns; created_at is null where not known."""
     names = (
         "post_id",
         "author_id",
@@ -235,13 +235,8 @@ def read_posts(table: TableFiles, mapping: PostsMapping, ids: IdNumbers, bounds:
         "text": side.text("text"),
         "in_reply_to": pl.repeat(None, side.frame.height, dtype=pl.Int64, eager=True) if reply is None else reply,
     }
-    schema = dict(_SCHEMAS["posts"])
-    if "embedding" in side.columns:
-        columns["embedding"] = side.lists(
-            "embedding", embeddings, pl.repeat(None, side.frame.height, dtype=EMBEDDING, eager=True)
-        )
-        schema["embedding"] = EMBEDDING
-    return side.finished(columns, schema, ["post_id"])
+    columns["embedding"] = side.lists("embedding", embeddings, pl.repeat(None, side.frame.height, dtype=EMBEDDING, eager=True))
+    return side.finished(columns, _SCHEMAS["posts"], ["post_id"])
 
 
 def read_users(table: TableFiles, mapping: UsersMapping, ids: IdNumbers, bounds: Bounds) -> TableRows:

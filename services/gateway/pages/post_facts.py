@@ -19,5 +19,7 @@ def post_facts(settings: Settings, post_ids: Sequence[str | int]) -> dict[str | 
     numbers = IdTable(settings.platform_database_url).known("post", pl.Series([str(post) for post in post_ids]))
     shown = {number: post for number, post in zip(numbers, post_ids, strict=True) if number is not None}
     columns = ["post_id", "media", "topics", "duration_ms", "language", "text"]
-    rows = pl.scan_parquet(files).select(columns).filter(pl.col("post_id").is_in(list(shown))).collect()
+    # Parts of different ages may differ in optional columns, none of which is shown.
+    posts = pl.scan_parquet(files, missing_columns="insert", extra_columns="ignore")
+    rows = posts.select(columns).filter(pl.col("post_id").is_in(list(shown))).collect()
     return {shown[row["post_id"]]: row for row in rows.iter_rows(named=True)}

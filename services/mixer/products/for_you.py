@@ -24,6 +24,7 @@ from services.mixer.scorers.weighted import WeightedScorer
 from services.mixer.selectors.top_scores import TopScoresSelector
 from services.mixer.sources.in_network import InNetworkSource
 from services.mixer.sources.popular import PopularSource
+from services.mixer.sources.similar_content import SimilarContentSource
 from services.mixer.sources.two_tower import TwoTowerSource
 
 NAME = "for_you"
@@ -40,6 +41,7 @@ def for_you(parts: Parts) -> Pipeline:
         sources=(
             InNetworkSource(),
             TwoTowerSource(parts.bundle),
+            SimilarContentSource(),
             PopularSource(),
         ),
         steps=(

@@ -79,7 +79,7 @@ def test_every_end_of_the_funnel_adds_up(explain):
 def test_a_post_that_nobody_knows_is_said_to_be_unknown(explain):
     outside = explain(post_id=2**61)["posts"][0]
     assert outside["outcome"] == "not_proposed"
-    assert outside["why"][0] == "None of the sources (in_network, two_tower, popular) proposed it for you."
+    assert outside["why"][0] == "None of the sources (in_network, two_tower, similar_content, popular) proposed it for you."
     assert outside["why"][1] == "The platform knows nothing about this post yet."
 
 

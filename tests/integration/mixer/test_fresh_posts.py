@@ -20,6 +20,7 @@ from services.mixer.api_types import TimelineRequest
 from services.mixer.app import create_app
 from services.mixer.queries import timeline_query
 from services.mixer.runtime import MixerRuntime
+from services.mixer.sources.similar_content import engaged_posts
 
 FRESH = 9_000_000
 
@@ -45,13 +46,13 @@ def user(settings) -> int:
     return Lake(settings.paths.lake).read("users")["user_id"].sort()[3]
 
 
-def write_post(settings: Settings, like_row: int, post_id: int = FRESH, part: str = "fresh") -> None:
-    """A post of now, by the author and with the topics of another."""
+def write_post(settings: Settings, like_row: int, post_id: int = FRESH, part: str = "fresh", **changes: pl.Expr) -> None:
+    """A post of now, by the author and with the topics and text of another; `changes` replaces columns."""
     lake = Lake(settings.paths.lake)
     one = lake.read("posts").sort("post_id")[like_row]
     now = datetime.now(UTC) - timedelta(seconds=1)
     moment = pl.lit(now).cast(one.schema["created_at"])
-    lake.write("posts", one.with_columns(post_id=pl.lit(post_id, pl.Int64), created_at=moment), part)
+    lake.write("posts", one.with_columns(post_id=pl.lit(post_id, pl.Int64), created_at=moment, **changes), part)
 
 
 def explain(client, user: int, post_id: int = FRESH, count: int = 200) -> dict:
@@ -79,6 +80,20 @@ def test_a_post_written_to_the_lake_is_served_after_the_next_refresh(runtime, se
         assert scored["predictions"] == pytest.approx({h["head"]: h["probability"] for h in explained["heads"]}, abs=1e-5)
         assert runtime.corpus.index is index
         assert runtime.corpus.version == version
+
+
+def test_a_fresh_post_without_events_is_proposed_for_its_content_alone(runtime, settings):
+    snapshot = runtime.corpus.snapshot
+    engaged = {user: engaged_posts(runtime.online.user(user, snapshot.as_of_us).history) for user in range(20)}
+    user = max(engaged, key=lambda one: len(engaged[one]))
+    row = int(snapshot.rows_of(engaged[user])[-1])
+    silent = {"text": pl.lit(None, pl.String), "topics": pl.lit([], pl.List(pl.Int32))}
+    write_post(settings, row)
+    write_post(settings, row, post_id=FRESH + 1, part="silent", **silent)
+    runtime.refresh()
+    with TestClient(create_app(runtime)) as client:
+        assert "similar_content" in explain(client, user)["sources"]
+        assert "similar_content" not in explain(client, user, post_id=FRESH + 1).get("sources", [])
 
 
 def test_the_author_of_a_fresh_post_is_known_to_events_and_its_own_rules_hold(runtime, settings, user):

@@ -88,9 +88,9 @@ def test_every_hard_rule_can_be_bounded() -> None:
 @pytest.mark.parametrize(
     ("kept", "traits"),
     [
-        (pl.col("action") == "like", {"topics"}),
-        (pl.col("action") != "impression", {"requests", "topics"}),
-        (pl.lit(True), {"impressions", "requests", "topics"}),
+        (pl.col("action") == "like", {"topics", "embeddings"}),
+        (pl.col("action") != "impression", {"requests", "topics", "embeddings"}),
+        (pl.lit(True), {"impressions", "requests", "topics", "embeddings"}),
     ],
     ids=["plays only, no requests", "no impressions", "everything"],
 )

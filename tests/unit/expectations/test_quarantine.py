@@ -47,6 +47,8 @@ BREAKS = {
     ("posts", "media_not_empty"): ("media", "", 0),
     ("posts", "duration_ms_in_range"): ("duration_ms", -1, 0),
     ("posts", "not_its_own_reply"): ("in_reply_to", 0, 0),
+    ("posts", "embedding_of_one_length"): ("embedding", [1.0, 2.0], 0),
+    ("posts", "embedding_finite"): ("embedding", [1.0, None, 2.0], 0),
     ("users", "user_id_given"): ("user_id", None, 0),
     ("users", "user_id_in_range"): ("user_id", -1, 0),
     ("users", "user_id_unique"): ("user_id", 0, 5),

@@ -129,6 +129,15 @@ def test_reference_rates_shrink_to_the_global_rate_and_serve_unknown_posts():
     assert clicks.tolist() == pytest.approx([(40 + 5) / 50, 5 / 50, 0.5])
 
 
+def test_answers_are_judged_by_chosen_heads_beside_the_common_ones():
+    actions = ["click", "video_view", "like", "follow", "share"]
+    rows = [(user, 10, "impression", "tab_1", NOON, f"r{user}") for user in range(100)]
+    rows += [(user, 10, action, "tab_1", NOON, f"r{user}") for n, action in enumerate(actions) for user in range(60 - n)]
+    exposures = labelled_exposures(_events(*rows))
+    assert reference_rates(exposures).heads == tuple(actions[:4])
+    assert reference_rates(exposures, deciding=("share", "click", "reply")).heads == tuple(actions)
+
+
 def test_a_log_without_engagement_is_replayed_and_judged_by_nothing():
     rows = [(user, 10, "impression", "news", NOON, f"r{user}") for user in range(5)]
     rates = reference_rates(labelled_exposures(_events(*rows)))

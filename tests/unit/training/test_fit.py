@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from feature_repo.chosen_heads import HeadError
 from feature_repo.feature_rows import HEADS
 from flows.training.evaluate import auc
 from flows.training.fit import train_bundle
+from flows.training.fit_heavy import head_weights
 from flows.training.fit_light import engaged
 from flows.training.learned_rows import TrainingRowsError, rows_fingerprint
 from flows.training.negated import negate_bundle
@@ -41,6 +43,30 @@ def report(train, later, tmp_path_factory):
 @pytest.fixture(scope="module")
 def bundle(report):
     return ModelBundle.load(report.folder)
+
+
+def test_a_training_whose_rows_do_not_teach_what_is_to_decide_ends_before_it_learns(train, tmp_path):
+    told: list[str] = []
+    options = {"seed": 7, "threads": 1, "on_progress": lambda name, *_: told.append(name)}
+    with pytest.raises(HeadError, match=r"names click, which followed [\d,]+ .* trained are "):
+        train_bundle(train, None, tmp_path / "b", heads_least=ROWS, deciding_heads=["click"], **options)
+    assert not told
+
+
+def test_the_bundle_records_what_was_learned_what_decides_and_by_which_counts(bundle, train):
+    counts = dict(zip(HEADS, train.labels.sum(axis=0).tolist(), strict=True))
+    assert bundle.details["positives"] == counts
+    assert bundle.details["heads_least"] == 30
+    assert bundle.details["deciding_heads"] == sorted(counts, key=counts.__getitem__)[-1:-3:-1]
+    assert set(bundle.details["deciding_heads"]) <= set(bundle.trained_heads)
+
+
+def test_a_head_with_fewer_rows_than_asked_for_weighs_nothing(train):
+    counts = train.labels.sum(axis=0)
+    least = int(np.sort(counts)[-2])
+    weights = head_weights(train.labels, least)
+    assert ((weights > 0) == (np.minimum(counts, ROWS - counts) >= least)).all()
+    assert (weights > 0).sum() < (head_weights(train.labels) > 0).sum()
 
 
 def test_all_three_models_find_the_planted_signal(bundle, later):

@@ -23,3 +23,9 @@ def test_a_head_that_one_model_has_no_figure_for_is_not_named():
 def test_data_that_judge_nothing_say_so():
     assert headline({}) == "not evaluated: there are no test rows"
     assert headline({"a": {"click": _head(None, 0)}}) == "no AUC: no action was both taken and left out on the rows judged"
+
+
+def test_a_head_that_was_chosen_to_decide_stands_in_the_headline_where_it_has_a_figure():
+    one = {"like": _head(0.6, 40), "video_view": _head(0.7, 900), "reply": _head(None, 0)}
+    assert headline({"a": one}, ("like", "reply")) == "like AUC a 0.6000"
+    assert headline({"a": one}, ("reply",)) == "video_view AUC a 0.7000"

@@ -8,7 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from feature_repo.content import Content
 from feature_repo.datasets.adapter import MalformedFile
+from feature_repo.event_log import read_table
+from feature_repo.lake import Lake
+from feature_repo.profiles import user_profiles
 from tests.own_files import event, own, write_csv, write_lines
 
 
@@ -83,6 +87,26 @@ def test_codes_of_the_contract_stay_and_lists_of_text_are_encoded(tmp_path: Path
     assert all(code is not None for row in found for code in row)
 
 
+def test_lists_of_codes_are_brought_to_one_width(tmp_path: Path) -> None:
+    users = [{"user_id": 0, "attributes": [4]}, {"user_id": 1, "attributes": [4, -1, 7]}, {"user_id": 2, "attributes": None}]
+    assert attributes(tmp_path, users) == [[4, -1, -1], [4, -1, 7], [-1, -1, -1]]
+
+
+def test_more_attributes_than_columns_all_reach_the_profile_of_a_user(tmp_path: Path) -> None:
+    names = [f"a{place}" for place in range(60)]
+    users = [{"user_id": 0} | dict.fromkeys(names, "x"), {"user_id": 1} | dict.fromkeys(names, "x")]
+    users += [{"user_id": 2 + place} | dict.fromkeys(names, "x") | {name: "y"} for place, name in enumerate(names)]
+    write_lines(tmp_path / "events.jsonl", [event(0, user_id=0)])
+    write_lines(tmp_path / "users.jsonl", users)
+    profiles = user_profiles(own(tmp_path, {"users": {"attributes": names}}).users().sort("user_id"))
+    assert (profiles[0] == profiles[1]).all()
+    differ = (profiles[2:] != profiles[0]).any(axis=1)
+    assert differ[:12].all()
+    assert differ[12:].mean() > 0.75  # two values of an attribute share a column in one of sixteen cases
+    alone = user_profiles(own(tmp_path).users().sort("user_id").tail(1))
+    assert (alone[0] == profiles[-1]).all()
+
+
 def embedding(tmp_path: Path, values: list) -> list:
     write_lines(tmp_path / "events.jsonl", [event(0)])
     write_csv(
@@ -92,7 +116,7 @@ def embedding(tmp_path: Path, values: list) -> list:
 
 
 def test_an_embedding_is_a_list_of_floats_and_may_be_missing(tmp_path: Path) -> None:
-    assert embedding(tmp_path, [[0.5, 1], None, [2, 0.25]]) == [[0.5, 1.0], None, [2.0, 0.25]]
+    assert embedding(tmp_path, [[0.5, 1], None, [2, 0.25], []]) == [[0.5, 1.0], None, [2.0, 0.25], None]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +126,18 @@ def test_an_embedding_is_a_list_of_floats_and_may_be_missing(tmp_path: Path) -> 
 def test_embeddings_of_two_lengths_or_without_numbers_are_refused(tmp_path: Path, values: list, told: str) -> None:
     with pytest.raises(MalformedFile, match=f"column 'embedding'.*{told}"):
         embedding(tmp_path, values)
+
+
+def test_embeddings_and_text_of_files_reach_the_vectors_of_a_snapshot(tmp_path: Path) -> None:
+    write_lines(tmp_path / "events.jsonl", [event(0, post_id=9)])
+    rows = [{"post_id": 1, "embedding": [3.0, 4.0]}, {"post_id": 2, "text": "a cat"}, {"post_id": 3, "text": "cat, a"}]
+    write_lines(tmp_path / "posts.jsonl", rows)
+    lake = Lake(tmp_path / "lake")
+    lake.write("posts", own(tmp_path).posts(), "own")
+    held = Content.of(read_table([lake], "posts", embeddings=True)).vectors  # posts 1, 2, 3, and 9 that only an event names
+    assert held[0, :2].tolist() == pytest.approx([0.6, 0.8])
+    assert held[1] @ held[2] == pytest.approx(1.0)
+    assert not held[3].any()
 
 
 def test_cells_of_posts_that_can_not_be_read_are_left_empty_and_told(tmp_path: Path) -> None:
