@@ -15,7 +15,7 @@ from tests.end_to_end.short_tours import run_side_by_side
 pytestmark = pytest.mark.slow
 
 LIMIT_S = 1_500  # only ends a run that would hang
-VERDICTS = {"none", "watch", "retrain", "rollback"}
+VERDICTS = {"ok", "warn", "retrain", "rollback"}
 
 
 @pytest.fixture(scope="module")
