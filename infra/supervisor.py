@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -77,23 +78,28 @@ class Supervisor:
             self._require_free(spec)
         self.paths.logs.mkdir(parents=True, exist_ok=True)
         with self._log(spec.name).open("ab") as log:
-            process = subprocess.Popen(
-                spec.command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # Its own session: Ctrl-C in the terminal reaches the caller only, which then stops things in order.
-                start_new_session=True,
-                env=self.settings.process_environment(spec.environment),
-            )
+            pid = self._spawn(spec, log)
         try:
-            born = psutil.Process(process.pid).create_time()
+            born = psutil.Process(pid).create_time()
         except psutil.NoSuchProcess as error:
             raise ProcessFailed(f"{spec.name} ended as soon as it was started; {self._log_end(spec.name)}") from error
-        running = Running(spec.name, process.pid, born, spec.command, spec.ready_url)
+        running = Running(spec.name, pid, born, spec.command, spec.ready_url)
         with replace_atomically(self._pid_file(spec.name)) as temporary:
             temporary.write_text(json.dumps(running.__dict__))
         return running
+
+    def _spawn(self, spec: ProcessSpec, log: BinaryIO) -> int:
+        """The pid of a new process that runs `spec`."""
+        process = subprocess.Popen(
+            spec.command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Its own session: Ctrl-C in the terminal reaches the caller only, which then stops things in order.
+            start_new_session=True,
+            env=self.settings.process_environment(spec.environment),
+        )
+        return process.pid
 
     def wait_ready(self, spec: ProcessSpec) -> None:
         """Return when `spec` is ready; raise ProcessFailed when it ends or its time is up."""

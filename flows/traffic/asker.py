@@ -55,6 +55,8 @@ class Asker:
         self.client = client
         self.ids = ids
         self.rates = rates
+        names = {head: name for name, head in ids.own_actions.items()}
+        self.called = tuple(names.get(head, head) for head in rates.heads)  # as answers name them
         self.live = live
         self.live_address = live_address
 
@@ -74,7 +76,7 @@ class Asker:
             return Answer(_failure(visit, fallback.partition(":")[0], latency_ms), timeline=False, said=fallback)
         if response.status_code != 200:
             return Answer(_failure(visit, release, latency_ms), timeline=False, said=words(response))
-        scored = _predictions(visit, response.json(), self.rates)
+        scored = predictions_of(visit, response.json(), self.rates, self.called)
         reference = scored[0] if release == self.live else await self._reference(visit, body)
         if reference is None:
             return Answer(None, timeline=False)
@@ -96,7 +98,7 @@ class Asker:
                 await asyncio.sleep(REFERENCE_WAIT_S * 2 ** (tried - 1))
             response = await self.client.post(f"{self.live_address}/score", json=request)
             if response.status_code < 500:
-                return _predictions(visit, response.raise_for_status().json(), self.rates)[0]
+                return predictions_of(visit, response.raise_for_status().json(), self.rates, self.called)[0]
         return None
 
     async def _timeline(self, visit: Visit, body: dict[str, Any]) -> httpx.Response:
@@ -129,10 +131,13 @@ def _distinct(post_ids: np.ndarray) -> np.ndarray:
     return np.array(list(dict.fromkeys(post_ids.tolist())), np.int64)
 
 
-def _predictions(visit: Visit, content: dict[str, Any], rates: ReferenceRates) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (n, len(rates.heads)) and scores (n,) of the visit's posts, in their order.
+def predictions_of(
+    visit: Visit, content: dict[str, Any], rates: ReferenceRates, called: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (n, len(rates.heads)) and scores (n,) of the visit's posts, in their order; `called` names the heads.
 
-    A post that the mixer does not know has no prediction: it is judged by the global rates, and ranked last.
+    A post that the mixer does not know has no prediction: it is judged by the global rates, and ranked last. A head that the
+    release was not trained for is judged by the global rate too.
     """
     scored = dict(zip(_distinct(visit.post_ids).tolist(), content["scores"], strict=True))
     probabilities = rates.of(np.full(len(visit.post_ids), -1)).copy()
@@ -140,7 +145,7 @@ def _predictions(visit: Visit, content: dict[str, Any], rates: ReferenceRates) -
     for place, post in enumerate(visit.post_ids.tolist()):
         row = scored[post]
         if row["known"]:
-            probabilities[place] = [row["predictions"][head] for head in rates.heads]
+            probabilities[place] = [row["predictions"].get(name, rates.prior[head]) for head, name in enumerate(called)]
             scores[place] = row["score"]
     return probabilities, scores
 

@@ -41,37 +41,45 @@ def fit(
     older, newest = older_and_newest(train)
     asked = train.take(newest)
     announce(f"{NAME}: learning from the older training days, for the map of its scores")
-    earlier = _Fitted.fit(python, train.take(older), folder / "older", seed, threads, epochs)
-    to_probability = ScoreMap.fit(earlier.scores(asked), measured_labels(asked))
+    earlier = Fitted(python, folder / "older", threads).learn(train.take(older), seed, epochs, asked)
+    to_probability = ScoreMap.fit(earlier.found(), measured_labels(asked))
     announce(f"{NAME}: learning from all training days")
-    fitted = _Fitted.fit(python, train, folder / "all", seed, threads, epochs)
+    fitted = Fitted(python, folder / "all", threads).learn(train, seed, epochs)
     return {NAME: lambda rows: to_probability.apply(fitted.scores(rows))}
 
 
-class _Fitted:
-    """A fitted network in a folder, asked by another process."""
+class Fitted:
+    """A network in a folder, fitted and asked by another process, which takes long to import what it needs."""
 
     def __init__(self, python: Path, folder: Path, threads: int) -> None:
         self._python, self._folder, self._threads = python, folder, threads
 
-    @staticmethod
-    def fit(python: Path, rows: FeatureRows, folder: Path, seed: int, threads: int, epochs: int) -> _Fitted:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    def learn(self, rows: FeatureRows, seed: int, epochs: int, asked: FeatureRows | None = None) -> Fitted:
+        """Fit the network; where `asked` is given, score those rows in the same process: see `found`."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
         pairs = liked(rows)
-        pl.DataFrame({"user_id": pairs.user_id, "post_id": pairs.post_id}).write_parquet(folder / "liked.parquet")
-        fitted = _Fitted(python, folder, threads)
-        fitted._ask("fit", "--seed", str(seed), "--epochs", str(epochs))
-        return fitted
+        pl.DataFrame({"user_id": pairs.user_id, "post_id": pairs.post_id}).write_parquet(self._folder / "liked.parquet")
+        if asked is not None:
+            self._write_asked(asked)
+        self._ask("fit" if asked is None else "fit-and-score", "--seed", str(seed), "--epochs", str(epochs))
+        return self
 
     def scores(self, rows: FeatureRows) -> np.ndarray:
         """float32 (n,); NaN for a user who has liked nothing yet and for a post that nobody had liked."""
+        self._write_asked(rows)
+        self._ask("score")
+        return self.found()
+
+    def found(self) -> np.ndarray:
+        """The scores of the rows that were asked for last, as `scores` gives them."""
+        return pl.read_parquet(self._folder / "scores.parquet")["score"].to_numpy().astype(np.float32)
+
+    def _write_asked(self, rows: FeatureRows) -> None:
         likes = past_likes(rows.history)
         pl.DataFrame({"post_id": rows.post_id, "liked": [row[row >= 0] for row in likes]}).write_parquet(
             self._folder / "asked.parquet"
         )
-        self._ask("score")
-        return pl.read_parquet(self._folder / "scores.parquet")["score"].to_numpy().astype(np.float32)
 
     def _ask(self, *arguments: str) -> None:
         """Run the program to its end; isolated, so that no module of this project is taken for one of its own."""

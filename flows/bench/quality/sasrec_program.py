@@ -1,4 +1,4 @@
-"""Run by RecTools' own environment, never imported: fit SASRec on `liked.parquet`, or score `asked.parquet` with it.
+"""Run by RecTools' own environment, never imported: fit SASRec on `liked.parquet`, score `asked.parquet` with it, or both.
 
 It imports nothing of this project and talks through the files of `--folder` alone.
 """
@@ -91,7 +91,7 @@ def score(folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("fit", "score"))
+    parser.add_argument("what", choices=("fit", "score", "fit-and-score"))
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -100,9 +100,9 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     torch.set_num_threads(asked.threads)
-    if asked.what == "fit":
+    if "fit" in asked.what:
         fit(asked.folder, asked.seed, asked.epochs)
-    else:
+    if "score" in asked.what:
         score(asked.folder)
 
 

@@ -92,3 +92,13 @@ def test_a_visit_without_a_reference_counts_for_neither_arm(monkeypatch, url):
 def test_a_request_that_the_live_arm_refuses_stops_the_replay(monkeypatch, url):
     with pytest.raises(httpx.HTTPStatusError, match="422"):
         ask(monkeypatch, arm("r1", failures=1, status=422), url)
+
+
+def test_an_own_action_is_judged_by_its_own_name_and_a_head_that_was_not_trained_by_its_rate():
+    rates = ReferenceRates(("own_1", "click"), np.array([10]), np.array([[0.3, 0.2]]), np.array([0.1, 0.15]))
+    visit = Visit("v1", 1, "home", 0, np.array([10, 11]), np.zeros((2, len(HEADS)), np.uint8))
+    known = {"post_id": 10, "known": True, "score": 2.0, "predictions": {"play": 0.6}}
+    unknown = {"post_id": 11, "known": False, "score": None, "predictions": None}
+    probabilities, scores = asker.predictions_of(visit, {"scores": [known, unknown]}, rates, ("play", "click"))
+    assert probabilities.tolist() == [[0.6, 0.15], [0.1, 0.15]]
+    assert scores.tolist() == [2.0, -np.inf]
