@@ -70,7 +70,7 @@ def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str,
     from monitoring.drift.report import write_report
 
     folder = get_settings().paths.reports / "drift"
-    policy = DriftPolicy(quality_heads=deciding_heads(get_settings()) or None)
+    policy = DriftPolicy(deciding_heads=deciding_heads(get_settings()) or None)
     fault = plant_shift(window, planted_column(reference, policy), reference=reference) if planted else None
     rows = fault.rows if fault else window
     announce("deciding")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from feature_repo.heads import HEAD_OF, Role
+from feature_repo.heads import OWN_SLOTS
 from feature_repo.ids.id_table import IdTable
 
-_SLOTS = {role: [name for name, head in HEAD_OF.items() if head.role is role and name.startswith("own_")] for role in Role}
 
-
-def own_actions(table: IdTable) -> dict[str, str]:
+def slots_by_name(table: IdTable) -> dict[str, str]:
     """Name -> `own_1` to `own_8`; ingestion gives the names of each role their codes in the order of its slots."""
     return {
         name: slot
-        for role, slots in _SLOTS.items()
+        for role, slots in OWN_SLOTS.items()
         for name, slot in zip(table.all_names(f"own_action:{role.value}"), slots, strict=False)
     }

@@ -26,8 +26,8 @@ class ShownHeads:
         """The `trained` heads, or those of them whose names are `chosen` where there is any.
 
         own_actions: the dataset's own actions by name, each with the head that stands for it. A chosen head that this release
-        was not trained for is not shown and logged, since releases trained on other days are served too. Raises HeadError for
-        a name that is no head.
+        was not trained for is left out, with a warning. If none is left, all trained heads are shown. Raises HeadError for a
+        name that is no head.
         """
         own = {head: name for name, head in own_actions.items()}
         wanted = named_heads(chosen, own_actions, SHOWN)

@@ -74,6 +74,18 @@ def test_a_column_that_follows_the_clock_warns_unless_it_goes_missing():
     assert decide(clock(REFERENCE, 0), clock(SAME, None), at=NOON).verdict == "retrain"
 
 
+@pytest.mark.parametrize("key", ["user", "author", "post", "topic"])
+def test_a_count_since_the_first_event_warns_unless_it_goes_missing(key):
+    def grown(rows: pl.DataFrame, by: float | None, name: str) -> pl.DataFrame:
+        return rows.with_columns((pl.col("user.normal_0") + by).alias(f"{key}.{name}"))
+
+    for name in ("log_impression.all", "log_like.all"):
+        assert decide(grown(REFERENCE, 0, name), grown(SAME, 9, name), at=NOON).verdict == "warn"
+        assert decide(grown(REFERENCE, 0, name), grown(SAME, None, name), at=NOON).verdict == "retrain"
+    for name in ("log_impression.24h", "like_rate.all", "mean_dwell.all"):  # these may fall as well
+        assert decide(grown(REFERENCE, 0, name), grown(SAME, 9, name), at=NOON).verdict == "retrain"
+
+
 def test_miscalibration_decides_when_it_repeats_in_two_of_three_windows():
     decisions = windows(overconfident(SAME), SAME, overconfident(SAME))
     assert [decision.verdict for decision in decisions] == ["warn", "ok", "retrain"]
@@ -139,7 +151,7 @@ def test_a_head_outside_the_policys_list_is_reported_and_decides_nothing():
         return rows.rename({"prediction_click": "prediction_reply", "label_click": "label_reply"})
 
     decision = decide(
-        as_reply(REFERENCE), as_reply(negated(SAME)), replace(POLICY, gross_psi=99, quality_heads=("click",)), at=NOON
+        as_reply(REFERENCE), as_reply(negated(SAME)), replace(POLICY, gross_psi=99, deciding_heads=("click",)), at=NOON
     )
     assert decision.heads[0].collapsed
     assert decision.verdict == "warn"  # its scores moved, which is a soft signal

@@ -19,6 +19,6 @@ def test_a_challenger_that_nothing_judges_is_not_registered(rows):
 
 def test_a_challenger_that_the_chosen_heads_do_not_judge_is_not_registered(monkeypatch):
     monkeypatch.setattr("flows.retrain.get_settings", lambda: Settings(deciding_heads=("report",)))
-    monkeypatch.setattr("feature_repo.ids.own_actions.own_actions", lambda table: {})
+    monkeypatch.setattr("feature_repo.ids.own_actions.slots_by_name", lambda table: {})
     with pytest.raises(GateFailed, match=r"none of report \(MIXER_DECIDING_HEADS\) was taken 30 times"):
         gate.fn("challenger", "champion", synthetic_rows(400, seed=1))
