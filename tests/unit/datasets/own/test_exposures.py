@@ -7,7 +7,6 @@ from pathlib import Path
 
 import polars as pl
 
-from feature_repo.surfaces import DEFAULT_SURFACE
 from tests.own_files import START, event, own, read, write_lines
 
 
@@ -28,8 +27,7 @@ def test_one_impression_per_user_post_and_session_at_the_first_interaction(tmp_p
     adapter = own(tmp_path)
     shown = read(adapter).good.filter(action="impression")
     assert adapter.derived_impressions
-    expected = [(1, 5, DEFAULT_SURFACE, moment) for moment in (at[0], at[3])]
-    assert shown.select("user_id", "post_id", "product", "occurred_at").rows() == expected
+    assert shown.select("user_id", "post_id", "product", "occurred_at").rows() == [(1, 5, "home", at[0]), (1, 5, "home", at[3])]
     assert shown["request_id"].n_unique() == 2
 
 
