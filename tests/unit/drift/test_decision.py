@@ -92,6 +92,19 @@ def test_miscalibration_decides_when_it_repeats_in_two_of_three_windows():
     assert "calibration:click" in decisions[0].signals
 
 
+def test_reasons_call_own_actions_by_their_names_and_columns_keep_theirs():
+    of_own, name = {"prediction_click": "prediction_own_5", "label_click": "label_own_5"}, "post.own_5_rate.7d"
+    reference, window = (
+        rows.rename(of_own).with_columns((pl.col("user.normal_0") + by).alias(name)) for rows, by in ((REFERENCE, 0), (SAME, 9))
+    )
+    window = window.with_columns(prediction_own_5=(pl.col("prediction_own_5") * 1.5).clip(0, 1))
+    decision = decide(reference, window, at=NOON).in_words({"purchase": "own_5"})
+    assert not any("own_5" in reason for reason in decision.reasons)
+    assert decision.reasons[0].startswith("post.purchase_rate.7d shifted grossly")
+    assert any(reason.startswith("purchase: ") for reason in decision.reasons)
+    assert name in decision.gross
+
+
 def test_two_bad_windows_too_far_apart_do_not_add_up():
     decisions = windows(overconfident(SAME), SAME, SAME, overconfident(SAME))
     assert [decision.verdict for decision in decisions] == ["warn", "ok", "ok", "warn"]
