@@ -19,9 +19,9 @@ def deciding_heads(settings: Settings) -> tuple[str, ...]:
     if not settings.deciding_heads:
         return ()
     from feature_repo.ids import IdTable
-    from feature_repo.ids.own_actions import own_actions
+    from feature_repo.ids.own_actions import slots_by_name
 
-    return named_heads(settings.deciding_heads, own_actions(IdTable(settings.platform_database_url)), DECIDING)
+    return named_heads(settings.deciding_heads, slots_by_name(IdTable(settings.platform_database_url)), DECIDING)
 
 
 def named_heads(names: Sequence[str], own_actions: Mapping[str, str], setting: str) -> tuple[str, ...]:

@@ -25,14 +25,14 @@ class Role(StrEnum):
     DISLIKED = "disliked"  # displeasure
 
 
-# Attribution windows: an action answers an exposure that is at most this much older. None is longer than the grace that
-# training gives to labels.
+# Attribution windows: an action answers an exposure that is at most this much older. No window is longer than LABEL_GRACE, the
+# time that training waits for labels.
 WINDOWS = {
     # A page, a digest or a notification may lie open for hours. Later the post was more likely found elsewhere: by a search.
     Role.OPENED: timedelta(hours=6),
     # The wait for the opening, and then the length of the post itself, with breaks: a film, a podcast, a long read.
     Role.COMPLETED: timedelta(hours=12),
-    # People come back to what they saw to praise, buy, hide or report it; the next day it is another visit's work.
+    # People come back to what they saw to praise, buy, hide or report it. Actions on the next day belong to another visit.
     Role.LIKED: timedelta(hours=24),
     Role.DISLIKED: timedelta(hours=24),
 }
@@ -48,6 +48,7 @@ class Head:
     promise: str  # ends the sentence "Ranked by the chance that you ..."
     prior_rate: float  # smoothing prior: the actions per impression assumed for a key with few impressions
     own_window: timedelta | None = None  # attribution window, where it is not that of the role
+    approves: bool = False  # says that the user wants more of the author; a visit, an answer or a passing on may be critical
 
     @property
     def name(self) -> str:
@@ -62,15 +63,15 @@ class Head:
 _DECLARED = (
     Head(Action.CLICK, Role.OPENED, "open it", 0.35),
     Head(Action.VIDEO_VIEW, Role.COMPLETED, "watch it through", 0.25),
-    Head(Action.LIKE, Role.LIKED, "like it", 0.015),
+    Head(Action.LIKE, Role.LIKED, "like it", 0.015, approves=True),
     Head(Action.PROFILE_CLICK, Role.LIKED, "visit the author's profile", 0.02, own_window=WINDOWS[Role.OPENED]),
-    Head(Action.FOLLOW, Role.LIKED, "follow the author", 0.003),
+    Head(Action.FOLLOW, Role.LIKED, "follow the author", 0.003, approves=True),
     Head(Action.REPLY, Role.LIKED, "reply to it", 0.004),
     Head(Action.SHARE, Role.LIKED, "share it", 0.003),
     Head(Action.NOT_INTERESTED, Role.DISLIKED, "say you are not interested", 0.001),
-    Head(Action.REPOST, Role.LIKED, "repost it", 0.005),
-    Head(Action.QUOTE, Role.LIKED, "quote it", 0.001),
-    Head(Action.BOOKMARK, Role.LIKED, "bookmark it", 0.003),
+    Head(Action.REPOST, Role.LIKED, "repost it", 0.005, approves=True),
+    Head(Action.QUOTE, Role.LIKED, "quote it", 0.001, approves=True),
+    Head(Action.BOOKMARK, Role.LIKED, "bookmark it", 0.003, approves=True),
     Head(Action.MUTE, Role.DISLIKED, "mute the author", 0.0003),
     Head(Action.BLOCK, Role.DISLIKED, "block the author", 0.0002),
     Head(Action.REPORT, Role.DISLIKED, "report it", 0.0002),
@@ -78,8 +79,8 @@ _DECLARED = (
     Head(Action.OWN_2, Role.OPENED, "{own}", 0.1),
     Head(Action.OWN_3, Role.COMPLETED, "{own}", 0.1),
     Head(Action.OWN_4, Role.COMPLETED, "{own}", 0.1),
-    Head(Action.OWN_5, Role.LIKED, "{own}", 0.01),
-    Head(Action.OWN_6, Role.LIKED, "{own}", 0.01),
+    Head(Action.OWN_5, Role.LIKED, "{own}", 0.01, approves=True),
+    Head(Action.OWN_6, Role.LIKED, "{own}", 0.01, approves=True),
     Head(Action.OWN_7, Role.DISLIKED, "{own}", 0.001),
     Head(Action.OWN_8, Role.DISLIKED, "{own}", 0.001),
 )
@@ -103,6 +104,7 @@ COMPLETED = heads_of(Role.COMPLETED)
 LIKED = heads_of(Role.LIKED)
 DISLIKED = heads_of(Role.DISLIKED)
 POSITIVE = heads_of(Role.OPENED, Role.COMPLETED, Role.LIKED)
+APPROVED = tuple(name for name, head in HEAD_OF.items() if head.approves)
 
 # The slots that a dataset's own actions of a role may take, in the order in which they are allotted.
 OWN_SLOTS = {role: tuple(name for name in heads_of(role) if name.startswith("own_")) for role in Role}

@@ -20,7 +20,7 @@ from feature_repo.aggregates.ranking_state import MEASURES, STATE_INDEX
 from feature_repo.blocks import States, post_block
 from feature_repo.content import Content
 from feature_repo.event_log import first_topics
-from feature_repo.heads import COMPLETED, LIKED, OPENED, PRIOR_RATES
+from feature_repo.heads import APPROVED, COMPLETED, OPENED, PRIOR_RATES
 from feature_repo.lake import Lake
 from feature_repo.profiles import post_profiles
 from feature_repo.surfaces import media_code
@@ -103,21 +103,21 @@ def _places(ascending: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def popularity(state: np.ndarray) -> np.ndarray:
-    """Smoothed engagement of posts from their packed states: the expected sum of openings, completions and, twofold, likes."""
+    """Smoothed engagement of posts from their packed states: openings and completions expected, and approvals twofold."""
     shown = state[:, MEASURES.index("impression")]
-    opened, completed, liked = (_rate(state, shown, role) for role in (OPENED, COMPLETED, LIKED))
+    opened, completed, approved = (_rate(state, shown, group) for group in (OPENED, COMPLETED, APPROVED))
     seen = np.log1p(shown + state[:, STATE_INDEX["prior_impression"]]) / 20.0  # a post that was shown more is known better
-    return (opened + completed + 2.0 * liked + 0.1 * seen).astype(np.float32)
+    return (opened + completed + 2.0 * approved + 0.1 * seen).astype(np.float32)
 
 
-def _rate(state: np.ndarray, shown: np.ndarray, role: tuple[str, ...]) -> np.ndarray:
-    """Actions of `role` per impression, dated and undated together, shrunk to the prior rate of the role's first action."""
-    undated = [f"prior_{head}" for head in role if f"prior_{head}" in STATE_INDEX]
-    acted = state[:, [MEASURES.index(head) for head in role]].sum(axis=1)
+def _rate(state: np.ndarray, shown: np.ndarray, group: tuple[str, ...]) -> np.ndarray:
+    """Actions of `group` per impression, dated and undated together, shrunk to the prior rate of its first action."""
+    undated = [f"prior_{head}" for head in group if f"prior_{head}" in STATE_INDEX]
+    acted = state[:, [MEASURES.index(head) for head in group]].sum(axis=1)
     if undated:
         acted = acted + state[:, [STATE_INDEX[name] for name in undated]].sum(axis=1)
         shown = shown + state[:, STATE_INDEX["prior_impression"]]
-    return (acted + POPULARITY_STRENGTH * PRIOR_RATES[role[0]]) / (shown + POPULARITY_STRENGTH)
+    return (acted + POPULARITY_STRENGTH * PRIOR_RATES[group[0]]) / (shown + POPULARITY_STRENGTH)
 
 
 def assemble_snapshot(

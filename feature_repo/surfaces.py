@@ -12,6 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
+# The surface of requests and events, and of rows of files, that name none: one for all, so that a model of the files knows it.
+DEFAULT_SURFACE = "for_you"
 MEDIA_CODES = 32
 KNOWN_MEDIA = ("video", "image", "text", "link", "audio", "poll", "live", "ad", "other")
 

@@ -16,6 +16,8 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from feature_repo.chosen_heads import deciding_heads
 from feature_repo.datasets.splits import local_day
 from feature_repo.feature_rows import HEADS, FeatureRows
+from feature_repo.ids import IdTable
+from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from flows.days import day_start, microseconds
 from flows.deployments import RETRAIN_EVENT, ROLLBACK_EVENT
 from flows.drawn_rows import draw_of, exposed_users, share_for
@@ -70,9 +72,11 @@ def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str,
     from monitoring.drift.report import write_report
 
     folder = get_settings().paths.reports / "drift"
-    policy = DriftPolicy(quality_heads=deciding_heads(get_settings()) or None)
+    own_actions = slots_by_name(IdTable(get_settings().platform_database_url))
+    policy = DriftPolicy(deciding_heads=deciding_heads(get_settings()) or None)
     fault = plant_shift(window, planted_column(reference, policy), reference=reference) if planted else None
     rows = fault.rows if fault else window
+    described = with_own_names(fault.description, own_actions) if fault else None
     announce("deciding")
     decision = decide(
         reference,
@@ -81,20 +85,21 @@ def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str,
         history=load_history(folder),
         at=datetime.now(UTC),
         label=label,
-        planted=fault.description if fault else None,
-    )
+        planted=described,
+    ).in_words(own_actions)
     announce("drawing the report (Evidently)")
     page = write_report(reference, rows, decision, folder)
     keep_decision(folder, decision, report=page.name)
     return {
         "verdict": decision.verdict,
         "reasons": list(decision.reasons),
-        "planted": fault.description if fault else None,
+        "planted": described,
         "window": label,
         "rows": {"reference": decision.rows_reference, "window": decision.rows_current},
         "drifted_share": decision.drifted_share,
         "columns": [
-            {"column": c.name, "psi": c.psi, "shift_sigmas": c.shift_sigmas, "q": c.q, "drifted": c.drifted, "gross": c.gross}
+            {"column": with_own_names(c.name, own_actions)}
+            | {"psi": c.psi, "shift_sigmas": c.shift_sigmas, "q": c.q, "drifted": c.drifted, "gross": c.gross}
             for c in sorted(decision.columns, key=lambda c: -c.psi)[:15]
         ],
         "report": f"reports/drift/{page.name}",

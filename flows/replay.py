@@ -19,6 +19,7 @@ from flows.traffic.driver import Replay, ReplayReport
 from flows.traffic.outcomes import ReferenceRates, reference_rates
 from flows.traffic.visits import SLICE_HOURS, labelled_exposures, slices
 from infra.settings import Settings, get_settings
+from services.gateway.ledger import Ledger
 
 
 def training_reference() -> ReferenceRates:
@@ -26,7 +27,18 @@ def training_reference() -> ReferenceRates:
     lake, _ = open_lakes(get_settings())
     train_end, last_day = splits_of(get_settings()).train_end, split_days(get_settings())[0]
     events = lake.events([day for day in lake.event_days() if day <= last_day]).filter(pl.col("occurred_at") < train_end)
-    return reference_rates(labelled_exposures(events), deciding=deciding_heads(get_settings()))
+    return reference_rates(labelled_exposures(events), deciding=_deciding_heads(get_settings()))
+
+
+def _deciding_heads(settings: Settings) -> tuple[str, ...]:
+    """What a canary of the live release is judged by, so that visits are judged by it too."""
+    from flows.training.registered_versions import recorded_deciding_heads
+
+    ledger = Ledger(settings.platform_database_url)
+    live = ledger.route().live
+    if named := deciding_heads(settings):
+        return named
+    return () if live is None else recorded_deciding_heads(settings, ledger.manifest(live).model_version)
 
 
 def replay_days(

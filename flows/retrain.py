@@ -6,7 +6,7 @@ worse than the champion's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
 from feature_repo.feature_rows import FeatureRows
+from feature_repo.ids import IdTable
+from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from flows.days import microseconds
 from flows.drawn_rows import draw_of, with_judges
 from flows.lakes import open_lakes, splits_of
@@ -26,6 +28,7 @@ from flows.training.limits import TrainingLimits
 from infra.settings import get_settings
 
 GATE_SHARE = 0.15  # of the users, whose rows of the new days are kept out of training and judge the challenger
+Metrics = Mapping[str, Mapping[str, Any]]  # by head, as `evaluate` returns them
 GATE_TOLERANCE = 0.005  # log loss that a challenger may lose on a gate head: the noise of some thousand rows
 
 
@@ -43,24 +46,32 @@ def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]
     from services.ranking.bundle import ModelBundle
 
     settings = get_settings()
-    chosen = deciding_heads(settings)
+    chosen, own_actions = deciding_heads(settings), slots_by_name(IdTable(settings.platform_database_url))
     heads = judged_heads(rows.labels, MOST_DECIDING, chosen=chosen)
     if not heads:
-        raise GateFailed(nothing_to_judge_on(rows.labels, chosen))
+        raise GateFailed(with_own_names(nothing_to_judge_on(rows.labels, chosen), own_actions))
     models = {"champion": champion_folder, "challenger": folder}
     metrics = {
         name: evaluate(ModelBundle.load(place, threads=settings.threads).predict(rows), rows.labels, rows)
         for name, place in models.items()
     }
+    if (worse := worse_than_tolerated(metrics["challenger"], metrics["champion"], heads, len(rows))) is not None:
+        raise GateFailed(with_own_names(worse, own_actions))
+    table = compare(metrics)
+    markdown = with_own_names(table.markdown(), own_actions)
+    return {"metrics": table.as_dict(), "markdown": markdown, "rows": len(rows), "heads": list(heads)}
+
+
+def worse_than_tolerated(challenger: Metrics, champion: Metrics, heads: Sequence[str], rows: int) -> str | None:
+    """What the challenger loses on the first of `heads` on which it loses too much, None where it does on none."""
     for head in heads:
-        lost = metrics["challenger"][head]["log_loss"] - metrics["champion"][head]["log_loss"]
+        lost = challenger[head]["log_loss"] - champion[head]["log_loss"]
         if lost > GATE_TOLERANCE:
-            raise GateFailed(
-                f"on {len(rows):,} rows kept out, the challenger's {head} log loss is {lost:.4f} above the champion's "
+            return (
+                f"on {rows:,} rows kept out, the challenger's {head} log loss is {lost:.4f} above the champion's "
                 f"(tolerated: {GATE_TOLERANCE}); it is not registered"
             )
-    table = compare(metrics)
-    return {"metrics": table.as_dict(), "markdown": table.markdown(), "rows": len(rows), "heads": list(heads)}
+    return None
 
 
 def nothing_to_judge_on(labels: np.ndarray, chosen: Sequence[str] = ()) -> str:
@@ -114,7 +125,7 @@ def retrain_flow(reason: str = "scheduled", limits: TrainingLimits | None = None
         "train_rows": report.rows,
         "learned_from": sample.words(),
         "sampled": not sample.whole,
-        "headline": headline(passed["metrics"], deciding),
+        "headline": headline(passed["metrics"], deciding, slots_by_name(IdTable(settings.platform_database_url))),
         "gate": passed,
     }
     keep_report(settings, version, result, champion=False)

@@ -12,15 +12,18 @@ from pathlib import Path
 
 import httpx
 
+from feature_repo.ids import IdTable
+from feature_repo.ids.own_actions import slots_by_name
 from feature_repo.service_names import RANKING
 from flows.arms import Arms
 from flows.progress import announce
-from flows.training.registered_versions import bundle_of, data_fingerprint, version_of
+from flows.training.registered_versions import bundle_of, data_fingerprint, recorded_deciding_heads, version_of
 from flows.training.registry import CHAMPION, MODEL_NAME, set_alias
 from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
 from monitoring.canary.judge import JudgePolicy, Verdict, judge
 from services.gateway.approvals import Approval, Approvals
+from services.gateway.chain import LedgerEntry
 from services.gateway.ledger import Ledger
 from services.gateway.manifest import ReleaseManifest
 from services.gateway.states import ReleaseState
@@ -46,7 +49,7 @@ class RolloutPolicy:
     ) -> RolloutPolicy:
         """From a flow's parameters; raises ValueError for steps that are not rising percentages.
 
-        deciding: the heads whose log loss decides, none where the judge chooses them.
+        deciding: the heads whose log loss decides, none where the live bundle's record says which.
         """
         steps = tuple(ramp or DEFAULT_RAMP)
         if list(steps) != sorted(set(steps)) or not all(0 < step <= 50 for step in steps):
@@ -67,6 +70,7 @@ class Rollout:
         self.approvals = Approvals(settings.platform_database_url)
         self.evidence = EvidenceStore(settings.platform_database_url)
         self.arms = Arms(settings, self.ledger)
+        self.own_actions = slots_by_name(IdTable(settings.platform_database_url))
 
     # ---- build ----------------------------------------------------------------------------------------------------
     def build(self, model: str, note: str) -> str:
@@ -147,9 +151,33 @@ class Rollout:
         """Widen the canary. What it is judged by begins here: whoever met both releases across a step is nobody's evidence."""
         live = self.ledger.route().live
         newest = self.evidence.newest_us([release for release in (live, release_id) if release])
-        evidence = {"since_us": 0 if newest is None else newest + 1, "verdict": None if verdict is None else verdict.to_dict()}
+        evidence = {
+            "since_us": 0 if newest is None else newest + 1,
+            "verdict": None if verdict is None else verdict.to_dict(),
+            "deciding_heads": list(self._deciding_heads(release_id)),
+        }
         reason = f"{percent} % of users" if verdict is None else f"{percent} % of users: " + "; ".join(verdict.reasons)
         self.ledger.transition(release_id, ReleaseState.CANARY, ACTOR, reason, evidence=evidence, percent=percent)
+
+    def _deciding_heads(self, release_id: str) -> tuple[str, ...]:
+        """The heads that decide over the canary: those of its first step, else chosen now.
+
+        Chosen are those that the settings name, else those that the live bundle records; of these the ones that visits are
+        judged by, as far as visits tell. The ledger keeps them, since the judge's intervals hold for one choice alone.
+        """
+        if steps := self._steps(release_id):
+            return tuple(steps[0].evidence.get("deciding_heads", ()))
+        live = self.ledger.route().live
+        named = self.policy.judge.deciding_heads
+        if named is None:
+            named = recorded_deciding_heads(self.settings, self.ledger.manifest(live).model_version)
+        judged = self.evidence.judged_heads(live)
+        return tuple(head for head in named if head in judged) or named
+
+    def _steps(self, release_id: str) -> list[LedgerEntry]:
+        """The canary's steps, oldest first."""
+        entries = self.ledger.entries()
+        return [entry for entry in entries if entry.release_id == release_id and entry.state is ReleaseState.CANARY]
 
     def _await_verdict(self, release_id: str, percent: int) -> Verdict:
         deadline = time.monotonic() + self.policy.step_timeout_s
@@ -171,11 +199,14 @@ class Rollout:
     def judge_now(self, release_id: str, percent: float) -> Verdict:
         """The judge's word on this step's evidence: the canary's users against the live release's users of the same time."""
         live = self.ledger.route().live
-        step = [
-            entry for entry in self.ledger.entries() if entry.release_id == release_id and entry.state is ReleaseState.CANARY
-        ][-1]
-        arms = self.evidence.load([live, release_id], since_us=step.evidence["since_us"])
-        return judge(arms[live], arms[release_id], replace(self.policy.judge, treatment_share=percent / 100))
+        arms = self.evidence.load([live, release_id], since_us=self._steps(release_id)[-1].evidence["since_us"])
+        policy = replace(
+            self.policy.judge,
+            treatment_share=percent / 100,
+            deciding_heads=self._deciding_heads(release_id) or None,
+            own_actions=self.own_actions,
+        )
+        return judge(arms[live], arms[release_id], policy)
 
     def roll_back(self, release_id: str, reason: str, evidence: dict | None, actor: str = "judge") -> None:
         """Out of the route in one transaction; the process goes later, when its last requests have ended."""

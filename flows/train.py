@@ -12,7 +12,10 @@ import numpy as np
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact
 
+from feature_repo.chosen_heads import HeadError
 from feature_repo.feature_rows import FeatureRows
+from feature_repo.ids import IdTable
+from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from feature_repo.training_rows import RowDraw
 from flows.days import microseconds
 from flows.drawn_rows import DRAW_SEED, draw_of, exposed_users, share_for
@@ -54,7 +57,11 @@ def fit(train: FeatureRows, folder: Path, limits: TrainingLimits | None = None) 
 
     settings = get_settings()
     options = training_options(settings, limits)
-    report = _fitted(train, folder, options)
+    try:
+        report = _fitted(train, folder, options)
+    except HeadError as error:
+        own_actions = slots_by_name(IdTable(settings.platform_database_url))
+        raise HeadError(with_own_names(str(error), own_actions)) from error
     keep_speed(settings.paths.home, options, len(train), sum(report.seconds.values()))
     return report
 
@@ -196,7 +203,7 @@ def train_flow(limits: TrainingLimits | None = None) -> dict[str, Any]:
     from flows.training.report import keep_report
 
     settings = get_settings()
-    deciding = deciding_heads(settings)
+    deciding, own_actions = deciding_heads(settings), slots_by_name(IdTable(settings.platform_database_url))
     train_end, test_days, _ = split_days(settings)
     splits = splits_of(settings)
     lake, _ = open_lakes(settings)
@@ -215,7 +222,7 @@ def train_flow(limits: TrainingLimits | None = None) -> dict[str, Any]:
         version = register(report, measured, days, "champion", {**tags, "learned_from": sample.words()})
     result = {
         "model_version": version,
-        "headline": headline(measured["metrics"], deciding),
+        "headline": headline(measured["metrics"], deciding, own_actions),
         "dataset": dataset_marker(settings)["label"],
         "train_rows": len(sample.index),
         "learned_from": sample.words(),
@@ -228,7 +235,9 @@ def train_flow(limits: TrainingLimits | None = None) -> dict[str, Any]:
     keep_report(settings, version, result, champion=True)
     if measured["markdown"]:
         described = f"Test days {test_days[0]}..{test_days[-1]}"
-        create_markdown_artifact(key="offline-metrics", markdown=measured["markdown"], description=described)
+        create_markdown_artifact(
+            key="offline-metrics", markdown=with_own_names(measured["markdown"], own_actions), description=described
+        )
     return result
 
 

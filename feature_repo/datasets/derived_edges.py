@@ -2,7 +2,7 @@
 
 Rule: a user follows an author from the first moment at which one of these holds
 - the user followed the author (a `follow` event),
-- the user approved of a post of the author (an action of the role `LIKED`, such as a like or a purchase),
+- the user approved of a post of the author (an action of the group `APPROVED`, such as a like, a bookmark or a purchase),
 - the user twice consumed posts of the author (an action of the role `COMPLETED`, such as a quality view or a read).
 """
 
@@ -14,13 +14,13 @@ from itertools import pairwise
 import polars as pl
 
 from feature_repo.contracts import EDGES, Action, EdgeKind
-from feature_repo.heads import COMPLETED, LIKED
+from feature_repo.heads import APPROVED, COMPLETED
 
 COMPLETED_NEEDED = 2
 PART_ROWS = 1_000_000  # engagements that are grouped at once
 
-# Strength of an edge: a follow is full strength; what was liked and completed adds up to it and never beyond.
-LIKE_WEIGHT = 0.5
+# Strength of an edge: a follow is full strength; what was approved and completed adds up to it and never beyond.
+APPROVED_WEIGHT = 0.5
 COMPLETED_WEIGHT = 0.25
 FULL_WEIGHT = 1.0
 
@@ -32,11 +32,11 @@ def derive_follow_edges(events: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """
     action, at = pl.col("action"), pl.col("occurred_at")
     follow = action == Action.FOLLOW.value
-    liked, completed = (action.is_in(list(role)) & ~follow for role in (LIKED, COMPLETED))
+    approved, completed = (action.is_in(list(group)) & ~follow for group in (APPROVED, COMPLETED))
     rows = (
         events.lazy()
-        .filter(follow | liked | completed)
-        .select("user_id", pl.col("author_id").alias("target_id"), at, follow=follow, liked=liked, completed=completed)
+        .filter(follow | approved | completed)
+        .select("user_id", pl.col("author_id").alias("target_id"), at, follow=follow, approved=approved, completed=completed)
         .collect(engine="streaming")
     )
     empty = pl.from_arrow(EDGES.empty_table())
@@ -64,20 +64,20 @@ def _edges_of(rows: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
     pairs = (
         rows.lazy()
-        .with_columns(followed_at=pl.when("follow").then(at), liked_at=pl.when("liked").then(at))
+        .with_columns(followed_at=pl.when("follow").then(at), approved_at=pl.when("approved").then(at))
         .group_by(pair)
         .agg(
             follows=pl.col("follow").sum(),
-            likes=pl.col("liked").sum(),
+            approvals=pl.col("approved").sum(),
             completions=pl.col("completed").sum(),
             first_follow=pl.col("followed_at").min(),
-            first_like=pl.col("liked_at").min(),
+            first_approval=pl.col("approved_at").min(),
         )
         .join(enough, on=pair, how="left")
-        .with_columns(created_at=pl.min_horizontal("first_follow", "first_like", "enough_completed"))
+        .with_columns(created_at=pl.min_horizontal("first_follow", "first_approval", "enough_completed"))
         .filter(pl.col("created_at").is_not_null())
     )
-    engaged = pl.col("likes") * LIKE_WEIGHT + pl.col("completions") * COMPLETED_WEIGHT
+    engaged = pl.col("approvals") * APPROVED_WEIGHT + pl.col("completions") * COMPLETED_WEIGHT
     return (
         pairs.with_columns(
             kind=pl.lit(EdgeKind.FOLLOW.value),

@@ -12,7 +12,7 @@ FIRST_ALLOTTED = 1 << 62
 MOST_ID_CHARACTERS = 512  # a row of PostgreSQL's index holds no more than about 2,700 bytes
 
 # A float of this size or more may have lost its last digit: 2^53 + 1 is stored as 2^53. By width of the float type.
-_FIRST_INEXACT = {pl.Float16: 1 << 11, pl.Float32: 1 << 24, pl.Float64: 1 << 53}
+FIRST_INEXACT = {pl.Float16: 1 << 11, pl.Float32: 1 << 24, pl.Float64: 1 << 53}
 _CANONICAL = "^(0|[1-9][0-9]{0,18})$"
 _MOST_BITS = 1024  # of an integer; its text has at most 309 digits
 _SHOWN = 40  # characters of a value that an error quotes
@@ -95,7 +95,7 @@ def _whole(column: pl.Series) -> pl.Series:
     remedy = "write ids as whole numbers or as text"
     if (odd := ~column.is_finite()).any():
         raise _refused(column, odd, "is not a whole number", remedy)
-    first_inexact = _FIRST_INEXACT[column.dtype]
+    first_inexact = FIRST_INEXACT[column.dtype]
     if (large := column.abs() >= first_inexact).any():
         raise _refused(column, large, f"is too large for {column.dtype}, which keeps digits below {first_inexact} only", remedy)
     whole = column.cast(pl.Int64)

@@ -18,7 +18,7 @@ import polars as pl
 
 from feature_repo.ids.id_table import KINDS, Form, IdTable
 from feature_repo.ids.id_texts import FIRST_ALLOTTED, as_number
-from feature_repo.ids.own_actions import own_actions
+from feature_repo.ids.own_actions import slots_by_name
 
 USERS_KEPT = 50_000
 POSTS_KEPT = 200_000
@@ -48,7 +48,7 @@ class RememberedIds:
         table = IdTable(self._url)
         self._forms: dict[str, Form] = {kind: table.form(kind) for kind in KINDS}
         self._apart = table.authors_apart()
-        self.own_actions = own_actions(table)
+        self.own_actions = slots_by_name(table)
         self.table = table
 
     # ---- what clients send ----------------------------------------------------------------------------------------

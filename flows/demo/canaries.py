@@ -28,7 +28,7 @@ MIN_USERS = 200  # in each arm, before the judge may promote
 LEAST_USERS = 2 * MIN_USERS  # of the canary days: half of them meet each release
 LEAST_USERS_TO_ROLL_BACK = 2 * JudgePolicy.min_users_to_roll_back
 TOLERATED_ERRORS = 0.1  # of the visits; where more were errors, they are why the judge has too little
-SPENT_GRACE_S = 30.0  # the judge looks every second: what all of the traffic did not show by then, waiting will not
+SPENT_GRACE_S = 30.0  # after the last visit, wait this long for a verdict
 DECIDED = (ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
 APPROVER = "demo (standing in for a person)"
 

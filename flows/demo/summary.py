@@ -10,6 +10,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from feature_repo.ids import IdTable
+from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from flows.demo.run_folder import Outcome, RunFolder
 from flows.demo.stages import STAGES
 from flows.lakes import NothingIngested, dataset_marker
@@ -38,6 +40,7 @@ def build_summary(
         "run": folder.name,
         "plan": folder.plan,
         "dataset": _dataset(settings),
+        "own_actions": slots_by_name(IdTable(settings.platform_database_url)),
         "stages": {
             name: {"state": outcome.state, "reason": outcome.reason, "seconds": outcome.seconds}
             for name, outcome in outcomes.items()
@@ -121,7 +124,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     console.rule(f"Home Mixer, {summary['run']}: {dataset['label']}{simulated}")
     console.print(_facts(summary))
     if "train" in summary and summary["train"]["metrics"]:
-        console.print(offline_table(summary["train"]))
+        console.print(offline_table(summary["train"], summary["own_actions"]))
     if "drift" in summary or "fault" in summary:
         console.print(_drift(summary))
     console.print(_ledger(summary))
@@ -167,8 +170,8 @@ def _facts(summary: dict[str, Any]) -> Table:
     return grid
 
 
-def offline_table(train: dict[str, Any]) -> Table:
-    """Offline metrics of all models on the test days."""
+def offline_table(train: dict[str, Any], own_actions: Mapping[str, str]) -> Table:
+    """Offline metrics of all models on the test days; heads of own actions go by the names in `own_actions`."""
     table = Table(
         title=f"offline, test days {train['test_days'][0]} to {train['test_days'][-1]} ({train['test_rows']:,} rows)",
         title_justify="left",
@@ -181,7 +184,9 @@ def offline_table(train: dict[str, Any]) -> Table:
         for head in shown_heads(train["metrics"]):
             if head in heads:
                 cells = [heads[head].get(column) for column in COLUMNS]
-                table.add_row(model, head, *("-" if cell is None else f"{cell:.4f}" for cell in cells))
+                table.add_row(
+                    model, with_own_names(head, own_actions), *("-" if cell is None else f"{cell:.4f}" for cell in cells)
+                )
     return table
 
 

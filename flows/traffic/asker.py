@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 
 from feature_repo.ids import RememberedIds
+from feature_repo.ids.own_actions import with_own_names
 from flows.traffic.outcomes import ReferenceRates, log_losses, visit_ndcg
 from flows.traffic.visits import Visit
 from monitoring.canary.visits import VisitEvidence
@@ -55,8 +56,7 @@ class Asker:
         self.client = client
         self.ids = ids
         self.rates = rates
-        names = {head: name for name, head in ids.own_actions.items()}
-        self.called = tuple(names.get(head, head) for head in rates.heads)  # as answers name them
+        self.called = tuple(with_own_names(head, ids.own_actions) for head in rates.heads)  # as answers name them
         self.live = live
         self.live_address = live_address
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from feature_repo.ids.own_actions import NO_OWN_ACTIONS, with_own_names
+
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
@@ -20,11 +22,13 @@ def headline_head(metrics: Metrics, deciding: Sequence[str] = ()) -> str | None:
     return max(judged, key=lambda head: first[head].get("positives") or 0, default=None)
 
 
-def headline(metrics: Metrics, deciding: Sequence[str] = ()) -> str:
-    """AUC of every model on the head of `headline_head`, or why there is none."""
+def headline(metrics: Metrics, deciding: Sequence[str] = (), own_actions: Mapping[str, str] = NO_OWN_ACTIONS) -> str:
+    """AUC of every model on the head of `headline_head`, which is called by its own name, or why there is none."""
     head = headline_head(metrics, deciding)
     if head is not None:
-        return f"{head} AUC " + ", ".join(f"{name} {heads[head]['auc']:.4f}" for name, heads in metrics.items())
+        return f"{with_own_names(head, own_actions)} AUC " + ", ".join(
+            f"{name} {heads[head]['auc']:.4f}" for name, heads in metrics.items()
+        )
     if not metrics:
         return "not evaluated: there are no test rows"
     return "no AUC: no action was both taken and left out on the rows judged"

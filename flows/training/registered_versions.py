@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from flows.training import registry
 from flows.training.fit import TrainReport
 from flows.training.negated import negate_bundle
 from infra.settings import Settings
+from services.ranking.bundle import DESCRIPTION
 
 NEGATED = "negated"
 
@@ -26,6 +28,12 @@ def bundle_of(settings: Settings, model: str) -> Path:
     """Folder of the registered bundle of `model` (alias or version), copied from the registry where it is not there yet."""
     version = version_of(settings, model)
     return registry.download_bundle(settings, version, settings.paths.bundles / f"registry-v{version}")
+
+
+def recorded_deciding_heads(settings: Settings, version: str) -> tuple[str, ...]:
+    """The heads that decide by the record of model `version`; none where its exposures could judge none."""
+    description = json.loads((bundle_of(settings, version) / DESCRIPTION).read_text())
+    return tuple(description["details"].get("deciding_heads", ()))
 
 
 def data_fingerprint(settings: Settings, version: str) -> str:

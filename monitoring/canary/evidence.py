@@ -92,6 +92,18 @@ class EvidenceStore:
         with read_transaction(self._engine) as connection:
             return connection.execute(statement).scalar_one()
 
+    def judged_heads(self, release_id: str) -> tuple[str, ...]:
+        """The heads that the newest visit of the release with judged posts was judged by; none before there was one."""
+        statement = (
+            select(VISITS.c.log_loss)
+            .where(VISITS.c.release_id == release_id, VISITS.c.rows > 0)
+            .order_by(VISITS.c.at_us.desc())
+            .limit(1)
+        )
+        with read_transaction(self._engine) as connection:
+            newest = connection.execute(statement).scalar()
+        return () if newest is None else tuple(json.loads(newest))
+
     def count(self, release_id: str) -> int:
         """Visits kept for the release."""
         statement = select(func.count()).select_from(VISITS).where(VISITS.c.release_id == release_id)

@@ -2,13 +2,15 @@
 
 It may be asked after every visit. The chance that it ever rolls back a release that is as good as the live one is at
 most `policy.alpha`: every interval is valid at all times at once, and the metrics share alpha (Bonferroni), half among
-the deciding metrics, half among the guards. `inconclusive` is an answer, never an error.
+the deciding metrics, half among the guards. Hence the deciding heads are given, and the same at every look. `inconclusive`
+is an answer, never an error.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from feature_repo.ids.own_actions import with_own_names
 from monitoring.canary.comparison import Metric, UserValues, compare_latency, compare_means
 from monitoring.canary.intervals import ratio_mismatch_p
 from monitoring.canary.policy import JudgePolicy
@@ -42,7 +44,7 @@ def judge(control: ArmEvidence, treatment: ArmEvidence, policy: JudgePolicy | No
 
 
 def _metrics(control: ArmEvidence, treatment: ArmEvidence, policy: JudgePolicy) -> list[MetricResult]:
-    deciding = deciding_heads(control, policy)
+    deciding = policy.deciding_heads or ()
     deciding_alpha = policy.alpha / 2 / max(len(deciding), 1)
     guard_alpha = policy.alpha / 2 / _GUARDS
     results = []
@@ -50,8 +52,7 @@ def _metrics(control: ArmEvidence, treatment: ArmEvidence, policy: JudgePolicy) 
         arms = _log_loss(control, head), _log_loss(treatment, head)
         level = float(arms[0].shares @ arms[0].value) if len(arms[0].value) else 0.0
         role = "decides" if head in deciding else "observed"
-        label = f"Log loss, {head.replace('_', ' ')}"
-        metric = Metric(f"log_loss.{head}", label, role, "lower", policy.log_loss_margin * level)
+        metric = Metric(f"log_loss.{head}", f"Log loss, {_words(head, policy)}", role, "lower", policy.log_loss_margin * level)
         results.append(compare_means(metric, *arms, deciding_alpha, policy.tuned_for))
     guards = [
         (Metric("ndcg", "NDCG", "guards", "higher", policy.ndcg_margin, unit="score"), _ndcg),
@@ -66,16 +67,10 @@ def _metrics(control: ArmEvidence, treatment: ArmEvidence, policy: JudgePolicy) 
     return results
 
 
-def deciding_heads(control: ArmEvidence, policy: JudgePolicy) -> tuple[str, ...]:
-    """The heads whose log loss decides: the policy's, or those with the largest loss on the live release, which say most.
-
-    Read off one arm, so that a release can't choose what it is judged by. Empty where no exposure was judged yet.
-    """
-    if policy.deciding_heads is not None:
-        return policy.deciding_heads
-    judged = control.rows.sum()
-    levels = {head: losses.sum() / judged for head, losses in control.log_loss.items()} if judged else {}
-    return tuple(sorted(levels, key=lambda head: -levels[head])[: policy.most_deciding])
+def _words(head: str, policy: JudgePolicy) -> str:
+    """A head as people call it: an own action by its name."""
+    named = with_own_names(head, policy.own_actions)
+    return named if named != head else head.replace("_", " ")
 
 
 def _decide(
@@ -111,7 +106,7 @@ def _holds(metrics: list[MetricResult], samples: dict[str, float | int | None], 
             f"{samples['crossed_users']} users met both releases and are left out; judge visits since the last ramp step only"
         )
     if not any(metric.role == "decides" for metric in metrics):
-        holds.append("nothing to decide by: no predicted action of the live release was judged by what its users did")
+        holds.append("nothing to decide by: no head was chosen when the canary began; name some in MIXER_DECIDING_HEADS")
     for metric in metrics:
         if metric.role == "decides" and metric.decision not in ("better", "no_worse"):
             holds.append(_sentence(metric))

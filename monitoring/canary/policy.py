@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -14,9 +15,9 @@ class JudgePolicy:
     """
 
     alpha: float = 0.05  # chance that a release as good as the live one is ever rolled back, over all metrics and looks
-    deciding_heads: tuple[str, ...] | None = None  # heads whose log loss decides; None: chosen by the evidence
-    most_deciding: int = 2  # heads that decide where the evidence chooses
+    deciding_heads: tuple[str, ...] | None = None  # heads whose log loss decides, at every look; None: nothing is promoted
     observed_heads: tuple[str, ...] = ()  # heads whose log loss is shown and never decides
+    own_actions: Mapping[str, str] = field(default_factory=dict)  # by name, each with its head: for labels
     log_loss_margin: float = 0.03  # relative to the live release's log loss
     ndcg_margin: float = 0.03  # absolute
     error_margin: float = 0.01  # share of visits
@@ -35,5 +36,5 @@ class JudgePolicy:
             raise ValueError(f"alpha is {self.alpha}; give a chance between 0 and 0.5")
         if self.treatment_share is not None and not 0 < self.treatment_share < 1:
             raise ValueError(f"treatment_share is {self.treatment_share}; give the canary's share of users between 0 and 1")
-        if self.deciding_heads == () or self.most_deciding < 1:
-            raise ValueError("deciding_heads is empty or most_deciding below 1; without a head that decides nothing goes live")
+        if self.deciding_heads == ():
+            raise ValueError("deciding_heads is empty; without a head that decides nothing goes live")

@@ -92,7 +92,7 @@ def _judge(
     significant = q <= policy.alpha
     vanished = comparison.missing_current - comparison.missing_reference >= policy.gross_missing
     moved = comparison.psi >= policy.gross_psi or abs(comparison.shift_sigmas) >= policy.gross_sigmas
-    gross = significant and (vanished or (moved and not name.startswith(policy.clock_columns)))
+    gross = significant and (vanished or (moved and not policy.may_move(name)))
     return ColumnDrift(
         name=name,
         family=family,

@@ -16,9 +16,9 @@ def head_drift(reference: pl.DataFrame, current: pl.DataFrame, policy: DriftPoli
     """Judge each head with `prediction_<head>` and `label_<head>` in `current` and enough positive labels."""
     heads = [name.removeprefix(PREDICTION) for name in current.columns if name.startswith(PREDICTION)]
     judged = {head: now for head in heads if (now := _quality(current, head)) is not None and _enough(now, policy)}
-    deciding = policy.quality_heads
+    deciding = policy.deciding_heads
     if deciding is None:
-        deciding = sorted(judged, key=lambda head: -judged[head].positives)[: policy.most_quality_heads]
+        deciding = sorted(judged, key=lambda head: -judged[head].positives)[: policy.most_deciding]
     found = []
     for head, now in judged.items():
         before = _quality(reference, head)

@@ -23,11 +23,11 @@ class PlantedShift:
 def planted_column(reference: pl.DataFrame, policy: DriftPolicy | None = None) -> str:
     """The column to plant a fault in: the posts' rate of the action that decides, over the window in which it varies most.
 
-    That action is the most common one of the policy's `quality_heads`, else of all that the labels of `reference` can judge.
-    Where its rates are constant or the frame has no labels, the feature of most distinct values that does not follow the clock.
+    That action is the most common one of the policy's `deciding_heads`, else of all that the labels of `reference` can judge.
+    Where its rates are constant or the frame has no labels, the feature of most distinct values among those that can decide.
     """
     policy = policy or DriftPolicy()
-    columns = [name for name in feature_columns(reference) if not name.startswith(policy.clock_columns)]
+    columns = [name for name in feature_columns(reference) if not policy.may_move(name)]
     distinct = reference.select(pl.col(columns).n_unique()).row(0, named=True)
     for head in _judged(reference, policy):
         rates = [name for name in columns if name.startswith(f"post.{head}_rate.") and distinct[name] > 1]
@@ -41,7 +41,7 @@ def _judged(reference: pl.DataFrame, policy: DriftPolicy) -> tuple[str, ...]:
     labels = [f"{LABEL}{head}" for head in HEADS]
     if not set(labels) <= set(reference.columns):
         return ()
-    return judged_heads(reference.select(labels).to_numpy(), chosen=policy.quality_heads or ())
+    return judged_heads(reference.select(labels).to_numpy(), chosen=policy.deciding_heads or ())
 
 
 def plant_shift(rows: pl.DataFrame, column: str, *, sigmas: float = 6.0, reference: pl.DataFrame | None = None) -> PlantedShift:

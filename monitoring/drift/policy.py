@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from feature_repo.aggregates.ranking_state import UNBOUNDED_COUNTS
+from feature_repo.heads import MOST_DECIDING
+
 
 @dataclass(frozen=True)
 class DriftPolicy:
@@ -13,13 +16,15 @@ class DriftPolicy:
 
     alpha: float = 0.01  # false discovery rate over the columns of one window
     psi: float = 0.2  # the usual "significant shift" of the population stability index
-    # A gross shift decides at once, whatever the history: such a jump is a broken feed, not taste. Counters that accumulate
-    # from day to day reach a PSI of 1 honestly, so the bounds lie well above.
+    # A gross shift decides at once, whatever the history: such a jump is a broken feed, not taste. Fading counters reach a PSI
+    # of 1 honestly from day to day, so the bounds lie well above.
     gross_psi: float = 3.0
     gross_sigmas: float = 3.0
     gross_missing: float = 0.3  # rise of the share of missing values
     # Columns that follow the clock (prefixes): every window differs in them from every other, so that they move only warns.
     clock_columns: tuple[str, ...] = ("post.log_age_s", "context.weekday_", "context.hour_")
+    # Counts since the first event (suffixes): they only grow, far in the first weeks of a log, so that they move only warns.
+    unbounded_counts: tuple[str, ...] = tuple(f".{name}" for name in UNBOUNDED_COUNTS)
     calibration_tolerance: float = 0.25  # predicted/observed outside [1 - t, 1 / (1 - t)] with 99 % certainty
     auc_drop: float = 0.02  # loss against the reference that counts, beyond the interval of the difference
     auc_collapse: float = 0.10  # loss that no drift explains within a day: the release is at fault
@@ -31,8 +36,8 @@ class DriftPolicy:
     min_positives: int = 50  # fewer positive labels, and a head's quality is not judged
     sample_rows: int = 20_000  # rows per side that distributions are compared on; quality uses all rows
     seed: int = 7  # of the sample
-    quality_heads: tuple[str, ...] | None = None  # heads that may decide, others are reported; None: the commonest
-    most_quality_heads: int = 2  # that may decide where the commonest are chosen
+    deciding_heads: tuple[str, ...] | None = None  # heads that may decide, others are reported; None: the commonest
+    most_deciding: int = MOST_DECIDING  # heads that decide where the commonest are chosen
     importance: Mapping[str, float] = field(default_factory=dict)  # weight by column in `drifted_share`; default 1
 
     def __post_init__(self) -> None:
@@ -40,3 +45,7 @@ class DriftPolicy:
             raise ValueError(f"breaches must lie in [1, windows={self.windows}], got {self.breaches}")
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha must lie in (0, 1), got {self.alpha}")
+
+    def may_move(self, column: str) -> bool:
+        """Whether `column` moves far on sound data, so that its moving only warns; that its values vanish still decides."""
+        return column.startswith(self.clock_columns) or column.endswith(self.unbounded_counts)

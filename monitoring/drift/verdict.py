@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from feature_repo.ids.own_actions import with_own_names
 from monitoring.drift.quality import HeadQuality
 
 Verdict = Literal["ok", "warn", "retrain", "rollback"]
@@ -68,6 +70,10 @@ class DriftDecision:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; NaN and infinity become None."""
         return json.loads(json.dumps(dataclasses.asdict(self), default=_plain), parse_constant=lambda _: None)
+
+    def in_words(self, own_actions: Mapping[str, str]) -> DriftDecision:
+        """The same decision with the names of `own_actions` in its reasons. Columns and signals keep theirs, to be compared."""
+        return dataclasses.replace(self, reasons=tuple(with_own_names(reason, own_actions) for reason in self.reasons))
 
     @staticmethod
     def from_dict(content: dict[str, Any]) -> DriftDecision:

@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, Val
 from feature_repo.contracts import EVENTS, Action, split_events
 from feature_repo.event_times import EARLIEST, INTAKE_AHEAD_S
 from feature_repo.ids import RememberedIds
+from feature_repo.surfaces import DEFAULT_SURFACE
 from services.intake.id_fields import ClientId
 
 TOPIC = "events"
@@ -39,7 +40,7 @@ class ClientEvent(BaseModel):
     )
     action: str
     value: float | None = None
-    product: str = "for_you"
+    product: str = Field(DEFAULT_SURFACE, description="Surface: the place where the post was shown, as the logs name it.")
     position: StrictInt | None = Field(None, ge=0, lt=2**31)
     release: Any = Field(None, description=_NOT_ASKED)
     propensity: Any = Field(None, description=_NOT_ASKED)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feature_repo.event_times import LATEST
+from feature_repo.surfaces import DEFAULT_SURFACE
 from services.mixer.api_types import RankingRequest, ScoreRequest, TimelineRequest
 from services.mixer.corpus import Corpus
 from services.mixer.errors import ApiError
@@ -46,7 +47,7 @@ def _query(runtime: MixerRuntime, product: str, request: RankingRequest, count: 
         request_id=request.request_id or uuid.uuid4().hex,
         user_id=int(runtime.ids.known("user", [request.user_id])[0]),
         product=product,
-        surface=request.product or ("for_you" if product == "score" else product),
+        surface=request.product or (DEFAULT_SURFACE if product == "score" else product),
         count=count,
         now_us=_moment_of_use(request.requested_at, corpus),
         corpus=corpus,

@@ -42,7 +42,7 @@ def _names(candidates: Candidates, row: int) -> set[str]:
 def _origin(names: set[str], author_id: int, following: Targets, graph: SocialGraph, is_new: bool) -> str:
     at = np.flatnonzero(following.ids == author_id)
     if "in_network" in names and len(at):
-        inferred = " (inferred from your likes and views)" if following.derived[at[0]] else ""
+        inferred = " (inferred from what you did with their posts)" if following.derived[at[0]] else ""
         return f"You follow this author{inferred}."
     also = graph.followers_among(following, author_id)
     social = f" {also} of the accounts you follow follow{'s' * (also == 1)} this author." if also else ""

@@ -10,6 +10,7 @@ import numpy as np
 
 from feature_repo.chosen_heads import SHOWN, named_heads
 from feature_repo.heads import HEAD_OF, HEADS
+from feature_repo.ids.own_actions import with_own_names
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +27,17 @@ class ShownHeads:
         """The `trained` heads, or those of them whose names are `chosen` where there is any.
 
         own_actions: the dataset's own actions by name, each with the head that stands for it. A chosen head that this release
-        was not trained for is not shown and logged, since releases trained on other days are served too. Raises HeadError for
-        a name that is no head.
+        was not trained for is left out, with a warning. If none is left, all trained heads are shown. Raises HeadError for a
+        name that is no head.
         """
-        own = {head: name for name, head in own_actions.items()}
         wanted = named_heads(chosen, own_actions, SHOWN)
-        if odd := [own.get(head, head) for head in wanted if head not in trained]:
-            there = ", ".join(own.get(head, head) for head in trained)
+        if odd := [with_own_names(head, own_actions) for head in wanted if head not in trained]:
+            there = ", ".join(with_own_names(head, own_actions) for head in trained)
             logger.warning("%s names %s, which this release was not trained for; there are %s", SHOWN, ", ".join(odd), there)
         shown = [head for head in trained if head in wanted] or list(trained)
-        return ShownHeads(tuple(HEADS.index(head) for head in shown), tuple(own.get(head, head) for head in shown))
+        return ShownHeads(
+            tuple(HEADS.index(head) for head in shown), tuple(with_own_names(head, own_actions) for head in shown)
+        )
 
     def by_name(self, predictions: np.ndarray) -> list[dict[str, float]]:
         """For each candidate its probabilities by name, from `predictions` (n, len(HEADS))."""

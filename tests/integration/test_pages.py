@@ -66,7 +66,11 @@ def furnish(rig) -> None:
     rig.canary(SmallArm("r2"))
     evidence = EvidenceStore(rig.settings.platform_database_url)
     for users in (300, 600):
-        verdict = judge(arm(rng, users), arm(rng, users, first_user=9_000, worse=0.3), JudgePolicy(treatment_share=0.5))
+        verdict = judge(
+            arm(rng, users),
+            arm(rng, users, first_user=9_000, worse=0.3),
+            JudgePolicy(deciding_heads=("click", "video_view"), treatment_share=0.5),
+        )
         evidence.add_look("r2", users, verdict.to_dict())
     rig.ledger.transition("r2", "rolled_back", ATTACK, ATTACK, {"verdict": verdict.to_dict(), "note": ATTACK})
     rig.canary(SmallArm("r3"))

@@ -22,12 +22,13 @@ from tests.exposure_logs import FAR_US, HOUR, START, log_of, stored_by_batch, st
 USERS = range(5)  # several small logs in one
 # Moments that meet: equal ones, neighbours, and the edges of every attribution window.
 MOMENTS = st.builds(lambda hours, micros: hours * HOUR + micros, st.sampled_from([0, 6, 12, 18, 24, 30]), st.integers(-1, 1))
+ACTIONS = ["video_view", "like", "report", "profile_click", "own_1", "own_3", "own_5", "own_7"]
 
 EVENT = st.fixed_dictionaries(
     {
         "user_id": st.sampled_from(USERS),
         "post_id": st.sampled_from([10, 11]),
-        "action": st.sampled_from(["impression"] * 4 + ["click", "click", "video_view", "like", "report", "dwell"]),
+        "action": st.sampled_from(["impression"] * 6 + ["click", "click", "dwell", *ACTIONS]),
         "request_id": st.sampled_from([None, None, "", "a", "b"]),
         "product": st.sampled_from(["news", "news", "shop", HISTORY_BEFORE]),
         "position": st.sampled_from([None, 0, 1]),
@@ -145,7 +146,7 @@ def test_exposures_that_are_no_longer_kept_take_their_answers_with_them(seed, cu
         at, post = int(random.integers(30 * HOUR)), int(random.integers(3))
         return {**shared, "action": action, "request_id": request, "post_id": post, "at": at}
 
-    acted = [row(str(random.choice(["click", "like", "dwell", "video_view"]))) for _ in range(KEPT)]
+    acted = [row(str(random.choice(["click", "dwell", *ACTIONS]))) for _ in range(KEPT)]
     shown = [row("impression") for _ in range(HISTORY_LENGTH + int(random.integers(1, 30)))]
     events = log_of([*acted, *shown])
     histories, log = streamed(events, range(events.height), cuts), exposure_log(events)

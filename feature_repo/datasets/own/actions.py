@@ -37,7 +37,7 @@ def rules_of(mapping: EventsMapping) -> Iterable[ActionRule]:
         yield mapping.action
 
 
-def own_actions(mapping: EventsMapping, ids: IdTable) -> tuple[OwnAction, ...]:
+def declared_own_actions(mapping: EventsMapping, ids: IdTable) -> tuple[OwnAction, ...]:
     """The dataset's own actions with their slots; a name keeps its slot for ever. Raises ActionError."""
     named: dict[str, dict[str, None]] = {}
     for rule in rules_of(mapping):

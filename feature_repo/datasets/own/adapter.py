@@ -17,7 +17,7 @@ import polars as pl
 from feature_repo.contracts import SplitEvents
 from feature_repo.datasets.adapter import ContractTables, MalformedFile, whole_tables
 from feature_repo.datasets.files_fingerprint import files_fingerprint
-from feature_repo.datasets.own.actions import IMPRESSION, ActionReader, OwnAction, own_actions
+from feature_repo.datasets.own.actions import IMPRESSION, ActionReader, OwnAction, declared_own_actions
 from feature_repo.datasets.own.columns import Columns, existing, resolved
 from feature_repo.datasets.own.event_rows import DEAD_SCHEMA, SCHEMA, AuthorLookup, EventRows
 from feature_repo.datasets.own.exposures import Interactions, NegativeSampler, derived_events
@@ -155,7 +155,7 @@ class OwnData:
     @cached_property
     def own_actions(self) -> tuple[OwnAction, ...]:
         """The dataset's own actions and their slots."""
-        return own_actions(self.mapping.events, self.ids)
+        return declared_own_actions(self.mapping.events, self.ids)
 
     @cached_property
     def actions(self) -> ActionReader:

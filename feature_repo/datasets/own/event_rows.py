@@ -18,9 +18,9 @@ from feature_repo.datasets.own.mapping import EventsMapping
 from feature_repo.datasets.own.reader import KIND, RawBatch
 from feature_repo.datasets.own.reasons import Reasons
 from feature_repo.datasets.own.times import Bounds, TimeReading
+from feature_repo.surfaces import DEFAULT_SURFACE
 
 MOST_SURFACE_CHARACTERS = 64
-DEFAULT_SURFACE = "home"
 UNKNOWN_AUTHOR = "unknown author of post "  # and the post's number: the text of the author's id
 TEXTS = ("release", "request_id")
 PLAIN = {"position": pl.Int32, "propensity": pl.Float64, "value": pl.Float64}

@@ -26,6 +26,7 @@ from feature_repo.datasets.own.guess_names import (
 from feature_repo.datasets.own.mapping import FilesMapping, Mapping
 from feature_repo.datasets.own.reader import KIND, TableReader
 from feature_repo.datasets.own.times import Bounds, TimeCheck, TimeReading
+from feature_repo.surfaces import DEFAULT_SURFACE
 
 SAMPLE_ROWS = 20_000
 MOST_ACTIONS = 60  # distinct values of a column that may name actions
@@ -154,7 +155,7 @@ def _guess_events(root: Path, files: list[str], guess: Guess) -> dict[str, Any]:
             guess.doubts.append(f"events: no column looks like {ours}; map one of: {left}.")
     _guess_actions(table, frame, guess)
     if "surface" not in columns:
-        table["surface"] = "home"
+        table["surface"] = DEFAULT_SURFACE
     table["columns"] = {ours: theirs for ours, theirs in columns.items() if ours != theirs}
     return {key: value for key, value in table.items() if value not in ({}, None)}
 

@@ -13,9 +13,8 @@ from feature_repo.datasets.own.known_texts import KnownTexts
 from feature_repo.datasets.own.reader import RawBatch
 from feature_repo.datasets.own.refusal import Example, Refusal, first_where
 from feature_repo.ids import FIRST_ALLOTTED, MOST_ID_CHARACTERS, IdTable
+from feature_repo.ids.id_texts import FIRST_INEXACT
 
-# Whole numbers of this size or more may have lost their last digit, by width of the float.
-FIRST_INEXACT = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
 _FLOAT = r"^[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+)$"
 _INTEGER = r"^[+-]?[0-9]+$"
 _TRUTH = ("true", "false")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from urllib.parse import parse_qs, quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from feature_repo.ids import IdTable
+from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from monitoring.canary.verdict import Verdict, verdict_in
 from services.gateway.admin import ACTIONS, decide
 from services.gateway.approvals import Approval
@@ -101,7 +104,7 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "shadow": door.shadow,
         "alerts": alerts_view(door),
         "drift": drift,
-        "drift_columns": _drift_columns(drift),
+        "drift_columns": _drift_columns(drift, slots_by_name(IdTable(door.settings.platform_database_url))),
         "releases": list(reversed(releases)),
         "arms": door.pool.arms,
         "entries": list(reversed(entries))[:LEDGER_SHOWN],
@@ -156,10 +159,11 @@ def _traffic(door: Door) -> list[dict[str, Any]]:
     return [{"arm": arm, "numbers": arms[arm], "path": area(curves[arm], top), "peak": max(curves[arm])} for arm in arms]
 
 
-def _drift_columns(drift: dict | None) -> list[dict[str, Any]]:
-    """The columns that moved most, with a bar of their PSI."""
+def _drift_columns(drift: dict | None, own_actions: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The columns that moved most, with a bar of their PSI; own actions go by their names."""
     columns = [column for column in (drift or {}).get("columns", []) if isinstance(column.get("psi"), int | float)]
-    return sorted(columns, key=lambda column: -column["psi"])[:DRIFT_COLUMNS_SHOWN]
+    moved = sorted(columns, key=lambda column: -column["psi"])[:DRIFT_COLUMNS_SHOWN]
+    return [{**column, "name": with_own_names(str(column.get("name", "")), own_actions)} for column in moved]
 
 
 def _dataset(lake: Path) -> str | None:

@@ -13,7 +13,7 @@ from monitoring.canary.verdict import Verdict, verdict_in
 from monitoring.canary.visits import ArmEvidence, VisitEvidence
 from tests.unit.canary.arms import arm, first_users
 
-POLICY = JudgePolicy(log_loss_margin=0.05)
+POLICY = JudgePolicy(deciding_heads=("click", "video_view"), log_loss_margin=0.05)
 
 
 @pytest.fixture
@@ -146,6 +146,32 @@ def test_an_observed_head_never_decides(rng):
     verdict = judge(control, treatment, replace(POLICY, observed_heads=("like",)))
     assert verdict.metric("log_loss.like").decision == "worse"
     assert verdict.decision == "promote"
+
+
+def test_without_a_deciding_head_nothing_is_promoted_and_the_guards_still_roll_back(rng):
+    undecided = replace(POLICY, deciding_heads=None)
+    verdict = judge(arm(rng, 4_000), arm(rng, 4_000, first_user=10_000), undecided)
+    assert verdict.decision == "inconclusive"
+    assert [metric.name for metric in verdict.metrics if metric.role == "decides"] == []
+    assert verdict.reasons[0].startswith("nothing to decide by: no head was chosen")
+    assert judge(arm(rng, 1_500), arm(rng, 1_500, first_user=10_000, error_share=0.3), undecided).decision == "rollback"
+
+
+def test_the_deciding_heads_are_those_of_the_policy_whatever_the_evidence_says(rng):
+    control, treatment = arm(rng, 900), arm(rng, 900, first_user=10_000)
+    given = replace(POLICY, deciding_heads=("video_view", "like"))
+    for looked in (control, replace(control, log_loss={**control.log_loss, "share": control.rows * 9.0})):
+        decides = [metric for metric in judge(looked, treatment, given).metrics if metric.role == "decides"]
+        assert [(metric.name, metric.decision == "no_data") for metric in decides] == [
+            ("log_loss.video_view", False),
+            ("log_loss.like", True),
+        ]
+
+
+def test_a_label_calls_an_own_action_by_its_name(rng):
+    policy = JudgePolicy(deciding_heads=("own_5", "video_view"), own_actions={"purchase": "own_5"})
+    verdict = judge(arm(rng, 60), arm(rng, 60, first_user=10_000), policy)
+    assert [metric.label for metric in verdict.metrics[:2]] == ["Log loss, purchase", "Log loss, video view"]
 
 
 def test_a_verdict_survives_the_ledger(rng):

@@ -43,7 +43,8 @@ def edges(*rows: tuple[int, int, str, int]) -> list[tuple]:
         ([(1, 9, "like", 1), (1, 9, "like", 2), (1, 9, "like", 3)], 1.0, 1),
         ([(1, 9, "like", 1), (1, 9, "follow", 8)], 1.0, 1),
         ([(1, 9, "own_5", 4)], 0.5, 4),
-        ([(1, 9, "bookmark", 6), (1, 9, "reply", 4)], 1.0, 4),
+        ([(1, 9, "bookmark", 6), (1, 9, "repost", 4)], 1.0, 4),
+        ([(1, 9, "profile_click", 1), (1, 9, "like", 4), (1, 9, "share", 5), (1, 9, "reply", 6)], 0.5, 4),
         ([(1, 9, "own_3", 6), (1, 9, "video_view", 8)], 0.5, 8),
     ],
 )
@@ -51,7 +52,10 @@ def test_an_edge_begins_when_the_rule_first_holds(rows: list[tuple], weight: flo
     assert edges(*rows) == [(1, 9, weight, START + timedelta(minutes=minute))]
 
 
-@pytest.mark.parametrize("action", ["impression", "click", "dwell", "not_interested", "report", "own_1", "own_7"])
+NO_APPROVAL = ["impression", "click", "dwell", "profile_click", "reply", "share", "not_interested", "report", "own_1", "own_7"]
+
+
+@pytest.mark.parametrize("action", NO_APPROVAL)
 def test_other_actions_make_no_edge(action: str) -> None:
     assert edges((1, 9, action, 1), (1, 9, action, 2), (1, 9, action, 3)) == []
 

@@ -74,10 +74,35 @@ def test_a_column_that_follows_the_clock_warns_unless_it_goes_missing():
     assert decide(clock(REFERENCE, 0), clock(SAME, None), at=NOON).verdict == "retrain"
 
 
+@pytest.mark.parametrize("key", ["user", "author", "post", "topic"])
+def test_a_count_since_the_first_event_warns_unless_it_goes_missing(key):
+    def grown(rows: pl.DataFrame, by: float | None, name: str) -> pl.DataFrame:
+        return rows.with_columns((pl.col("user.normal_0") + by).alias(f"{key}.{name}"))
+
+    for name in ("log_impression.all", "log_like.all"):
+        assert decide(grown(REFERENCE, 0, name), grown(SAME, 9, name), at=NOON).verdict == "warn"
+        assert decide(grown(REFERENCE, 0, name), grown(SAME, None, name), at=NOON).verdict == "retrain"
+    for name in ("log_impression.24h", "like_rate.all", "mean_dwell.all"):  # these may fall as well
+        assert decide(grown(REFERENCE, 0, name), grown(SAME, 9, name), at=NOON).verdict == "retrain"
+
+
 def test_miscalibration_decides_when_it_repeats_in_two_of_three_windows():
     decisions = windows(overconfident(SAME), SAME, overconfident(SAME))
     assert [decision.verdict for decision in decisions] == ["warn", "ok", "retrain"]
     assert "calibration:click" in decisions[0].signals
+
+
+def test_reasons_call_own_actions_by_their_names_and_columns_keep_theirs():
+    of_own, name = {"prediction_click": "prediction_own_5", "label_click": "label_own_5"}, "post.own_5_rate.7d"
+    reference, window = (
+        rows.rename(of_own).with_columns((pl.col("user.normal_0") + by).alias(name)) for rows, by in ((REFERENCE, 0), (SAME, 9))
+    )
+    window = window.with_columns(prediction_own_5=(pl.col("prediction_own_5") * 1.5).clip(0, 1))
+    decision = decide(reference, window, at=NOON).in_words({"purchase": "own_5"})
+    assert not any("own_5" in reason for reason in decision.reasons)
+    assert decision.reasons[0].startswith("post.purchase_rate.7d shifted grossly")
+    assert any(reason.startswith("purchase: ") for reason in decision.reasons)
+    assert name in decision.gross
 
 
 def test_two_bad_windows_too_far_apart_do_not_add_up():
@@ -139,7 +164,7 @@ def test_a_head_outside_the_policys_list_is_reported_and_decides_nothing():
         return rows.rename({"prediction_click": "prediction_reply", "label_click": "label_reply"})
 
     decision = decide(
-        as_reply(REFERENCE), as_reply(negated(SAME)), replace(POLICY, gross_psi=99, quality_heads=("click",)), at=NOON
+        as_reply(REFERENCE), as_reply(negated(SAME)), replace(POLICY, gross_psi=99, deciding_heads=("click",)), at=NOON
     )
     assert decision.heads[0].collapsed
     assert decision.verdict == "warn"  # its scores moved, which is a soft signal

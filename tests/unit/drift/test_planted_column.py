@@ -33,10 +33,15 @@ def test_it_is_the_rate_over_the_window_in_which_it_varies_most():
 
 def test_actions_that_were_chosen_to_decide_come_first():
     rates = ["post.like_rate.7d", "post.share_rate.7d"]
-    assert planted_column(frame(rates, like=90, share=40), DriftPolicy(quality_heads=("share",))) == "post.share_rate.7d"
+    assert planted_column(frame(rates, like=90, share=40), DriftPolicy(deciding_heads=("share",))) == "post.share_rate.7d"
 
 
 def test_data_without_such_rates_have_the_fault_in_another_feature_that_tells_no_time():
     assert planted_column(frame(["author.x"], ["post.like_rate.7d"], like=40)) == "author.x"
     assert planted_column(frame(["author.x"], ["post.like_rate.7d"])) == "author.x"
     assert planted_column(frame(["author.x"]).drop([f"label_{head}" for head in HEADS])) == "author.x"
+
+
+def test_a_count_that_only_grows_is_never_chosen_since_its_moving_cannot_decide():
+    few = frame(["author.x"]).with_columns(pl.int_range(pl.len()).cast(pl.Float64).alias("user.log_impression.all"))
+    assert planted_column(few) == "author.x"

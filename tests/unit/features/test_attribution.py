@@ -52,6 +52,14 @@ CASES = {  # events; then for each action, in their order, which of the impressi
     "at the window's end": ([row(SHOWN, 0), row(CLICK, WINDOW_US[CLICK])], [0]),
     "after the window": ([row(SHOWN, 0, "a"), row(CLICK, WINDOW_US[CLICK] + 1, "a")], [-1]),
     "each action has its own window": ([row(SHOWN, 0), row(CLICK, 20 * HOUR), row("like", 20 * HOUR)], [-1, 0]),
+    "a profile visit has not the window of a like": (
+        [row(SHOWN, 0), row("profile_click", 6 * HOUR), row("profile_click", 6 * HOUR + 1), row("like", 24 * HOUR)],
+        [0, -1, 0],
+    ),
+    "a dataset's own actions have the windows of their roles": (
+        [row(SHOWN, 0), row("own_1", 7 * HOUR), row("own_3", 12 * HOUR), row("own_4", 13 * HOUR), row("own_5", 24 * HOUR)],
+        [-1, 0, -1, 0],
+    ),
     "the own request is outside the window": (
         [row(SHOWN, 0, "a"), row(SHOWN, 5 * HOUR, "b"), row(CLICK, 7 * HOUR, "a")],
         [1],

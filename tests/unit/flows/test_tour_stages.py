@@ -15,7 +15,7 @@ from flows.demo.job import run_stage
 from flows.demo.plan import TOUR
 from flows.demo.run_folder import RunFolder
 from flows.demo.stages import STAGES, Context, Stage, errors_of, unmet_need
-from flows.demo.summary import notes, print_summary, seconds_to_first_timeline
+from flows.demo.summary import notes, offline_table, print_summary, seconds_to_first_timeline
 from flows.platform import Platform
 from flows.too_little import TooLittleData
 from flows.traffic.asker import ReplayFailed
@@ -181,6 +181,13 @@ def test_the_summary_of_a_tour_that_went_only_so_far_names_what_is_missing(conte
     assert "failed: train: 100 exposures are needed" in text
     assert "skipped: release 1: it needs 'train', which failed" in text
     assert "derived: the follow graph is read off engagements" in text
+
+
+def test_the_table_of_models_calls_own_actions_by_their_names():
+    train = {"test_days": ["2025-01-01"], "test_rows": 90, "metrics": {"popularity": {"own_5": {"positives": 40, "auc": 0.6}}}}
+    shown = io.StringIO()
+    Console(file=shown, width=160).print(offline_table(train, {"purchase": "own_5"}))
+    assert "purchase" in shown.getvalue() and "own_5" not in shown.getvalue()
 
 
 def test_notes_tell_what_was_sampled(context):

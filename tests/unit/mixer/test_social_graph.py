@@ -72,7 +72,7 @@ def reason(social: SocialGraph, author: int, *, source: str, known: bool = True)
 def test_reasons_name_the_follow_and_whether_it_was_inferred():
     social = graph((7, 3, "follow", False), (7, 1, "follow", True))
     assert reason(social, 3, source="in_network") == "You follow this author."
-    assert reason(social, 1, source="in_network") == "You follow this author (inferred from your likes and views)."
+    assert reason(social, 1, source="in_network") == "You follow this author (inferred from what you did with their posts)."
 
 
 def test_reasons_name_social_proof_by_declared_follows_only():

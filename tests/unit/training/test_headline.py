@@ -29,3 +29,7 @@ def test_a_head_that_was_chosen_to_decide_stands_in_the_headline_where_it_has_a_
     one = {"like": _head(0.6, 40), "video_view": _head(0.7, 900), "reply": _head(None, 0)}
     assert headline({"a": one}, ("like", "reply")) == "like AUC a 0.6000"
     assert headline({"a": one}, ("reply",)) == "video_view AUC a 0.7000"
+
+
+def test_an_own_action_stands_in_the_headline_by_its_name():
+    assert headline({"a": {"own_5": _head(0.61, 40)}}, (), {"purchase": "own_5"}) == "purchase AUC a 0.6100"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from feature_repo.heads import judged_heads
 from flows.training.limits import TrainingLimits
 from flows.training.sampled_users import LEAST_ROWS, sampled_users
 from flows.training.training_speed import keep_speed, known_speed
@@ -45,16 +44,3 @@ def test_the_speed_of_the_last_training_with_the_same_recipe_is_remembered(tmp_p
 def test_limits_change_only_what_they_name():
     assert TrainingLimits().options() == {}
     assert TrainingLimits(seconds=30, epochs=1, ensemble=False).options() == {"epochs": 1, "ensemble": False}
-
-
-def test_a_head_judges_where_it_is_both_taken_and_left_out_often_enough():
-    labels = np.zeros((100, 4), np.uint8)
-    labels[:, 0] = 1  # all positives
-    labels[:40, 1] = 1
-    labels[:60, 2] = 1
-    labels[:5, 3] = 1
-    from feature_repo.feature_rows import HEADS
-
-    assert judged_heads(labels, 4, least=30) == (HEADS[2], HEADS[1])
-    assert judged_heads(labels, 1, least=30) == (HEADS[2],)
-    assert judged_heads(labels[:10], 4, least=30) == ()
