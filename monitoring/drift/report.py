@@ -60,12 +60,17 @@ def report_name(decision: DriftDecision) -> str:
     return f"drift-{decision.at:%Y%m%dT%H%M%S}" + ("-planted" if decision.planted else "")
 
 
-def most_moved(reference: pl.DataFrame, decision: DriftDecision, count: int = REPORT_COLUMNS) -> list[str]:
-    """Scores and the features that moved most, `count` at most; without a decision on columns, the first ones."""
+def most_moved(reference: pl.DataFrame, decision: DriftDecision, count: int | None = None) -> list[str]:
+    """Scores and the features that moved most, `count` at most (default REPORT_COLUMNS); what never varies is left out.
+
+    Without a decision on columns, the first ones.
+    """
+    count = REPORT_COLUMNS if count is None else count
     if not decision.columns:
         return [*score_columns(reference), *feature_columns(reference)][:count]
+    varying = reference.select(pl.col([column.name for column in decision.columns]).n_unique() > 1).row(0, named=True)
     order = sorted(decision.columns, key=lambda column: (column.family != "score", not column.gross, -column.psi))
-    return [column.name for column in order][:count]
+    return [column.name for column in order if varying[column.name] or column.psi > 0][:count]
 
 
 def _run(reference: pl.DataFrame, current: pl.DataFrame, decision: DriftDecision, policy: DriftPolicy) -> Any:

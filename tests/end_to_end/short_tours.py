@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from flows.demo import stages
@@ -30,17 +31,17 @@ from flows.demo.plan import QUICK
 from flows.demo.run_folder import RunFolder
 from flows.demo.timeline import example_timeline
 from flows.platform import Platform
-from flows.training import fit_heavy, fit_two_tower
 from flows.training.limits import TrainingLimits
 from infra import processes
 from infra.settings import Settings, apply_environment, get_settings
 from infra.supervisor import Supervisor
+from monitoring.drift import report
 from tests.end_to_end.forked_servers import SERVER_IMPORTS, start_forked_servers
 from tests.end_to_end.shapes import EXAMPLE_SHAPES, SHAPES, Shape
 from tests.free_ports import free_range
+from tests.short_training import shorten_training
 
 AT_ONCE = 2
-LEAST_STEPS = 20  # of a training, where a real one takes some hundred however few the rows
 SERVER_PORTS = 2
 PORTS_EACH = 4
 IMPORTED = (
@@ -97,8 +98,9 @@ def tour(shape: Shape, home: Path, first_port: int) -> None:
     platform, folder = Platform(settings), RunFolder(home / "runs" / "run-001")
     context = InThisProcess(settings, platform, folder, PLAN)
     display = Display([(stage.name, stage.title) for stage in SHORT_STAGES], shape.name, Console())
-    for module in (fit_heavy, fit_two_tower):
-        module.LEAST_STEPS = LEAST_STEPS
+    patch = pytest.MonkeyPatch()  # never undone: this process ends with its tour
+    shorten_training(patch, heavy_steps=20)
+    patch.setattr(report, "REPORT_COLUMNS", 6)  # drawn by Evidently, where a tour draws thirty
     try:
         platform.start(processes.broker(settings))
         for stage in SHORT_STAGES:

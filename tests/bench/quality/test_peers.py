@@ -12,10 +12,10 @@ from flows.bench.quality import boosted, sasrec
 from flows.bench.quality.measured_heads import MEASURED, measured_labels
 from flows.bench.quality.peer_environment import IndexOutOfReach, peer_environment
 from flows.bench.quality.roster import roster
-from flows.training import fit_heavy, fit_two_tower
 from flows.training.evaluate import auc
 from infra.settings import Settings
 from tests.bench.quality.quality_rows_of import small_rows
+from tests.short_training import shorten_training
 
 PEERS = {peer.key: peer for peer in roster(Settings())}
 SEED = 3
@@ -32,8 +32,7 @@ def short():
     """Two trials instead of as many as a contest takes, and the steps that these rows need to show a signal."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(boosted, "search", partial(boosted.search, trials=2))
-        patch.setattr(fit_heavy, "LEAST_STEPS", 120)
-        patch.setattr(fit_two_tower, "LEAST_STEPS", 20)
+        shorten_training(patch, heavy_steps=120)
         yield
 
 
