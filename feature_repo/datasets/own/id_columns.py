@@ -12,7 +12,7 @@ import polars as pl
 from feature_repo.datasets.own.known_texts import KnownTexts
 from feature_repo.datasets.own.reader import RawBatch
 from feature_repo.datasets.own.refusal import Example, Refusal, first_where
-from feature_repo.ids import FIRST_ALLOTTED, MOST_ID_CHARACTERS, IdTable
+from feature_repo.ids import FIRST_ALLOTTED, MOST_ID_CHARACTERS, IdTable, decimal_texts
 
 # Whole numbers of this size or more may have lost their last digit, by width of the float.
 FIRST_INEXACT = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
@@ -47,7 +47,7 @@ class IdCheck:
         elif kind.is_float():
             self._add_floats(values, FIRST_INEXACT[kind.base_type()], batch)
         elif kind.is_decimal():
-            self._add_floats(values.cast(pl.Float64), FIRST_INEXACT[pl.Float64], batch)
+            self._add_decimals(values, batch)
         elif kind in (pl.String, pl.Categorical, pl.Enum):
             self._add_texts(values.cast(pl.String), kinds, batch)
         else:
@@ -62,6 +62,14 @@ class IdCheck:
         if self.large is None and large.any():
             self.large = first_where(large, values, batch)
         self.allotted |= bool((values < 0).any())
+
+    def _add_decimals(self, values: pl.Series, batch: RawBatch) -> None:
+        self.floats = self.floats or first_where(values.is_not_null(), values, batch)
+        digits = decimal_texts(values)
+        fraction = digits.str.contains(".", literal=True).fill_null(False)
+        if self.fraction is None and fraction.any():
+            self.fraction = first_where(fraction, values, batch)
+        self.allotted |= own_numbers(digits) is None
 
     def _add_texts(self, texts: pl.Series, kinds: pl.Series | None, batch: RawBatch) -> None:
         if kinds is not None:
@@ -132,7 +140,8 @@ class IdReading:
         if kind.is_integer():
             return values
         if kind.is_decimal():
-            return values.cast(pl.Float64).cast(pl.Int64)
+            digits = decimal_texts(values)
+            return digits if (numbers := own_numbers(digits)) is None else numbers
         if kind.is_float():
             return values.cast(pl.Int64)
         texts = values.cast(pl.String)
@@ -161,7 +170,8 @@ def own_numbers(texts: pl.Series) -> pl.Series | None:
     highest = numbers.max()
     if numbers.null_count() != texts.null_count() or highest is None or not all_own_numbers(numbers):
         return None
-    # No text is shorter than its number, so all are as long where the sums agree: none has a sign, a blank, or leading zeros.
+    # A text is its number's decimal form, or longer by a sign, blanks or leading zeros. So where the lengths of all texts and of
+    # all decimal forms have the same sum, every text is its decimal form.
     digits = texts.len() - texts.null_count() + sum((numbers >= 10**k).sum() for k in range(1, len(str(highest))))
     return numbers if digits == texts.str.len_bytes().sum() else None
 

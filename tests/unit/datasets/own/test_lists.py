@@ -177,4 +177,4 @@ def test_edges_of_ids_and_kinds(tmp_path: Path) -> None:
     assert edges.select("user_id", "target_id", "kind", "weight").rows() == [
         (good["user_id"][0], good["author_id"][0], "follow", 1.0)
     ]
-    assert "kind 'likes' is none of follow" in adapter.edge_rows.dead["reason"][0]
+    assert "kind is none of follow" in adapter.edge_rows.dead["reason"][0]
