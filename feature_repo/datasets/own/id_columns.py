@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from feature_repo.datasets.own.known_texts import KnownTexts
+from feature_repo.datasets.own.number_columns import exact_number
 from feature_repo.datasets.own.reader import RawBatch
 from feature_repo.datasets.own.refusal import Example, Refusal, first_where
 from feature_repo.ids import FIRST_ALLOTTED, MOST_ID_CHARACTERS, IdTable, decimal_texts
@@ -18,6 +19,7 @@ from feature_repo.ids import FIRST_ALLOTTED, MOST_ID_CHARACTERS, IdTable, decima
 FIRST_INEXACT = {pl.Float16: 2**11, pl.Float32: 2**24, pl.Float64: 2**53}
 _FLOAT = r"^[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+)$"
 _INTEGER = r"^[+-]?[0-9]+$"
+_FRACTION = r"^[+-]?[0-9]*\.[0-9]*[1-9][0-9]*$"
 _TRUTH = ("true", "false")
 REMEDY = "write ids as whole numbers or as text"
 
@@ -53,14 +55,18 @@ class IdCheck:
         else:
             self._refuse(f"is of type {kind}, which holds no ids; {REMEDY}", first_where(values.is_not_null(), values, batch))
 
-    def _add_floats(self, values: pl.Series, largest: int, batch: RawBatch) -> None:
-        self.floats = self.floats or first_where(values.is_not_null(), values, batch)
+    def _add_floats(self, values: pl.Series, largest: int, batch: RawBatch, written: pl.Series | None = None) -> None:
+        """`written`: the text of each of the values, where they are text: the nearest float of a fraction may have none."""
+        shown = values if written is None else written
+        self.floats = self.floats or first_where(values.is_not_null(), shown, batch)
         fraction = ((values != values.round()) | ~values.is_finite()).fill_null(False)
+        if written is not None:
+            fraction |= _has_fraction(written)
         large = (values.abs() >= largest).fill_null(False) & ~fraction
         if self.fraction is None and fraction.any():
-            self.fraction = first_where(fraction, values, batch)
+            self.fraction = first_where(fraction, shown, batch)
         if self.large is None and large.any():
-            self.large = first_where(large, values, batch)
+            self.large = first_where(large, shown, batch)
         self.allotted |= bool((values < 0).any())
 
     def _add_decimals(self, values: pl.Series, batch: RawBatch) -> None:
@@ -86,7 +92,9 @@ class IdCheck:
         others = texts.set(~rest, None)
         floats = others.str.contains(_FLOAT).fill_null(False)
         if floats.any():
-            self._add_floats(others.set(~floats, None).cast(pl.Float64, strict=False), FIRST_INEXACT[pl.Float64], batch)
+            written = others.set(~floats, None)
+            numbers = written.cast(pl.Float64, strict=False)
+            self._add_floats(numbers, FIRST_INEXACT[pl.Float64], batch, written)
         truths = others.str.to_lowercase().is_in(_TRUTH).fill_null(False)
         self.truths += int(truths.sum())
         words = rest & ~floats & ~others.str.contains(_INTEGER).fill_null(False) & (others.str.strip_chars() != "")
@@ -151,6 +159,16 @@ class IdReading:
             return _not_blank(texts.zip_with(whole.fill_null(True), cast))
         numbers = own_numbers(texts)
         return _not_blank(texts) if numbers is None else numbers
+
+
+def _has_fraction(texts: pl.Series) -> pl.Series:
+    """Boolean (n,): text that is a number with a fraction, whatever its nearest float says. False for null."""
+    fraction = texts.str.contains(_FRACTION).fill_null(False)
+    exponents = (texts.str.contains("[eE]") & ~fraction).fill_null(False)
+    if not exponents.any():
+        return fraction
+    numbers = [exact_number(text) for text in texts.filter(exponents)]
+    return fraction.scatter(exponents.arg_true(), [one is not None and one != one.to_integral_value() for one in numbers])
 
 
 def _not_blank(texts: pl.Series) -> pl.Series:

@@ -53,14 +53,17 @@ def _text_lists(values: pl.Series) -> pl.Series:
     if isinstance(inner, pl.List | pl.Struct | pl.Array | pl.Binary | pl.Object):
         raise NoList(f"is a list of type {inner}; give a list of text")
     if inner.is_float() or inner.is_decimal():
-        texts = number_texts(values.explode())
-        return _regrouped(values, texts)
+        filled = values.filter((values.list.len() > 0).fill_null(False))
+        return _regrouped(values.list.len().fill_null(0), number_texts(filled.explode()))
     return values.cast(pl.List(pl.String))
 
 
-def _regrouped(lists: pl.Series, flat: pl.Series) -> pl.Series:
-    places = pl.DataFrame({"row": pl.int_range(lists.len(), eager=True), "list": lists}).explode("list").with_columns(flat=flat)
-    return places.group_by("row", maintain_order=True).agg("flat")["flat"]
+def _regrouped(lengths: pl.Series, flat: pl.Series) -> pl.Series:
+    """Lists (n,) of these lengths, which hold the values of `flat` in order."""
+    every = pl.int_range(lengths.len(), eager=True).alias("row")
+    grouped = pl.DataFrame({"row": every.repeat_by(lengths).explode().drop_nulls(), "flat": flat})
+    grouped = grouped.group_by("row", maintain_order=True).agg("flat")
+    return every.to_frame().join(grouped, "row", how="left", maintain_order="left")["flat"].fill_null([])
 
 
 def number_texts(values: pl.Series) -> pl.Series:
@@ -105,7 +108,8 @@ def _bracketed(cell: str) -> list[str]:
 
 def _json_name(value: object) -> str:
     if isinstance(value, Decimal):
-        return f"{value.normalize():f}" if abs(value.adjusted()) < _MOST_DIGITS else str(value)
+        digits = f"{value:f}" if abs(value.adjusted()) < _MOST_DIGITS else str(value)
+        return digits.rstrip("0").rstrip(".") if "." in digits and "E" not in digits else digits
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
@@ -117,11 +121,7 @@ def encoded(lists: pl.Series, kind: str, ids: IdTable) -> pl.Series:
         return pl.Series(lists.name, [[]] * lists.len(), pl.List(pl.Int32))
     codes = ids.codes(kind, names)
     coded = flat.replace_strict(names, codes, return_dtype=pl.Int32)
-    counts = lists.list.len()
-    rows = pl.int_range(lists.len(), eager=True).repeat_by(counts).explode().drop_nulls()
-    grouped = pl.DataFrame({"row": rows, "code": coded}).group_by("row", maintain_order=True).agg("code")
-    every = pl.DataFrame({"row": pl.int_range(lists.len(), eager=True)})
-    return every.join(grouped, "row", how="left", maintain_order="left")["code"].fill_null([]).alias(lists.name)
+    return _regrouped(lists.list.len(), coded).alias(lists.name)
 
 
 def attribute_columns(columns: list[pl.Series], ids: IdTable) -> pl.Series:

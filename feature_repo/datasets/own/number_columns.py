@@ -52,13 +52,13 @@ def _whole(texts: pl.Series, kind: pl.DataType) -> pl.Series:
     plain = texts.str.strip_chars().str.replace(r"^([+-]?[0-9]+)\.0*$", "$1").cast(kind, strict=False)
     if not plain.null_count():
         return plain
-    rest = [_exact(text) if number is None else None for text, number in zip(texts, plain, strict=True)]
+    rest = [exact_number(text) if number is None else None for text, number in zip(texts, plain, strict=True)]
     exact = [int(one) if one is not None and -(2**63) <= one < 2**63 and one == int(one) else None for one in rest]
     return plain.fill_null(pl.Series(exact, dtype=pl.Int64).cast(kind, strict=False))
 
 
-def _exact(text: str) -> Decimal | None:
-    """The number of a text, where it has one of few digits."""
+def exact_number(text: str) -> Decimal | None:
+    """The number that `text` writes, to the last digit; None where it writes none, or one of 40 digits or more."""
     if not text.isascii() or "_" in text:  # Python would read these, nobody else does
         return None
     try:

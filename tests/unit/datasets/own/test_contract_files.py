@@ -159,7 +159,9 @@ def test_a_missing_column_and_a_missing_file_are_named(tmp_path: Path) -> None:
 
 def test_a_file_of_which_most_rows_can_not_be_read_is_refused_with_the_usual_reason(tmp_path: Path) -> None:
     write_lines(tmp_path / "events.jsonl", [event(0), *(event(n, action="poke") for n in range(1, 5))])
-    with pytest.raises(MalformedFile, match="4 of 5 rows can't be read, most often .4 rows, as 'poke'. because action is not mapped"):
+    with pytest.raises(
+        MalformedFile, match="4 of 5 rows can't be read, most often .4 rows, as 'poke'. because action is not mapped"
+    ):
         read(own(tmp_path))
 
 
