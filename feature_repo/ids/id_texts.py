@@ -47,7 +47,7 @@ def id_texts(column: pl.Series) -> pl.Series:
 
 
 def decimal_texts(column: pl.Series) -> pl.Series:
-    """Each decimal of `column` as text, String (n,): exact, without zeros at the end of its fraction ("3", "-0.5"). Null stays."""
+    """String (n,): each decimal of `column`, exact, without zeros at the end of its fraction ("3", "-0.5"). Null stays null."""
     digits = column.cast(pl.String).str.replace(r"(\.[0-9]*?)0+$", "$1").str.replace(r"\.$", "")
     return digits.str.replace("^-0$", "0")
 

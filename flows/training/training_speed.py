@@ -16,8 +16,8 @@ from infra.storage import replace_atomically
 FILE = "training_speed.json"  # in the home folder
 OF_SPEED = ("preset", "members", "teacher_share", "kept_negatives", "ensemble", "epochs", "threads", "device")
 PROBE_ROWS, PROBE_BATCH = 2_000, 256
-# The probe times the first steps of one network. A whole training also fits the two towers, the trees that teach, the ensemble and
-# the light ranker, so it handles fewer exposures a second: about this share of the probe's.
+# The probe times the first steps of one network. A whole training also fits the two towers, the trees that teach, the ensemble
+# and the light ranker, so it handles fewer exposures a second: about this share of the probe's.
 WHOLE_OF_PROBE = 0.35
 FASTEST_ROWS_PER_S = 2_000  # exposures a second of a whole training; two cores were never faster
 

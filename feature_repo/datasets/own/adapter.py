@@ -312,8 +312,8 @@ class OwnData:
         value = f", as {counts.values[reason][:MOST_SHOWN]!r}" if reason in counts.values else ""
         raise MalformedFile(
             self.events_table.files[0],
-            f"{counts.dead:,} of {counts.rows:,} rows can't be read, most often ({rows:,} rows{value}) because {reason}. Correct "
-            "the mapping (`mixer data check` lists the rows).",
+            f"{counts.dead:,} of {counts.rows:,} rows can't be read, most often ({rows:,} rows{value}) because {reason}. "
+            "Correct the mapping (`mixer data check` lists the rows).",
         )
 
     def _why_none(self) -> str:

@@ -1,4 +1,4 @@
-"""What an ingestion would say of files, without one: every refusal, and the first rows that would be left out for each reason."""
+"""What an ingestion would say of files, without one: every refusal, and by reason the first rows that would be left out."""
 
 from __future__ import annotations
 

@@ -188,8 +188,8 @@ def own_numbers(texts: pl.Series) -> pl.Series | None:
     highest = numbers.max()
     if numbers.null_count() != texts.null_count() or highest is None or not all_own_numbers(numbers):
         return None
-    # A text is its number's decimal form, or longer by a sign, blanks or leading zeros. So where the lengths of all texts and of
-    # all decimal forms have the same sum, every text is its decimal form.
+    # A text is its number's decimal form, or longer by a sign, blanks or leading zeros. So where all texts together are as long
+    # as all decimal forms together, every text is its number's decimal form.
     digits = texts.len() - texts.null_count() + sum((numbers >= 10**k).sum() for k in range(1, len(str(highest))))
     return numbers if digits == texts.str.len_bytes().sum() else None
 

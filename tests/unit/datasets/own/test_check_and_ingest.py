@@ -20,7 +20,7 @@ EXAMPLES = Path(__file__).resolve().parents[4] / "docs" / "examples"
 
 
 def broken_cells(folder: Path) -> None:
-    """Events with a fault of every kind, among them clocks that are hours fast; ids that stand twice; days of another midnight."""
+    """Events with a fault of every kind, clocks that are hours fast among them; repeated ids; days of another midnight."""
     now = datetime.now(UTC)
     faults = [{"action": f"zap{n}"} for n in range(25)]
     faults += [{"user_id": None}, {"user_id": "a\0b"}, {"post_id": " "}, {"value": "much"}, {"value": "9007199254740993"}]
