@@ -14,7 +14,6 @@ from rich.table import Table
 from feature_repo.datasets.own.check import CheckReport, RowFault
 from feature_repo.datasets.own.inspection import FileFact, Inspection
 
-FEW = 12  # faults that are listed
 MOST_SHOWN = 60  # characters of a value
 
 
@@ -53,11 +52,8 @@ def print_check(path: Path, report: CheckReport, out: Console) -> None:
     _sentences(out, "refused", report.refusals, "red")
     if report.faults:
         _heading(out, "rows left out")
-        faults = sorted(report.faults.values(), key=lambda fault: -fault.count)
-        for fault in faults[:FEW]:
+        for fault in sorted(report.faults.values(), key=lambda fault: -fault.count):
             _fault(out, fault)
-        if len(faults) > FEW:
-            out.print(f"  and {len(faults) - FEW} reasons more", highlight=False)
     _sentences(out, "left empty or counted once", report.doubts, "yellow")
     _sentences(out, "what follows from it", report.notes, "cyan")
 
