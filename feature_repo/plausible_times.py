@@ -16,9 +16,9 @@ EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 CLOCK_SKEW = timedelta(hours=1)
 
 
-def latest_plausible() -> datetime:
-    """The last moment that is believed now."""
-    return datetime.now(UTC) + CLOCK_SKEW
+def latest_plausible(now: datetime | None = None) -> datetime:
+    """The last moment that is believed at `now`, by default the present."""
+    return (now or datetime.now(UTC)) + CLOCK_SKEW
 
 
 def part_implausible(split: SplitEvents, earliest: datetime, latest: datetime) -> SplitEvents:

@@ -11,10 +11,10 @@ from rich.markup import escape
 from rich.syntax import Syntax
 from rich.table import Table
 
-from feature_repo.datasets.own.check import CheckReport, RowFault, kind_shown
+from feature_repo.datasets.own.check import CheckReport, RowFault
 from feature_repo.datasets.own.inspection import FileFact, Inspection
 
-FEW = 12  # kinds of faults that are listed
+MOST_SHOWN = 60  # characters of a value
 
 
 def print_inspection(found: Inspection, out: Console) -> None:
@@ -42,10 +42,9 @@ def print_inspection(found: Inspection, out: Console) -> None:
 def print_check(path: Path, report: CheckReport, out: Console) -> None:
     """The verdict first, then every refusal, the first rows of each fault, doubts and notes."""
     if report.accepted:
-        counts = report.counts
         days = f", {report.days[0]} to {report.days[1]}" if report.days else ""
         out.print(
-            f"[green]{escape(str(path))} can be ingested[/]: {counts.events:,} events{days}", highlight=False, soft_wrap=True
+            f"[green]{escape(str(path))} can be ingested[/]: {report.events:,} events{days}", highlight=False, soft_wrap=True
         )
         out.print(_outcome(report))
     else:
@@ -53,11 +52,8 @@ def print_check(path: Path, report: CheckReport, out: Console) -> None:
     _sentences(out, "refused", report.refusals, "red")
     if report.faults:
         _heading(out, "rows left out")
-        faults = sorted(report.faults.values(), key=lambda fault: -fault.count)
-        for fault in faults[:FEW]:
+        for fault in sorted(report.faults.values(), key=lambda fault: -fault.count):
             _fault(out, fault)
-        if len(faults) > FEW:
-            out.print(f"  and {len(faults) - FEW} kinds more", highlight=False)
     _sentences(out, "left empty or counted once", report.doubts, "yellow")
     _sentences(out, "what follows from it", report.notes, "cyan")
 
@@ -69,7 +65,7 @@ def _outcome(report: CheckReport) -> Table:
         "rows read": counts.rows,
         "events": counts.events,
         "left out with a reason": counts.dead,
-        "repeats of an event_id": counts.repeats,
+        "repeats of an event_id": report.repeats,
         "skipped by the mapping": counts.skipped,
         "rows in which nothing happened": counts.silent,
         "impressions derived": counts.derived,
@@ -85,9 +81,12 @@ def _outcome(report: CheckReport) -> Table:
 
 
 def _fault(out: Console, fault: RowFault) -> None:
-    out.print(f"  [yellow]{fault.count:,}[/] × {escape(kind_shown(fault.kind))}", highlight=False, soft_wrap=True)
-    for file, row, reason in fault.rows:
-        out.print(f"      {escape(str(file))}, row {row}: {escape(reason)}", highlight=False, soft_wrap=True)
+    where = "" if fault.table == "events" else f"{fault.table}: "
+    out.print(f"  [yellow]{fault.count:,}[/] × {escape(where + fault.reason)}", highlight=False, soft_wrap=True)
+    for file, row, column, value in fault.rows:
+        place = f"{file}, row {row}" if row is not None else str(file)
+        shown = "" if column is None or value is None else f": {column} is {value[:MOST_SHOWN]!r}"
+        out.print(f"      {escape(place + shown)}", highlight=False, soft_wrap=True)
 
 
 def _files(files: tuple[FileFact, ...]) -> Table:

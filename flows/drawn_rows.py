@@ -1,4 +1,4 @@
-"""Which users' rows a flow builds where there is not the time for all: drawn by a hash of their id, the same in every flow."""
+"""The users whose rows a flow builds when there is no time to build all: drawn by a hash of their id, alike in every flow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from feature_repo.training_rows import RowDraw
 from flows.traffic.visits import in_sample
 from flows.training.sampled_users import sampled_users
 
-DRAW_SEED = 2  # beside the settings' seed: neither the users who are replayed nor those who judge a challenger
+# Added to the settings' seed, so that these users are drawn apart from those who are replayed and those who judge a challenger.
+DRAW_SEED = 2
 
 
 def exposed_users(lakes: Sequence[Lake], days: Sequence[date]) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import polars as pl
 
 from feature_repo.datasets.chosen_splits import NoDatedEvents, choose_splits
-from feature_repo.datasets.event_times import EventTimes
+from feature_repo.datasets.event_counts import EventCounts
 from feature_repo.datasets.splits import MICROSECOND, Span, Splits, overlaps
 from feature_repo.lake import Lake
 from infra.settings import Settings
@@ -57,7 +57,7 @@ def splits_of(settings: Settings) -> Splits:
     lake, _ = open_lakes(settings)
     share = LIVED_TRAIN_SHARE if settings.split_train_share is None else settings.split_train_share
     try:
-        chosen = choose_splits(EventTimes.of(lake.scan_events(), lake.day_offset), share)
+        chosen = choose_splits(EventCounts.of(lake.scan_events(), lake.day_offset), share)
     except NoDatedEvents as error:
         raise NothingIngested(f"{settings.paths.lake}: {error}") from error
     end = chosen.canary[1]

@@ -1,7 +1,7 @@
-"""The data does not reach for a step: no fault of the platform, and nothing to retry."""
+"""The error of a step that needs more data than there is. The platform is not at fault, and a retry would not help."""
 
 from __future__ import annotations
 
 
 class TooLittleData(RuntimeError):
-    """A step was asked for that the data at hand cannot give; the message says what is missing."""
+    """There is not enough data for a step; the message says what is missing."""

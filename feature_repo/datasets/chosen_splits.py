@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from feature_repo.datasets.event_times import DAY, HOUR, MINUTE, EventTimes
+from feature_repo.datasets.event_counts import DAY, HOUR, MINUTE, EventCounts
 from feature_repo.datasets.splits import Splits
 
 TRAIN_SHARE = 0.7  # of the events; what is left is halved between replay and canary
@@ -48,7 +48,7 @@ class _Blocks:
         return datetime(1970, 1, 1, tzinfo=UTC) + number * self.unit - day_offset
 
 
-def choose_splits(times: EventTimes, train_share: float = TRAIN_SHARE) -> Splits:
+def choose_splits(times: EventCounts, train_share: float = TRAIN_SHARE) -> Splits:
     """Splits with about `train_share` of the dated events before `train_end`, and half of the rest in either other part.
 
     A part for which no block is left is empty and named in the notes. Raises NoDatedEvents.
@@ -79,7 +79,7 @@ def _strays(at_s: np.ndarray, count: np.ndarray) -> tuple[int, int]:
     return int(before[-1]) + 1 if len(before) else 0, high + int(after[0]) + 1 if len(after) else len(count)
 
 
-def _chosen_blocks(times: EventTimes, first: int, last: int, train_share: float) -> tuple[_Blocks, tuple[int, int]]:
+def _chosen_blocks(times: EventCounts, first: int, last: int, train_share: float) -> tuple[_Blocks, tuple[int, int]]:
     """The coarsest blocks that are many and split near the share asked for, else those that come nearest to it."""
     found = []
     for unit in (DAY, HOUR, MINUTE):

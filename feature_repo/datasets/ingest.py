@@ -15,7 +15,7 @@ from feature_repo.contracts import EVENTS, check_table
 from feature_repo.datasets.adapter import DatasetAdapter
 from feature_repo.datasets.chosen_splits import TRAIN_SHARE, NoDatedEvents, choose_splits
 from feature_repo.datasets.derived_edges import derive_follow_edges
-from feature_repo.datasets.event_times import EventTimes
+from feature_repo.datasets.event_counts import EventCounts
 from feature_repo.datasets.incoming_events import IncomingEvents
 from feature_repo.datasets.published_events import publish_events
 from feature_repo.datasets.read_ahead import read_ahead
@@ -32,7 +32,6 @@ DATASET_MARKER = "dataset"
 INGEST_MARKER = "ingest"
 INCOMING = ".incoming"  # folder of the lake that holds a running ingestion's events
 
-REASONS_TOLD = 20  # reasons of dead letters that the report counts, the most frequent first
 PROGRESS_ROWS = 1_000_000  # events between two lines of progress
 
 Progress = Callable[[str], None]
@@ -76,7 +75,7 @@ class _Read:
     """What reading the events gave, beside the events themselves."""
 
     incoming: IncomingEvents
-    times: EventTimes
+    times: EventCounts
     ids: EventIds = field(default_factory=EventIds)
     reasons: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)  # rows of the other tables, by table and reason
@@ -110,7 +109,7 @@ def ingest(
     incoming = lake.root / INCOMING
     shutil.rmtree(incoming, ignore_errors=True)  # of a run that was killed
     try:
-        read = _Read(IncomingEvents(incoming, adapter.day_offset), EventTimes(adapter.day_offset))
+        read = _Read(IncomingEvents(incoming, adapter.day_offset), EventCounts(adapter.day_offset))
         _read_events(adapter, lake, read, say)
         give_back()  # what reading used: writing needs other memory
         splits = _splits(adapter, read, train_share)
@@ -272,8 +271,8 @@ def _publish(
         edges=edges.height,
         edges_derived=declared is None,
         malformed=sum(read.reasons.values()),
-        malformed_by_reason=dict(read.reasons.most_common(REASONS_TOLD)),
-        left_out_by_reason=dict(read.left_out.most_common(REASONS_TOLD)),
+        malformed_by_reason=dict(read.reasons.most_common()),
+        left_out_by_reason=dict(read.left_out.most_common()),
         repeats=first_copies.dropped + adapter.repeats,
         hold_out=hold_out,
         splits=splits.as_json(),

@@ -6,6 +6,8 @@ stays. Two different ids among n agree in both with probability n^2 / 2^129: bel
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 
@@ -23,15 +25,21 @@ class EventIds:
         self._sorted.append(np.sort(first_hash(event_ids)))
 
     def repeated(self) -> np.ndarray:
-        """uint64, ascending: every first hash that came more than once. One bucket of the hashes is copied at a time."""
+        """uint64, ascending: every first hash that came more than once."""
+        found = [np.unique(hashes[1:][hashes[1:] == hashes[:-1]]) for hashes in self._buckets()]
+        return np.concatenate([np.empty(0, np.uint64), *found])
+
+    def copies(self) -> int:
+        """How many events came after another one of the same id."""
+        return sum(int(np.count_nonzero(hashes[1:] == hashes[:-1])) for hashes in self._buckets())
+
+    def _buckets(self) -> Iterator[np.ndarray]:
+        """All hashes, sorted, part by part: one part is copied at a time."""
         bounds = np.arange(_BUCKETS, dtype=np.uint64) << np.uint64(64 - _BUCKETS.bit_length() + 1)
         edges = [np.append(np.searchsorted(hashes, bounds), len(hashes)) for hashes in self._sorted]
-        found = [np.empty(0, np.uint64)]
         for bucket in range(_BUCKETS):
             pieces = [hashes[edge[bucket] : edge[bucket + 1]] for hashes, edge in zip(self._sorted, edges, strict=True)]
-            merged = np.sort(np.concatenate([np.empty(0, np.uint64), *pieces]))
-            found.append(np.unique(merged[1:][merged[1:] == merged[:-1]]))
-        return np.concatenate(found)
+            yield np.sort(np.concatenate([np.empty(0, np.uint64), *pieces]))
 
 
 class FirstCopies:

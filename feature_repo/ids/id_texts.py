@@ -37,13 +37,19 @@ def id_texts(column: pl.Series) -> pl.Series:
     if kind.is_float():
         return _whole(column).cast(pl.String)
     if kind.is_decimal():
-        digits = column.cast(pl.String)
-        if (fraction := digits.str.contains(r"\.[0-9]*[1-9]")).any():
+        digits = decimal_texts(column)
+        if (fraction := digits.str.contains(".", literal=True)).any():
             raise _refused(column, fraction, "has a fraction", "write ids as whole numbers or as text")
-        return digits.str.replace(r"\.0*$", "").str.replace("^-0$", "0")
+        return digits
     if kind in (pl.String, pl.Categorical, pl.Enum):
         return _checked(column.cast(pl.String))
     raise IdError(f"{_name(column)}: a column of type {kind} holds no ids; write ids as whole numbers or as text")
+
+
+def decimal_texts(column: pl.Series) -> pl.Series:
+    """String (n,): each decimal of `column`, exact, without zeros at the end of its fraction ("3", "-0.5"). Null stays null."""
+    digits = column.cast(pl.String).str.replace(r"(\.[0-9]*?)0+$", "$1").str.replace(r"\.$", "")
+    return digits.str.replace("^-0$", "0")
 
 
 def whole_numbers(texts: pl.Series) -> pl.Series:

@@ -1,4 +1,4 @@
-"""What a training may cost where somebody waits for it: the guided tour's. Scheduled trainings have no limits."""
+"""Limits of a training that somebody waits for, as in the guided tour. Scheduled trainings have none."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class TrainingLimits(BaseModel):
-    """Limits of one training; None leaves a thing as the settings have it.
+    """Limits of one training; with None, the settings decide.
 
-    `seconds` decides how many exposures are learned from, by the speed that was measured on this machine; the rest are options
-    of the recipe. Flows take it as a parameter, so that a run's page shows what was cut.
+    `seconds` sets how many exposures the training learns from, given the speed measured on this machine. The others replace
+    options of the recipe. Flows take the limits as a parameter, so that a run's page shows them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""The exposures of a sample of users: what a training learns from where there is not the time for all."""
+"""The exposures of a sample of users. A training learns from these when there is no time to learn from all."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from flows.traffic.visits import in_sample
 
-LEAST_ROWS = 4_000  # exposures; fewer teach too little, however short the time
+LEAST_ROWS = 4_000  # exposures; a model of fewer is too poor to be of use, so a short time limit does not go below
 
 
 @dataclass(frozen=True)
 class UserSample:
-    """Which exposures, and in which words it is told. `index` int64 (n,), in order."""
+    """The exposures of the chosen users. `index` int64 (n,): their places among all exposures, ascending."""
 
     index: np.ndarray
     share: float  # of the users

@@ -16,10 +16,10 @@ from infra.storage import replace_atomically
 FILE = "training_speed.json"  # in the home folder
 OF_SPEED = ("preset", "members", "teacher_share", "kept_negatives", "ensemble", "epochs", "threads", "device")
 PROBE_ROWS, PROBE_BATCH = 2_000, 256
-# A whole training's exposures a second, by those that one network's first steps learn from on the same machine. An
-# estimate: two towers, trees that teach, the ensemble and the light ranker take about as long again as the networks.
+# The probe times the first steps of one network. A whole training also fits the two towers, the trees that teach, the ensemble
+# and the light ranker, so it handles fewer exposures a second: about this share of the probe's.
 WHOLE_OF_PROBE = 0.35
-FASTEST_ROWS_PER_S = 2_000  # of whole trainings: no two cores learn from more
+FASTEST_ROWS_PER_S = 2_000  # exposures a second of a whole training; two cores were never faster
 
 
 @dataclass(frozen=True)

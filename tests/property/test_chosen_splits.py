@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from feature_repo.datasets.chosen_splits import choose_splits
-from feature_repo.datasets.event_times import EventTimes
+from feature_repo.datasets.event_counts import EventCounts
 from tests.given_dataset import SCHEMAS, event
 
 MOMENTS = st.datetimes(datetime(1995, 1, 1), datetime(2025, 1, 1), timezones=st.just(UTC))
@@ -22,7 +22,7 @@ NEAR = st.integers(0, 100_000).map(lambda s: datetime(2024, 5, 1, tzinfo=UTC) + 
     offset=st.sampled_from([timedelta(0), timedelta(hours=5, minutes=30), timedelta(hours=-8)]),
 )
 def test_parts_follow_each_other_and_hold_every_event_but_late_strays(moments, share, offset) -> None:
-    times = EventTimes(offset)
+    times = EventCounts(offset)
     times.add(pl.DataFrame([event(n, moment) for n, moment in enumerate(moments)], schema=SCHEMAS["events"]))
     splits = choose_splits(times, share)
     assert min(moments) < splits.train_end == splits.replay[0] <= splits.replay[1] == splits.canary[0] <= splits.canary[1]

@@ -28,6 +28,16 @@ class OwnAction:
     kind: str
 
 
+@dataclass(frozen=True)
+class Happened:
+    """What one rule of the mapping says of the n rows of a batch."""
+
+    holds: pl.Series  # Boolean (n,): rows of which the rule says that something happened
+    action: pl.Series | str  # String (n,), or one for all rows
+    value: pl.Series | None = None  # Float64 (n,) of the events, where the rule's column is the value
+    column: str | None = None  # of the files, where the rule is of one
+
+
 def rules_of(mapping: EventsMapping) -> Iterable[ActionRule]:
     """Every rule of the mapping."""
     yield from (rule for rule in mapping.actions.values() if rule is not None)
@@ -100,8 +110,8 @@ class ActionReader:
         left_out = [key for key, rule in self._by_value.items() if rule is None]
         return ours, text.is_in(left_out).fill_null(False) if left_out else pl.repeat(False, text.len(), eager=True)
 
-    def by_column(self, frame: pl.DataFrame) -> list[tuple[pl.Series, str, pl.Series | None]]:
-        """For each rule of a column: where it holds, the action, and the value of its events where the column is the value."""
+    def by_column(self, frame: pl.DataFrame) -> list[Happened]:
+        """What each rule of a column says of the rows."""
         found = []
         for column, rules in self.mapping.action_columns.items():
             numbers = as_numbers(frame[column])
@@ -111,7 +121,8 @@ class ActionReader:
                     holds &= numbers >= rule.at_least
                 if rule.at_most is not None:
                     holds &= numbers <= rule.at_most
-                found.append((holds.fill_null(False), self.canonical(rule), numbers if rule.value else None))
+                value = numbers if rule.value else None
+                found.append(Happened(holds.fill_null(False), self.canonical(rule), value, column))
         return found
 
 

@@ -34,7 +34,7 @@ from feature_repo.datasets.own.mapping import (
     read_mapping,
 )
 from feature_repo.datasets.own.reader import TableReader
-from feature_repo.datasets.own.repeats import repeated_rows, without
+from feature_repo.datasets.own.repeated_rows import repeated_rows, without
 from feature_repo.datasets.own.seen import Seen
 from feature_repo.datasets.own.side_tables import TableRows, read_edges, read_posts, read_users
 from feature_repo.datasets.own.survey import Survey, survey_events
@@ -43,8 +43,9 @@ from feature_repo.datasets.read_ahead import read_ahead
 from feature_repo.ids import IdTable
 
 # Bumped when the same files and mapping would give other tables.
-OWN_VERSION = 1
+OWN_VERSION = 2
 
+MOST_SHOWN = 60  # characters of a value in an error
 MOST_DEAD = 0.5  # share of unreadable rows beyond which the mapping is taken to be wrong
 
 
@@ -60,7 +61,8 @@ class RowCounts:
     silent: int = 0  # rows in which no column said that anything happened
     derived: int = 0  # impressions derived from interactions
     sampled: int = 0  # impressions sampled beside them
-    reasons: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)  # dead rows by reason
+    values: dict[str, str] = field(default_factory=dict)  # the first value that broke the rule, by reason
 
 
 class OwnData:
@@ -272,8 +274,11 @@ class OwnData:
         self.counts.events += events.good.height
         self.counts.dead += events.dead.height
         if events.dead.height:
-            for reason, count in events.dead["reason"].value_counts().sort("count", descending=True).head(1_000).iter_rows():
+            first = pl.col("source_value").drop_nulls().first()
+            for reason, count, value in events.dead.group_by("reason", maintain_order=True).agg(pl.len(), first).iter_rows():
                 self.counts.reasons[reason] += count
+                if value is not None:
+                    self.counts.values.setdefault(reason, value)
         return events
 
     def _rejected(self) -> SplitEvents:
@@ -303,11 +308,12 @@ class OwnData:
             return
         if not counts.dead:
             raise MalformedFile(self.events_table.files[0], "no row is an event: " + self._why_none())
-        reason, _ = counts.reasons.most_common(1)[0]
+        reason, rows = counts.reasons.most_common(1)[0]
+        value = f", as {counts.values[reason][:MOST_SHOWN]!r}" if reason in counts.values else ""
         raise MalformedFile(
             self.events_table.files[0],
-            f"{counts.dead:,} of {counts.rows:,} rows can't be read, most often because {reason}. Correct the mapping "
-            "(`mixer data check` lists the rows).",
+            f"{counts.dead:,} of {counts.rows:,} rows can't be read, most often ({rows:,} rows{value}) because {reason}. "
+            "Correct the mapping (`mixer data check` lists the rows).",
         )
 
     def _why_none(self) -> str:

@@ -1,8 +1,7 @@
-"""What an ingestion would say of files, without one: every refusal, and the first rows of each kind that would be left out."""
+"""What an ingestion would say of files, without one: every refusal, and by reason the first rows that would be left out."""
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,18 +13,20 @@ import polars as pl
 from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.own.actions import ActionError
 from feature_repo.datasets.own.adapter import OwnData, RowCounts
+from feature_repo.datasets.repeats import EventIds
 from feature_repo.ids import IdTable
 
-SHOWN = 3  # rows of each kind
+SHOWN = 3  # rows of each reason
 
 
 @dataclass
 class RowFault:
-    """Rows that would be left out for one reason; `rows` are the first of them as (file, row, whole reason)."""
+    """Rows of a table that would be left out for one reason; `rows` are the first of them as (file, row, column, value)."""
 
-    kind: str
+    table: str
+    reason: str
     count: int = 0
-    rows: list[tuple[str, int, str]] = field(default_factory=list)
+    rows: list[tuple[str, int | None, str | None, str | None]] = field(default_factory=list)
 
 
 @dataclass
@@ -33,10 +34,12 @@ class CheckReport:
     """What ingestion would say."""
 
     refusals: list[str] = field(default_factory=list)
-    faults: dict[str, RowFault] = field(default_factory=dict)
+    faults: dict[tuple[str, str], RowFault] = field(default_factory=dict)  # by table and reason
     doubts: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()
     counts: RowCounts = field(default_factory=RowCounts)
+    events: int = 0  # that the lake and the holdout would have: of the files, derived and sampled, each event_id once
+    repeats: int = 0  # rows and events that would be dropped, as their event_id was there before
     posts: int = 0
     users: int = 0
     edges: int = 0
@@ -54,20 +57,13 @@ class CheckReport:
             first, last = ((moment + adapter.day_offset).date().isoformat() for moment in moments)
             self.days = (min(first, self.days[0]), max(last, self.days[1])) if self.days else (first, last)
 
-    def add_rows(self, dead: pl.DataFrame) -> None:
-        """Count dead rows by the kind of their reason."""
-        kinds = dead.with_columns(kind=pl.col("reason").map_batches(_kinds, return_dtype=pl.String))
-        for (kind,), rows in kinds.partition_by("kind", as_dict=True, maintain_order=True).items():
-            fault = self.faults.setdefault(kind, RowFault(kind))
+    def add_rows(self, table: str, dead: pl.DataFrame) -> None:
+        """Count dead rows of `table` by reason."""
+        for (reason,), rows in dead.partition_by("reason", as_dict=True, maintain_order=True).items():
+            fault = self.faults.setdefault((table, reason), RowFault(table, reason))
             fault.count += rows.height
-            wanted = rows.head(SHOWN - len(fault.rows)).select("source_file", "source_row", "reason")
-            fault.rows += wanted.rows()
-
-
-def _kinds(reasons: pl.Series) -> pl.Series:
-    """Reasons without the value that each names."""
-    named = reasons.str.replace_all(r"column '([^']*)'", 'column "$1"')
-    return named.str.replace_all(r"'[^']*'", "…").str.replace_all(r" -?[0-9][0-9.-]*( |$)", " … ")
+            wanted = rows.head(SHOWN - len(fault.rows))
+            fault.rows += wanted.select("source_file", "source_row", "source_column", "source_value").rows()
 
 
 @contextmanager
@@ -99,28 +95,28 @@ def _check_columns(adapter: OwnData, report: CheckReport) -> None:
 
 def _check_rows(adapter: OwnData, report: CheckReport) -> None:
     refused: MalformedFile | None = None
+    ids = EventIds()
     try:
         for batch in adapter.event_batches():
             report.add_days(batch.good, adapter)
+            report.events += batch.good.height
+            if not adapter.distinct_ids:
+                ids.add(batch.good["event_id"])
             if batch.dead.height:
-                report.add_rows(batch.dead)
+                report.add_rows("events", batch.dead)
     except MalformedFile as error:
         refused = error
     report.counts, report.notes = adapter.counts, adapter.notes
+    copies = ids.copies()
+    report.events, report.repeats = report.events - copies, adapter.repeats + copies
     if refused is not None:
         raise refused
     edges = adapter.edge_rows
-    sides = list(adapter.side_rows().values()) + ([edges] if edges is not None else [])
-    for rows in sides:
+    for rows in (*adapter.side_rows().values(), *([edges] if edges is not None else [])):
         report.doubts += rows.doubts
-        if rows.dead.height:
-            report.add_rows(rows.dead)
+    for table, dead in adapter.left_out().items():
+        report.add_rows(table, dead)
     if edges is not None:
         report.refusals += [str(refusal.error(adapter.table("edges"))) for refusal in edges.refusals]
         report.edges = edges.frame.height
     report.posts, report.users = adapter.posts().height, adapter.users().height
-
-
-def kind_shown(kind: str) -> str:
-    """The kind of a reason on one line."""
-    return re.sub(r"\s+", " ", kind).strip()

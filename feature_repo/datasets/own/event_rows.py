@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import reduce
 from operator import or_
 
 import polars as pl
 
 from feature_repo.contracts import EVENTS, SplitEvents, split_events
-from feature_repo.datasets.own.actions import IMPRESSION, ActionReader
+from feature_repo.datasets.own.actions import IMPRESSION, ActionReader, Happened
 from feature_repo.datasets.own.columns import Columns
 from feature_repo.datasets.own.id_columns import IdNumbers, IdReading, id_faults
 from feature_repo.datasets.own.mapping import EventsMapping
+from feature_repo.datasets.own.number_columns import cast_number
 from feature_repo.datasets.own.reader import KIND, RawBatch
 from feature_repo.datasets.own.reasons import Reasons
 from feature_repo.datasets.own.times import Bounds, TimeReading
+from feature_repo.plausible_times import CLOCK_SKEW
 from feature_repo.surfaces import DEFAULT_SURFACE
 
 MOST_SURFACE_CHARACTERS = 64
@@ -141,19 +144,7 @@ class EventRows:
 
     def _time(self, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
         column = self.columns["occurred_at"]
-        raw = frame[column]
-        at = self.time.times(raw)
-        empty = raw.is_null()
-        if empty.any():
-            reasons.add(empty, f"occurred_at is empty (column {column!r}); every event needs its time", column)
-        reasons.add_values(at.is_null() & ~empty, f"occurred_at {{}} is no time as {self.time.told}", raw, column)
-        days = at.dt.date().alias("")  # without a name it is shown without quotes
-        reasons.add_values(
-            at > self.bounds.latest, "occurred_at {} is in the future: correct the clock, or leave the row out", days, column
-        )
-        early = f"occurred_at {{}} is before {self.bounds.earliest:%Y-%m-%d}: set `earliest` in the mapping if it is right"
-        reasons.add_values(at < self.bounds.earliest, early, days, column)
-        return at
+        return believed_times(frame[column], column, self.time, self.bounds, reasons)
 
     def _surface(self, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
         if "surface" not in self.columns:
@@ -165,17 +156,15 @@ class EventRows:
         blank = (surface.is_null() | (surface == "")).fill_null(True)
         reasons.add(blank, f"surface is empty (column {column!r}); name the place where it was shown, or set `surface`", column)
         long = (surface.str.len_chars() > MOST_SURFACE_CHARACTERS).fill_null(False)
-        reasons.add_values(long, f"surface {{}} has more than {MOST_SURFACE_CHARACTERS} characters", surface, column)
+        reasons.add(long, f"surface has more than {MOST_SURFACE_CHARACTERS} characters", column)
         return surface
 
     def _number(self, ours: str, kind: pl.DataType, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
         if ours not in self.columns:
             return pl.repeat(None, frame.height, dtype=kind, eager=True)
-        raw = frame[self.columns[ours]]
-        numbers, lost = cast_number(raw, kind)
-        reasons.add_values(
-            lost, f"{ours} {{}} is no {'whole ' if kind.is_integer() else ''}number that fits", raw, self.columns[ours]
-        )
+        column = self.columns[ours]
+        numbers, lost = cast_number(frame[column], kind)
+        reasons.add(lost, f"{ours} is no {'whole ' if kind.is_integer() else ''}number that fits", column)
         return numbers
 
     def _text(self, ours: str, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
@@ -204,37 +193,35 @@ class EventRows:
     def _parts(self, batch: RawBatch, rows: pl.DataFrame, reasons: Reasons) -> tuple[list[pl.DataFrame], int, int]:
         """Events by action, how many rows are skipped, and in how many nothing happened."""
         height = batch.frame.height
-        found: list[tuple[pl.Series, pl.Series | str, pl.Series | None]] = []
+        found: list[Happened] = []
         skipped = pl.repeat(False, height, eager=True)
         if self.actions.column is not None:
             raw = batch.frame[self.actions.column]
             action, skipped = self.actions.by_value(raw)
             reasons.add(raw.is_null() & ~skipped, f"action is empty (column {self.actions.column!r})", self.actions.column)
-            told = "action {} is not mapped: name it under `actions`, or map it to null to skip such rows"
-            reasons.add_values(action.is_null() & ~skipped & raw.is_not_null(), told, raw, self.actions.column)
-            found.append((action.is_not_null(), action, None))
+            told = "action is not mapped: name it under `actions`, or map it to null to skip such rows"
+            reasons.add(action.is_null() & ~skipped & raw.is_not_null(), told, self.actions.column)
+            found.append(Happened(action.is_not_null(), action))
         elif self.mapping.action is not None:
-            found.append((pl.repeat(True, height, eager=True), self.actions.canonical(self.mapping.action), None))
+            found.append(Happened(pl.repeat(True, height, eager=True), self.actions.canonical(self.mapping.action)))
         found += self.actions.by_column(batch.frame)
         if self.mapping.impressions == "rows":
-            found.append((pl.repeat(True, height, eager=True), IMPRESSION, None))
+            found.append(Happened(pl.repeat(True, height, eager=True), IMPRESSION))
         self._refuse_odd_values(found, rows, reasons)
         alive = reasons.open() & ~skipped
-        parts = [self._part(rows, alive & holds, action, value) for holds, action, value in found]
-        happened = [holds for holds, _, _ in found]
-        any_ = reduce(or_, happened, pl.repeat(False, height, eager=True))
+        parts = [self._part(rows, alive & one.holds, one.action, one.value) for one in found]
+        any_ = reduce(or_, [one.holds for one in found], pl.repeat(False, height, eager=True))
         return [part for part in parts if part.height], int(skipped.sum()), int((alive & ~any_).sum())
 
-    def _refuse_odd_values(self, found: list, rows: pl.DataFrame, reasons: Reasons) -> None:
-        for holds, action, value in found:
-            values = rows["value"] if value is None else value
-            below = (values < 0).fill_null(False) & holds
+    def _refuse_odd_values(self, found: list[Happened], rows: pl.DataFrame, reasons: Reasons) -> None:
+        for one in found:
+            below = ((rows["value"] if one.value is None else one.value) < 0).fill_null(False) & one.holds
             if not below.any():
                 continue
+            action = one.action
             timed = action.is_in(NOT_NEGATIVE).fill_null(False) if isinstance(action, pl.Series) else action in NOT_NEGATIVE
-            reasons.add_values(
-                below & timed, "value {} is negative, but it is milliseconds", values, self.columns.of.get("value")
-            )
+            column = self.columns.of.get("value") if one.value is None else one.column
+            reasons.add(below & timed, "value is negative, but it is milliseconds", column)
 
     def _part(self, rows: pl.DataFrame, chosen: pl.Series, action: pl.Series | str, value: pl.Series | None) -> pl.DataFrame:
         columns = [pl.lit(action).alias("action") if isinstance(action, str) else action.alias("action")]
@@ -265,6 +252,23 @@ class EventRows:
             value.alias("source_value"),
             raw_lines(raw).alias("raw"),
         ).select(pl.col(name).cast(kind) for name, kind in DEAD_SCHEMA.items())
+
+
+def believed_times(raw: pl.Series, column: str, reading: TimeReading, bounds: Bounds, reasons: Reasons) -> pl.Series:
+    """Datetime (us, UTC) of `raw`, as `reading` reads it; `reasons` gets why a row has no time within `bounds`."""
+    at = reading.times(raw)
+    empty = raw.is_null()
+    if empty.any():
+        reasons.add(empty, f"occurred_at is empty (column {column!r}); every event needs its time", column)
+    if (skipped := reading.skipped(raw, at)) is not None:
+        told = f"occurred_at does not exist in {reading.zone}, where the clock was put forward: correct it, or write it in UTC"
+        reasons.add(skipped, told, column)
+    reasons.add(at.is_null() & ~empty, f"occurred_at is no time as {reading.told}", column)
+    late = f"occurred_at is in the future, more than {CLOCK_SKEW // timedelta(hours=1)} h ahead: correct the clock or the zone"
+    reasons.add(at > bounds.latest, late, column)
+    early = f"occurred_at is before {bounds.earliest:%Y-%m-%d}: set `earliest` in the mapping if it is right"
+    reasons.add(at < bounds.earliest, early, column)
+    return at
 
 
 class AuthorLookup:
@@ -310,28 +314,3 @@ def blanks(texts: pl.Series) -> pl.Series | None:
     if not ((texts < "!") | (texts >= "\x7f")).any():
         return None
     return (texts.str.strip_chars() == "").fill_null(False)
-
-
-def cast_number(raw: pl.Series, kind: pl.DataType) -> tuple[pl.Series, pl.Series]:
-    """`raw` as numbers of type `kind`, and where a value was no such number: too large, a fraction, or text."""
-    given = raw.is_not_null()
-    if raw.dtype == pl.String:
-        numbers = raw.cast(kind, strict=False)
-        if numbers.null_count() == raw.null_count() and (kind.is_integer() or numbers.is_finite().all()):
-            return numbers, pl.repeat(False, raw.len(), eager=True)
-    if raw.dtype in (pl.String, pl.Categorical, pl.Enum):
-        text = raw.cast(pl.String).str.strip_chars()
-        given &= (text != "").fill_null(False)
-    elif raw.dtype == pl.Boolean or not raw.dtype.is_numeric():
-        return pl.repeat(None, raw.len(), dtype=kind, eager=True), given
-    else:
-        text = raw
-    if kind.is_integer():
-        numbers = text.cast(kind, strict=False)
-        whole = text.cast(pl.Float64, strict=False)
-        if numbers.null_count() > raw.null_count():  # "3.0", as a column with gaps is often written
-            numbers = numbers.fill_null(whole.set((whole != whole.round()).fill_null(True), None).cast(kind, strict=False))
-        lost = given & (numbers.is_null() | (whole != whole.round()).fill_null(False))
-        return numbers, lost
-    numbers = text.cast(kind, strict=False)
-    return numbers, given & (numbers.is_null() | ~numbers.is_finite().fill_null(True))

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import polars as pl
 
 from feature_repo.datasets.own.known_texts import KnownTexts
+from feature_repo.datasets.own.number_columns import exact_number
 from feature_repo.datasets.own.reader import RawBatch
 from feature_repo.datasets.own.refusal import Example, Refusal, first_where
-from feature_repo.ids import FIRST_ALLOTTED, MOST_ID_CHARACTERS, IdTable
+from feature_repo.ids import FIRST_ALLOTTED, MOST_ID_CHARACTERS, IdTable, decimal_texts
 from feature_repo.ids.id_texts import FIRST_INEXACT
 
 _FLOAT = r"^[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+)$"
 _INTEGER = r"^[+-]?[0-9]+$"
+_FRACTION = r"^[+-]?[0-9]*\.[0-9]*[1-9][0-9]*$"
 _TRUTH = ("true", "false")
 REMEDY = "write ids as whole numbers or as text"
 
@@ -46,21 +48,33 @@ class IdCheck:
         elif kind.is_float():
             self._add_floats(values, FIRST_INEXACT[kind.base_type()], batch)
         elif kind.is_decimal():
-            self._add_floats(values.cast(pl.Float64), FIRST_INEXACT[pl.Float64], batch)
+            self._add_decimals(values, batch)
         elif kind in (pl.String, pl.Categorical, pl.Enum):
             self._add_texts(values.cast(pl.String), kinds, batch)
         else:
             self._refuse(f"is of type {kind}, which holds no ids; {REMEDY}", first_where(values.is_not_null(), values, batch))
 
-    def _add_floats(self, values: pl.Series, largest: int, batch: RawBatch) -> None:
-        self.floats = self.floats or first_where(values.is_not_null(), values, batch)
+    def _add_floats(self, values: pl.Series, largest: int, batch: RawBatch, written: pl.Series | None = None) -> None:
+        """`written`: the text of each of the values, where they are text: the nearest float of a fraction may have none."""
+        shown = values if written is None else written
+        self.floats = self.floats or first_where(values.is_not_null(), shown, batch)
         fraction = ((values != values.round()) | ~values.is_finite()).fill_null(False)
+        if written is not None:
+            fraction |= _has_fraction(written)
         large = (values.abs() >= largest).fill_null(False) & ~fraction
         if self.fraction is None and fraction.any():
-            self.fraction = first_where(fraction, values, batch)
+            self.fraction = first_where(fraction, shown, batch)
         if self.large is None and large.any():
-            self.large = first_where(large, values, batch)
+            self.large = first_where(large, shown, batch)
         self.allotted |= bool((values < 0).any())
+
+    def _add_decimals(self, values: pl.Series, batch: RawBatch) -> None:
+        self.floats = self.floats or first_where(values.is_not_null(), values, batch)
+        digits = decimal_texts(values)
+        fraction = digits.str.contains(".", literal=True).fill_null(False)
+        if self.fraction is None and fraction.any():
+            self.fraction = first_where(fraction, values, batch)
+        self.allotted |= own_numbers(digits) is None
 
     def _add_texts(self, texts: pl.Series, kinds: pl.Series | None, batch: RawBatch) -> None:
         if kinds is not None:
@@ -77,7 +91,9 @@ class IdCheck:
         others = texts.set(~rest, None)
         floats = others.str.contains(_FLOAT).fill_null(False)
         if floats.any():
-            self._add_floats(others.set(~floats, None).cast(pl.Float64, strict=False), FIRST_INEXACT[pl.Float64], batch)
+            written = others.set(~floats, None)
+            numbers = written.cast(pl.Float64, strict=False)
+            self._add_floats(numbers, FIRST_INEXACT[pl.Float64], batch, written)
         truths = others.str.to_lowercase().is_in(_TRUTH).fill_null(False)
         self.truths += int(truths.sum())
         words = rest & ~floats & ~others.str.contains(_INTEGER).fill_null(False) & (others.str.strip_chars() != "")
@@ -131,7 +147,8 @@ class IdReading:
         if kind.is_integer():
             return values
         if kind.is_decimal():
-            return values.cast(pl.Float64).cast(pl.Int64)
+            digits = decimal_texts(values)
+            return digits if (numbers := own_numbers(digits)) is None else numbers
         if kind.is_float():
             return values.cast(pl.Int64)
         texts = values.cast(pl.String)
@@ -141,6 +158,16 @@ class IdReading:
             return _not_blank(texts.zip_with(whole.fill_null(True), cast))
         numbers = own_numbers(texts)
         return _not_blank(texts) if numbers is None else numbers
+
+
+def _has_fraction(texts: pl.Series) -> pl.Series:
+    """Boolean (n,): text that is a number with a fraction, whatever its nearest float says. False for null."""
+    fraction = texts.str.contains(_FRACTION).fill_null(False)
+    exponents = (texts.str.contains("[eE]") & ~fraction).fill_null(False)
+    if not exponents.any():
+        return fraction
+    numbers = [exact_number(text) for text in texts.filter(exponents)]
+    return fraction.scatter(exponents.arg_true(), [one is not None and one != one.to_integral_value() for one in numbers])
 
 
 def _not_blank(texts: pl.Series) -> pl.Series:
@@ -160,7 +187,8 @@ def own_numbers(texts: pl.Series) -> pl.Series | None:
     highest = numbers.max()
     if numbers.null_count() != texts.null_count() or highest is None or not all_own_numbers(numbers):
         return None
-    # No text is shorter than its number, so all are as long where the sums agree: none has a sign, a blank, or leading zeros.
+    # A text is its number's decimal form, or longer by a sign, blanks or leading zeros. So where all texts together are as long
+    # as all decimal forms together, every text is its number's decimal form.
     digits = texts.len() - texts.null_count() + sum((numbers >= 10**k).sum() for k in range(1, len(str(highest))))
     return numbers if digits == texts.str.len_bytes().sum() else None
 

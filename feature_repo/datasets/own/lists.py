@@ -5,13 +5,21 @@ A list may be a list (Parquet, JSON), text with brackets ("['a', 'b']") or text 
 
 from __future__ import annotations
 
+import json
+import re
+from decimal import Decimal
+
 import polars as pl
 
-from feature_repo.ids import IdTable
+from feature_repo.ids import IdTable, decimal_texts
+from feature_repo.ids.id_texts import is_unicode
 
 UNKNOWN = -1  # code of an attribute without a value
 LIKELY_SEPARATOR = "|"
 _QUOTES = " '\""
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+_ALL_QUOTED = re.compile(rf"({_QUOTED.pattern})(\s*,\s*({_QUOTED.pattern}))*,?")
+_MOST_DIGITS = 40  # before or behind the point of a number that is written without an exponent
 
 
 class NoList(ValueError):
@@ -45,18 +53,23 @@ def _text_lists(values: pl.Series) -> pl.Series:
     if isinstance(inner, pl.List | pl.Struct | pl.Array | pl.Binary | pl.Object):
         raise NoList(f"is a list of type {inner}; give a list of text")
     if inner.is_float() or inner.is_decimal():
-        texts = number_texts(values.explode())
-        return _regrouped(values, texts)
+        filled = values.filter((values.list.len() > 0).fill_null(False))
+        return _regrouped(values.list.len().fill_null(0), number_texts(filled.explode()))
     return values.cast(pl.List(pl.String))
 
 
-def _regrouped(lists: pl.Series, flat: pl.Series) -> pl.Series:
-    places = pl.DataFrame({"row": pl.int_range(lists.len(), eager=True), "list": lists}).explode("list").with_columns(flat=flat)
-    return places.group_by("row", maintain_order=True).agg("flat")["flat"]
+def _regrouped(lengths: pl.Series, flat: pl.Series) -> pl.Series:
+    """Lists (n,) of these lengths, which hold the values of `flat` in order."""
+    every = pl.int_range(lengths.len(), eager=True).alias("row")
+    grouped = pl.DataFrame({"row": every.repeat_by(lengths).explode().drop_nulls(), "flat": flat})
+    grouped = grouped.group_by("row", maintain_order=True).agg("flat")
+    return every.to_frame().join(grouped, "row", how="left", maintain_order="left")["flat"].fill_null([])
 
 
 def number_texts(values: pl.Series) -> pl.Series:
-    """Numbers as text: 3.0 is "3", as a column of whole numbers with gaps is often written."""
+    """Numbers as text: 3.0 is "3", as a column of whole numbers with gaps is often written. Decimals keep every digit."""
+    if values.dtype.is_decimal():
+        return decimal_texts(values)
     numbers = values.cast(pl.Float64)
     whole = (numbers == numbers.round()) & (numbers.abs() < 2.0**53)
     return numbers.cast(pl.String).zip_with(
@@ -72,18 +85,32 @@ def _parted(text: pl.Series, separator: str | None) -> pl.Series:
     plain = text.str.split(LIKELY_SEPARATOR)
     if not brackets.any():
         return plain
-    inside = text.str.strip_chars("[]").str.split(",")
-    inside = inside.list.eval(pl.element().str.strip_chars().str.strip_chars(_QUOTES))
-    decoded = text.set(~brackets, None)
-    return plain.zip_with(~brackets, _json_names(decoded, inside))
+    cells = text.filter(brackets).unique()
+    names = pl.Series([_bracketed(cell) for cell in cells], dtype=pl.List(pl.String))
+    # Looked up by place: a list is no value that can stand for another.
+    places = text.replace_strict(cells, pl.int_range(cells.len(), eager=True), default=None, return_dtype=pl.Int64)
+    return plain.zip_with(~brackets, names.gather(places))
 
 
-def _json_names(text: pl.Series, otherwise: pl.Series) -> pl.Series:
-    """Text in brackets as the JSON that it is; where it is none, as in 'a', 'b', parted at commas."""
+def _bracketed(cell: str) -> list[str]:
+    """The names of one cell in brackets: JSON, or names in quotes, or whatever stands between its commas."""
     try:
-        return text.str.json_decode(pl.List(pl.String))
-    except pl.exceptions.ComputeError:
-        return otherwise
+        names = [_json_name(name) for name in json.loads(cell, parse_float=Decimal) if name is not None]
+        if all(map(is_unicode, names)):
+            return names
+    except (ValueError, RecursionError):
+        pass
+    inside = cell[1:-1].strip()
+    if _ALL_QUOTED.fullmatch(inside):
+        return [name[1:-1] for name in _QUOTED.findall(inside)]
+    return [name.strip().strip(_QUOTES) for name in inside.split(",")]
+
+
+def _json_name(value: object) -> str:
+    if isinstance(value, Decimal):
+        digits = f"{value:f}" if abs(value.adjusted()) < _MOST_DIGITS else str(value)
+        return digits.rstrip("0").rstrip(".") if "." in digits and "E" not in digits else digits
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def encoded(lists: pl.Series, kind: str, ids: IdTable) -> pl.Series:
@@ -94,11 +121,7 @@ def encoded(lists: pl.Series, kind: str, ids: IdTable) -> pl.Series:
         return pl.Series(lists.name, [[]] * lists.len(), pl.List(pl.Int32))
     codes = ids.codes(kind, names)
     coded = flat.replace_strict(names, codes, return_dtype=pl.Int32)
-    counts = lists.list.len()
-    rows = pl.int_range(lists.len(), eager=True).repeat_by(counts).explode().drop_nulls()
-    grouped = pl.DataFrame({"row": rows, "code": coded}).group_by("row", maintain_order=True).agg("code")
-    every = pl.DataFrame({"row": pl.int_range(lists.len(), eager=True)})
-    return every.join(grouped, "row", how="left", maintain_order="left")["code"].fill_null([]).alias(lists.name)
+    return _regrouped(lists.list.len(), coded).alias(lists.name)
 
 
 def attribute_columns(columns: list[pl.Series], ids: IdTable) -> pl.Series:

@@ -164,12 +164,21 @@ def _without_json_nulls(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataF
     return frame.with_columns(pl.when(pl.col(_kind(name)) != "NULL").then(pl.col(name)).alias(name) for name in columns)
 
 
+_LINE_FAULTS = {
+    "TOO MANY COLUMNS": "it has more columns than the header",
+    "MISSING COLUMNS": "it has fewer columns than the header",
+    "UNQUOTED VALUE": "a quote is not closed",
+    "INVALID ENCODING": "it is not UTF-8",
+    "LINE SIZE OVER MAXIMUM": "it is too long",
+}
+
+
 def _rejected(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     found = connection.execute(
-        "SELECT line - 1, any_value(csv_line), any_value(error_message) FROM reject_errors GROUP BY 1 ORDER BY 1"
+        "SELECT line - 1, any_value(csv_line), min(error_type::VARCHAR) FROM reject_errors GROUP BY 1 ORDER BY 1"
     ).fetchall()
     return pl.DataFrame(
-        [(row, raw, "the line is no row of the file: " + " ".join(reason.split())) for row, raw, reason in found],
+        [(row, raw, f"the line is no row of the file: {_LINE_FAULTS.get(fault, fault.lower())}") for row, raw, fault in found],
         {"source_row": pl.Int64, "raw": pl.String, "reason": pl.String},
         orient="row",
     )

@@ -1,10 +1,12 @@
-"""Why rows of a batch are left out: the first broken rule of each row, and the column of the files that broke it."""
+"""Why rows of a batch are left out: the first broken rule of each row, and the column and value of the files that broke it.
+
+A reason never holds the row's value, which has a column of its own: rows that broke one rule have one reason and are counted
+together.
+"""
 
 from __future__ import annotations
 
 import polars as pl
-
-_SHOWN = 60  # characters of a value in a reason
 
 
 class Reasons:
@@ -20,16 +22,6 @@ class Reasons:
         broken = broken.fill_null(False)
         if broken.any():
             self._keep(pl.select(pl.when(broken).then(pl.lit(reason))).to_series(), column)
-
-    def add_values(self, broken: pl.Series, reason: str, values: pl.Series, column: str | None = None) -> None:
-        """As `add`, with each row's value in the place of `{}`."""
-        broken = broken.fill_null(False)
-        if not broken.any():
-            return
-        before, _, after = reason.partition("{}")
-        shown = _shown(values.filter(broken))
-        told = pl.select(pl.concat_str(pl.lit(before), shown, pl.lit(after))).to_series()
-        self._keep(pl.repeat(None, self.height, dtype=pl.String, eager=True).scatter(broken.arg_true(), told), column)
 
     def add_texts(self, reasons: pl.Series, subject: str, column: str | None = None) -> None:
         """Rows where `reasons` is not null have it, behind `subject`."""
@@ -72,13 +64,3 @@ def _as_text(values: pl.Series) -> pl.Series:
     if isinstance(values.dtype, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object):
         return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
     return values.cast(pl.String)
-
-
-def _shown(values: pl.Series) -> pl.Series:
-    """The values as text: cells that are text in quotes, so that blanks are seen."""
-    if isinstance(values.dtype, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object):
-        return pl.Series([f"of type {values.dtype}"] * values.len(), dtype=pl.String)
-    text = values.cast(pl.String).str.slice(0, _SHOWN)
-    if values.dtype != pl.String or values.name == "":
-        return text
-    return pl.select(pl.concat_str(pl.lit("'"), text, pl.lit("'"))).to_series()

@@ -11,11 +11,12 @@ import polars as pl
 from feature_repo.contracts import EDGES, POSTS, USERS, EdgeKind
 from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.own.columns import Columns, existing, resolved
-from feature_repo.datasets.own.event_rows import LEFT_OUT_SCHEMA, AuthorLookup, cast_number, raw_lines
+from feature_repo.datasets.own.event_rows import LEFT_OUT_SCHEMA, AuthorLookup, raw_lines
 from feature_repo.datasets.own.files import TableFiles
 from feature_repo.datasets.own.id_columns import IdCheck, IdNumbers, id_faults
 from feature_repo.datasets.own.lists import NoList, attribute_columns, attribute_lists, embeddings, encoded, names_of
 from feature_repo.datasets.own.mapping import EdgesMapping, FilesMapping, PostsMapping, UsersMapping
+from feature_repo.datasets.own.number_columns import cast_number
 from feature_repo.datasets.own.reader import KIND, TableReader
 from feature_repo.datasets.own.reasons import Reasons
 from feature_repo.datasets.own.refusal import Refusal
@@ -275,7 +276,7 @@ def read_edges(table: TableFiles, mapping: EdgesMapping, ids: IdNumbers, bounds:
         return side.unreadable()
     kind = side.text("kind", mapping.kind.value)
     known = [one.value for one in EdgeKind]
-    side.reasons.add_values(~kind.is_in(known), f"kind {{}} is none of {', '.join(known)}", kind, side.columns.of.get("kind"))
+    side.reasons.add(~kind.is_in(known), f"kind is none of {', '.join(known)}", side.columns.of.get("kind"))
     columns = {
         "user_id": user,
         "target_id": target,

@@ -1,14 +1,14 @@
 """Times: their unit or format is found from a whole column, or refused in one sentence with the remedy.
 
 Integers are seconds, milliseconds, microseconds or nanoseconds since 1970, whichever puts them between the earliest plausible
-day and tomorrow. Text is ISO 8601 or one of the usual forms; 11/05/2025 is read only where some value of the column settles
+day and the present. Text is ISO 8601 or one of the usual forms; 11/05/2025 is read only where some value of the column settles
 whether the day or the month comes first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 
 import polars as pl
 
@@ -16,6 +16,7 @@ from feature_repo.datasets.own.mapping import TimeMapping
 from feature_repo.datasets.own.reader import RawBatch
 from feature_repo.datasets.own.refusal import Example, Refusal, first_where
 from feature_repo.datasets.own.time_formats import ISO, Format, fits, formats_that_fit, parsed
+from feature_repo.plausible_times import latest_plausible
 
 UNITS = {"s": 1_000_000.0, "ms": 1_000.0, "us": 1.0, "ns": 0.001}  # microseconds
 NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
@@ -37,10 +38,8 @@ class Bounds:
 
     @classmethod
     def of(cls, earliest: date, now: datetime | None = None) -> Bounds:
-        """A day of grace after now, for clocks and zones."""
-        return cls(
-            datetime(earliest.year, earliest.month, earliest.day, tzinfo=UTC), (now or datetime.now(UTC)) + timedelta(days=1)
-        )
+        """From the first second of `earliest` to what an ingestion at `now` (default: the present) believes."""
+        return cls(datetime(earliest.year, earliest.month, earliest.day, tzinfo=UTC), latest_plausible(now))
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,16 @@ class TimeReading:
             with_fractions = numbers.set(whole.is_not_null(), None).cast(pl.Float64, strict=False)
             return pl.select(pl.coalesce(_from_numbers(whole, self.unit), _from_numbers(with_fractions, self.unit))).to_series()
         return parsed(text, self.formats, self.zone)
+
+    def skipped(self, values: pl.Series, times: pl.Series) -> pl.Series | None:
+        """Boolean (n,): local times that the zone's clock skipped when it was put forward; None where there are none.
+
+        times: `values` as `times` reads them, null where it reads none.
+        """
+        if self.zone == "UTC" or self.unit is not None or times.null_count() == values.null_count():
+            return None
+        found = times.is_null() & replace(self, zone="UTC").times(values).is_not_null()
+        return found if found.any() else None
 
     @property
     def told(self) -> str:

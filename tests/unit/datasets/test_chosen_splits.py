@@ -8,17 +8,17 @@ import polars as pl
 import pytest
 
 from feature_repo.contracts import HISTORY_BEFORE
-from feature_repo.datasets import event_times
+from feature_repo.datasets import event_counts
 from feature_repo.datasets.chosen_splits import NoDatedEvents, choose_splits
-from feature_repo.datasets.event_times import EventTimes
+from feature_repo.datasets.event_counts import EventCounts
 from feature_repo.datasets.splits import Splits, overlaps
 from tests.given_dataset import SCHEMAS, START, event, spread
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-def times_of(rows: list[dict], day_offset: timedelta = timedelta(0), batch: int = 97) -> EventTimes:
-    times = EventTimes(day_offset)
+def times_of(rows: list[dict], day_offset: timedelta = timedelta(0), batch: int = 97) -> EventCounts:
+    times = EventCounts(day_offset)
     for start in range(0, len(rows), batch):
         times.add(pl.DataFrame(rows[start : start + batch], schema=SCHEMAS["events"]))
     return times
@@ -124,7 +124,7 @@ def test_undated_history_has_no_say() -> None:
 def test_many_minutes_are_counted_by_hours_and_split_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = spread(3_000, 10 * DAY)
     by_minutes = choose_splits(times_of(rows))
-    monkeypatch.setattr(event_times, "MINUTES_KEPT", 50)
+    monkeypatch.setattr(event_counts, "MINUTES_KEPT", 50)
     by_hours = times_of(rows, batch=30)
     assert choose_splits(by_hours) == by_minutes
     assert by_hours.unit == HOUR
@@ -132,7 +132,7 @@ def test_many_minutes_are_counted_by_hours_and_split_alike(monkeypatch: pytest.M
 
 def test_times_of_a_lazy_frame_are_those_of_its_batches() -> None:
     rows = spread(500, 3 * DAY)
-    lazy = EventTimes.of(pl.DataFrame(rows, schema=SCHEMAS["events"]).lazy(), timedelta(hours=5, minutes=30))
+    lazy = EventCounts.of(pl.DataFrame(rows, schema=SCHEMAS["events"]).lazy(), timedelta(hours=5, minutes=30))
     batched = times_of(rows, timedelta(hours=5, minutes=30))
     assert [one.tolist() for one in lazy.by(DAY)] == [one.tolist() for one in batched.by(DAY)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def test_numbers_below_zero_and_beyond_the_own_range_are_kept(tmp_path: Path) ->
     [
         ([1.7, 1.2], "1.7 is no whole number"),
         (["1.7", "1.0"], "1.7 is no whole number"),
+        (["4503599627370497.25", "1.0"], "4503599627370497.25 is no whole number"),
         ([float(2**53), float(2**53) * 2], "digits are lost"),
         ([True, False], "of type Boolean"),
         (["true", "false"], "every value is true or false"),
@@ -70,6 +72,16 @@ def test_columns_that_would_lose_an_id_are_refused_by_name(tmp_path: Path, value
 def test_a_float_column_of_whole_numbers_is_read_exactly(tmp_path: Path) -> None:
     assert users(tmp_path / "a", [1.0, 2.0**53 - 1]) == ["1", "9007199254740991"]
     assert users(tmp_path / "b", ["1.0", "2", "3.0"]) == ["1", "2", "3"]
+
+
+def test_decimals_are_read_to_the_last_digit(tmp_path: Path) -> None:
+    values = [Decimal(2**53 + 1), Decimal(2**62 - 1), Decimal(2**62), Decimal(10**37 + 1), Decimal(-3)]
+    assert users(tmp_path / "a", values) == [str(value) for value in values]
+    assert own(tmp_path / "a").ids.form("user") == "text"
+    assert users(tmp_path / "b", [Decimal("7.00"), Decimal("100.00")]) == ["7", "100"]
+    assert own(tmp_path / "b").ids.form("user") == "number"
+    with pytest.raises(MalformedFile, match="9007199254740993.5 is no whole number"):
+        users(tmp_path / "c", [Decimal("9007199254740993.5")])
 
 
 def test_the_first_number_that_a_float_can_not_hold_is_refused(tmp_path: Path) -> None:

@@ -95,17 +95,19 @@ def test_check_names_file_row_value_and_remedy_and_writes_nothing(tmp_path: Path
     report = check(tmp_path)
     assert report.accepted and report.counts.events == 9 and report.counts.repeats == 1
     assert report.days == ("2025-01-01", "2025-01-03")
-    told = [place for fault in report.faults.values() for place in fault.rows]
-    assert ("events.jsonl", 11, "occurred_at 2106-02-07 is in the future: correct the clock, or leave the row out") in told
+    told = {fault.reason: fault.rows for fault in report.faults.values()}
+    late = "occurred_at is in the future, more than 1 h ahead: correct the clock or the zone"
+    assert told[late] == [("events.jsonl", 11, "occurred_at", "2106-02-07")]
     assert sorted(file.name for file in tmp_path.rglob("*")) == before
 
 
-def test_check_counts_rows_of_one_kind_together_and_shows_the_first_three(tmp_path: Path) -> None:
+def test_check_counts_rows_of_one_reason_together_and_shows_the_first_three(tmp_path: Path) -> None:
     write_lines(
         tmp_path / "events.jsonl", [*(event(n) for n in range(9)), *(event(30 + n, action=f"zap{n}") for n in range(5))]
     )
     (fault,) = check(tmp_path).faults.values()
-    assert fault.count == 5 and [row for _, row, _ in fault.rows] == [10, 11, 12]
+    assert fault.count == 5 and fault.reason.startswith("action is not mapped")
+    assert [(row, value) for _, row, _, value in fault.rows] == [(10, "zap0"), (11, "zap1"), (12, "zap2")]
 
 
 def test_check_lists_every_column_that_can_not_be_read(tmp_path: Path) -> None:

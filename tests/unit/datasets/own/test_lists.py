@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import polars as pl
@@ -35,6 +36,13 @@ def test_names_in_lists_and_in_text(tmp_path: Path) -> None:
     assert topics(tmp_path / "b", ["news", "Action|Comedy", "", None]) == [["news"], ["Action", "Comedy"], [], []]
     assert topics(tmp_path / "c", ["['a', 'b']", "[]"]) == [["a", "b"], []]
     assert topics(tmp_path / "e", ['["c, d"]', '["e"]']) == [["c, d"], ["e"]]
+    assert topics(tmp_path / "f", ["['a','b']", '["c, d","e"]', "[g, h]", "i|j"]) == [
+        ["a", "b"],
+        ["c, d", "e"],
+        ["g", "h"],
+        ["i", "j"],
+    ]
+    assert topics(tmp_path / "g", ["['c, d', \"it's\"]", '["\\ud800"]']) == [["c, d", "it's"], ["\\ud800"]]
     separator = {"posts": {"topics_separator": ","}}
     assert topics(tmp_path / "d", ["a, b", "c"], separator) == [["a", "b"], ["c"]]
 
@@ -43,6 +51,10 @@ def test_numbers_of_any_size_are_names(tmp_path: Path) -> None:
     assert topics(tmp_path / "a", [[3_000_000_000], [7]]) == [["3000000000"], ["7"]]
     assert topics(tmp_path / "b", [3_000_000_000, -1]) == [["3000000000"], ["-1"]]
     assert topics(tmp_path / "c", [3.0, None]) == [["3"], []]
+    assert topics(tmp_path / "d", [Decimal(2**53 + 1), Decimal("7.0")]) == [["9007199254740993"], ["7"]]
+    assert topics(tmp_path / "e", [[Decimal("9007199254740993.50")], [Decimal(10)]]) == [["9007199254740993.5"], ["10"]]
+    assert topics(tmp_path / "g", [[], [1.0, 2.5], None, [3.0]]) == [[], ["1", "2.5"], [], ["3"]]
+    assert topics(tmp_path / "f", ["[9007199254740993, 3.0, 1e3]"]) == [["9007199254740993", "3", "1000"]]
 
 
 def test_json_lists_of_names_and_numbers(tmp_path: Path) -> None:
@@ -177,4 +189,4 @@ def test_edges_of_ids_and_kinds(tmp_path: Path) -> None:
     assert edges.select("user_id", "target_id", "kind", "weight").rows() == [
         (good["user_id"][0], good["author_id"][0], "follow", 1.0)
     ]
-    assert "kind 'likes' is none of follow" in adapter.edge_rows.dead["reason"][0]
+    assert "kind is none of follow" in adapter.edge_rows.dead["reason"][0]

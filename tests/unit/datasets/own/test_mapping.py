@@ -31,7 +31,8 @@ def test_a_value_mapped_to_null_is_skipped_and_counted_and_one_not_mapped_is_a_d
     adapter = own(tmp_path, mapping)
     split = read(adapter)
     assert (split.good.height, adapter.counts.skipped, split.dead.height) == (1, 1, 1)
-    assert "action 'open' is not mapped: name it under `actions`" in split.dead["reason"][0]
+    assert "action is not mapped: name it under `actions`" in split.dead["reason"][0]
+    assert split.dead["source_value"].to_list() == ["open"]
 
 
 def test_own_actions_take_a_slot_of_their_kind_for_ever(tmp_path: Path) -> None:

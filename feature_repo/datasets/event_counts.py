@@ -14,7 +14,7 @@ MINUTES_KEPT = 100_000  # more than this many minutes span many days, and hours 
 _MERGED_AFTER = 64  # counts of this many batches are added up at once
 
 
-class EventTimes:
+class EventCounts:
     """Counts of events by local time; memory does not grow with the events."""
 
     def __init__(self, day_offset: timedelta) -> None:
@@ -28,9 +28,9 @@ class EventTimes:
         self.add_counts(dated.select(_block("occurred_at", self.day_offset, self.unit)).group_by("block").len().collect())
 
     @staticmethod
-    def of(events: pl.LazyFrame, day_offset: timedelta) -> EventTimes:
+    def of(events: pl.LazyFrame, day_offset: timedelta) -> EventCounts:
         """Counts of all `events`, read as a stream."""
-        times = EventTimes(day_offset)
+        times = EventCounts(day_offset)
         dated = events.filter(pl.col("product") != HISTORY_BEFORE)
         minutes = dated.select(_block("occurred_at", day_offset, MINUTE)).group_by("block").len()
         times.add_counts(minutes.collect(engine="streaming"))
