@@ -7,9 +7,8 @@ from decimal import Decimal, InvalidOperation
 import polars as pl
 
 from feature_repo.ids import decimal_texts
+from feature_repo.ids.id_texts import FIRST_INEXACT
 
-# From here on two whole numbers next to each other may be one float.
-FIRST_INEXACT = {pl.Float32: 2**24, pl.Float64: 2**53}
 _MOST_DIGITS = 40  # of a whole number that is looked at digit by digit; none of so many fits
 
 
