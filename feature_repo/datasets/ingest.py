@@ -27,6 +27,7 @@ from infra.process_memory import give_back
 
 # Bumped when the same files would give other tables, so that a finished ingestion by older code is done again.
 INGEST_VERSION = 4
+MANY_EVENTS = 1_000_000  # that use memory worth giving back
 
 DATASET_MARKER = "dataset"
 INGEST_MARKER = "ingest"
@@ -80,6 +81,11 @@ class _Read:
     reasons: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)  # rows of the other tables, by table and reason
 
+    def give_back(self) -> None:
+        """Return freed memory after a step; of few events it is not worth the look at every object of the process."""
+        if self.incoming.rows >= MANY_EVENTS:
+            give_back()
+
 
 def ingest(
     adapter: DatasetAdapter,
@@ -111,7 +117,7 @@ def ingest(
     try:
         read = _Read(IncomingEvents(incoming, adapter.day_offset), EventCounts(adapter.day_offset))
         _read_events(adapter, lake, read, say)
-        give_back()  # what reading used: writing needs other memory
+        read.give_back()  # what reading used: writing needs other memory
         splits = _splits(adapter, read, train_share)
         lake.unmark(INGEST_MARKER)
         mark_dataset(adapter, fingerprint, splits, hold_out, lake, holdout)
@@ -248,7 +254,7 @@ def _publish(
     say(f"writing {read.incoming.rows:,} events")
     first_copies = FirstCopies(read.ids.repeated())
     found = publish_events(read.incoming, first_copies, splits, part, lake, holdout, hold_out=hold_out)
-    give_back()
+    read.give_back()
     say("writing posts, users and edges")
     posts = lake.write("posts", adapter.posts(), part)
     users = lake.write("users", adapter.users(), part)

@@ -61,14 +61,14 @@ def test_a_row_of_2106_is_a_dead_letter_and_moves_no_split(tmp_path: Path) -> No
 
 
 def test_ratings_of_1997_are_taken_and_an_epoch_of_zero_is_not(tmp_path: Path) -> None:
-    rows = [*spread(300, 900 * DAY, datetime(1997, 1, 1, tzinfo=UTC)), event(999, datetime(1970, 1, 1, tzinfo=UTC))]
+    rows = [*spread(300, 90 * DAY, datetime(1997, 1, 1, tzinfo=UTC)), event(999, datetime(1970, 1, 1, tzinfo=UTC))]
     report, *_ = ingested(tmp_path, rows)
     assert (report.lake_events + report.holdout_events, report.malformed) == (300, 1)
     assert "before 1990-01-01" in next(iter(report.malformed_by_reason))
 
 
 def test_the_owner_sets_the_earliest_time(tmp_path: Path) -> None:
-    dataset = GivenDataset(spread(300, 900 * DAY, datetime(1975, 1, 1, tzinfo=UTC)))
+    dataset = GivenDataset(spread(300, 90 * DAY, datetime(1975, 1, 1, tzinfo=UTC)))
     dataset.earliest = datetime(1970, 1, 1, tzinfo=UTC)
     lake = Lake(tmp_path / "lake")
     assert ingest(dataset, lake, Lake(tmp_path / "holdout")).malformed == 0
