@@ -12,10 +12,20 @@ from functools import lru_cache
 
 import numpy as np
 
+from feature_repo.contracts import HISTORY_BEFORE
+
 MEDIA_CODES = 32
 KNOWN_MEDIA = ("video", "image", "text", "link", "audio", "poll", "live", "ad", "other")
 
 _POSITIVE_INT32 = 0x7FFFFFFF
+
+
+def check_surface(name: str, field: str = "surface") -> None:
+    """Raise ValueError where `name`, given in `field`, is no surface's: the platform keeps it for something else."""
+    if name == HISTORY_BEFORE:
+        raise ValueError(
+            f"{field} {name!r} is the platform's own name for undated events from before the log; name the surface otherwise"
+        )
 
 
 @lru_cache(maxsize=4096)

@@ -16,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, Val
 from feature_repo.contracts import EVENTS, Action, split_events
 from feature_repo.event_times import EARLIEST, INTAKE_AHEAD_S
 from feature_repo.ids import RememberedIds
+from feature_repo.surfaces import check_surface
 from services.intake.id_fields import ClientId
 
 TOPIC = "events"
@@ -130,8 +131,11 @@ def dead_letter(refused: Rejected, received_us: int) -> dict:
 
 
 def action_of(name: str, own_actions: dict[str, str]) -> str:
-    """The contract's action of a client's action name; ValueError names the known ones."""
+    """The contract's action of a client's action name; ValueError names the known ones, or the two that it could be."""
     known = [action.value for action in Action if not action.value.startswith("own_")]
+    if name in known and name in own_actions:
+        both = "an action of the contract and one of this dataset's own"
+        raise ValueError(f"action {name!r} is both {both}: rename it in the mapping and ingest again")
     if name in known:
         return name
     if name in own_actions:
@@ -156,6 +160,7 @@ def _size(item: object) -> int:
 
 def _row(event: ClientEvent, platform: Platform, now: datetime) -> dict:
     """The event as a row of the contract, its ids still as they were sent; ValueError says what cannot be."""
+    check_surface(event.product, "product")
     occurred_at = event.occurred_at or now
     # Compared as they stand: moments at the ends of the calendar have no number of microseconds in UTC.
     if occurred_at < platform.earliest:

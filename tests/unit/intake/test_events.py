@@ -123,6 +123,11 @@ def test_an_own_action_is_known_by_the_name_it_was_declared_with(take, platform,
     assert [event["action"] for event in accepted] == ["own_6", "own_1", "like"]
 
 
+def test_an_own_action_that_is_named_like_one_of_the_contract_is_refused_since_it_could_be_either():
+    with pytest.raises(ValueError, match="action 'click' is both .* rename it in the mapping and ingest again"):
+        action_of("click", {"click": "own_1"})
+
+
 def test_an_unknown_action_is_refused_with_the_known_ones_and_a_slot_is_none():
     own = {"play": "own_1", "cart": "own_6"}
     assert action_of("cart", own) == "own_6"
@@ -146,6 +151,9 @@ def test_an_unknown_action_is_refused_with_the_known_ones_and_a_slot_is_none():
         ({"value": float("nan")}, "value is not finite"),
         ({"value": float("inf")}, "value is not finite"),
         ({"value": -5}, "value is negative"),
+        ({"action": "dwell", "value": 1e300}, "value 1e+300 is above 2,592,000,000, the most milliseconds (30 days)"),
+        ({"value": 1e308}, "value 1e+308 is above 1,000,000,000, the most that the value of an event may be"),
+        ({"product": "history_before"}, "product 'history_before' is the platform's own name"),
         ({"action": "dwell"}, "value is null: a dwell gives its milliseconds"),
         ({"event_id": ""}, "event_id is empty"),
         ({"event_id": " "}, "event_id is empty"),
