@@ -13,6 +13,7 @@ from feature_repo.datasets.adapter import DatasetNotFound, MalformedFile, open_a
 from feature_repo.datasets.ingest import DATASET_MARKER, IngestError, IngestReport, ingest
 from feature_repo.datasets.splits import Splits
 from feature_repo.lake import Lake
+from feature_repo.live_posts import write_live_posts
 from flows.lakes import dataset_marker
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, unless
@@ -34,6 +35,7 @@ def ingest_tables(hold_out: bool | None) -> IngestReport:
         hold_out = held is not None and held.get("hold_out", True)
     share = settings.split_train_share
     report = ingest(adapter, lake, holdout, on_progress=announce, hold_out=hold_out, train_share=share)
+    write_live_posts(lake, settings.platform_database_url)  # without those that the dataset holds by now
     for line in told(report, adapter.day_offset):
         announce(line)
     return report
