@@ -63,6 +63,11 @@ MOST_EVENT_ID = 256
 MOST_PRODUCT = 64
 MOST_REQUEST_ID = 128
 
+# The most that an event's value may be: what is beyond is a fault of the sender, and one such row would move every mean.
+MOST_DURATION_MS = 30 * 24 * 3_600_000
+MOST_VALUE = 1e9
+_DURATIONS = (Action.DWELL.value, Action.VIDEO_VIEW.value)
+
 # Product name of exposures that are known only as an undated, ordered list from before the first logged day.
 # Their occurred_at is an upper bound; `position` carries the order within the user's list.
 HISTORY_BEFORE = "history_before"
@@ -194,9 +199,10 @@ def split_events(events: pl.DataFrame) -> SplitEvents:
     """Part rows that break a row-level rule of the events contract from those that do not; none is lost."""
     rules = _event_rules()
     # Most batches break no rule: they are not copied, nor are blanks looked for where no text may be one.
-    if not any(events.select(broken.any().alias(text) for broken, text in _event_rules(_perhaps_absent)).row(0)):
+    perhaps = (broken.any().alias(str(place)) for place, (broken, _) in enumerate(_event_rules(_perhaps_absent)))
+    if not any(events.select(perhaps).row(0)):
         return SplitEvents(good=events, dead=events.clear().with_columns(reason=pl.lit(None, pl.String)))
-    reason = pl.coalesce([pl.when(broken).then(pl.lit(text)) for broken, text in rules])
+    reason = pl.coalesce([pl.when(broken).then(pl.lit(text) if isinstance(text, str) else text) for broken, text in rules])
     marked = events.with_columns(reason=reason)
     return SplitEvents(
         good=marked.filter(pl.col("reason").is_null()).drop("reason"),
@@ -204,7 +210,7 @@ def split_events(events: pl.DataFrame) -> SplitEvents:
     )
 
 
-def _event_rules(absent: Callable[[str], pl.Expr] | None = None) -> list[tuple[pl.Expr, str]]:
+def _event_rules(absent: Callable[[str], pl.Expr] | None = None) -> list[tuple[pl.Expr, str | pl.Expr]]:
     """Conditions that no event may meet, in the order in which they are named, each with its reason.
 
     `absent` says which cells of a column are null or blank; by default exactly those.
@@ -226,6 +232,7 @@ def _event_rules(absent: Callable[[str], pl.Expr] | None = None) -> list[tuple[p
         (_long("product", MOST_PRODUCT), f"product has more than {MOST_PRODUCT} characters"),
         (value.is_nan().fill_null(False) | value.is_infinite().fill_null(False), "value is not finite"),
         ((value < 0).fill_null(False), "value is negative"),
+        *_too_large(value),
         (
             ((pl.col("action") == Action.DWELL.value) & value.is_null()).fill_null(False),
             "value is null: a dwell gives its milliseconds",
@@ -238,6 +245,18 @@ def _event_rules(absent: Callable[[str], pl.Expr] | None = None) -> list[tuple[p
         (_long("request_id", MOST_REQUEST_ID), f"request_id has more than {MOST_REQUEST_ID} characters"),
         (pl.col("occurred_at").is_null(), "occurred_at is null"),
         ((pl.col("occurred_at") < EARLIEST).fill_null(False), f"occurred_at is before {EARLIEST:%Y-%m-%d}"),
+    ]
+
+
+def _too_large(value: pl.Expr) -> list[tuple[pl.Expr, pl.Expr]]:
+    """The two bounds of a value: that of durations, and that of all others."""
+    lasts = pl.col("action").is_in(_DURATIONS)
+    days = MOST_DURATION_MS // (24 * 3_600_000)
+    too_long = f"value {{}} is above {MOST_DURATION_MS:,}, the most milliseconds ({days} days) that a {{}} may last"
+    too_much = f"value {{}} is above {MOST_VALUE:,.0f}, the most that the value of an event may be"
+    return [
+        ((lasts & (value > MOST_DURATION_MS)).fill_null(False), pl.format(too_long, value, "action")),
+        ((~lasts & (value > MOST_VALUE)).fill_null(False), pl.format(too_much, value)),
     ]
 
 

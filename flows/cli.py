@@ -148,12 +148,16 @@ def _finish(result: object) -> None:
 
 
 @run.command()
-def ingest() -> None:
+def ingest(
+    may_drop: Annotated[
+        bool, typer.Option("--may-drop", help="Drop ingested days that the files no longer hold, instead of refusing.")
+    ] = False,
+) -> None:
     """Bring the dataset into the contract tables."""
     apply_environment()
     from flows.ingest import ingest_flow
 
-    _finish(ingest_flow())
+    _finish(ingest_flow(may_drop=may_drop or None))
 
 
 @run.command()

@@ -27,6 +27,14 @@ def derive_edges() -> int:
     return lake.write("edges", derive_follow_edges(lake.scan_events()), part=ingested["dataset"])
 
 
+@task(name="posts of live events", **FLAKY_EDGE)
+def derive_live_posts() -> int:
+    """Rows of posts that only live events named so far."""
+    from feature_repo.live_posts import write_live_posts
+
+    return write_live_posts(open_lakes(get_settings())[0], get_settings().platform_database_url)
+
+
 @task(name="feast apply", **FLAKY_EDGE)
 def apply_definitions() -> list[str]:
     from feature_repo.feature_store import apply
@@ -69,6 +77,7 @@ def features_flow(until: date | None = None) -> dict:
     settings = get_settings()
     lake, _ = open_lakes(settings)
     end = lived_until(settings) if until is None else day_end(until, lake.day_offset)
+    live_posts = derive_live_posts()
     announce("deriving the follow graph")
     edges = derive_edges()
     announce("feast apply")
@@ -90,5 +99,6 @@ def features_flow(until: date | None = None) -> dict:
         "unanswered": unanswered_actions(settings),
         "online": written,
         "edges": edges,
+        "live_posts": live_posts,
         "snapshot": snapshot,
     }

@@ -13,6 +13,7 @@ from feature_repo.datasets.adapter import DatasetNotFound, MalformedFile, open_a
 from feature_repo.datasets.ingest import DATASET_MARKER, IngestError, IngestReport, ingest
 from feature_repo.datasets.splits import Splits
 from feature_repo.lake import Lake
+from feature_repo.live_posts import write_live_posts
 from flows.lakes import dataset_marker
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, unless
@@ -23,7 +24,7 @@ REFUSALS = (IngestError, MalformedFile, DatasetNotFound, ContractError)
 
 
 @task(name="ingest tables", **FLAKY_EDGE, retry_condition_fn=unless(*REFUSALS))
-def ingest_tables(hold_out: bool | None) -> IngestReport:
+def ingest_tables(hold_out: bool | None, may_drop: bool) -> IngestReport:
     """Adapter to lake and holdout; a finished ingestion of the same data is recognised and skipped."""
     settings = get_settings()
     adapter = open_adapter(settings)
@@ -33,7 +34,8 @@ def ingest_tables(hold_out: bool | None) -> IngestReport:
         held = lake.marker(DATASET_MARKER)
         hold_out = held is not None and held.get("hold_out", True)
     share = settings.split_train_share
-    report = ingest(adapter, lake, holdout, on_progress=announce, hold_out=hold_out, train_share=share)
+    report = ingest(adapter, lake, holdout, on_progress=announce, hold_out=hold_out, train_share=share, may_drop=may_drop)
+    write_live_posts(lake, settings.platform_database_url)  # without those that the dataset holds by now
     for line in told(report, adapter.day_offset):
         announce(line)
     return report
@@ -52,13 +54,14 @@ def told(report: IngestReport, day_offset: timedelta) -> list[str]:
 
 
 @flow(name="ingest")
-def ingest_flow(hold_out: bool | None = None) -> dict:
+def ingest_flow(hold_out: bool | None = None, may_drop: bool | None = None) -> dict:
     """Bring the dataset into the contract tables, partitioned by day; idempotent.
 
     `hold_out`: keep the newest events out of the lake, to be replayed as live traffic by a tour. None: as this home was
-    ingested before; a new home holds nothing out.
+    ingested before; a new home holds nothing out. `may_drop`: take days out of the lake that the files no longer hold, instead
+    of refusing; None: as the settings say.
     """
-    report = ingest_tables(hold_out)
+    report = ingest_tables(hold_out, get_settings().ingest_may_drop if may_drop is None else may_drop)
     offset = timedelta(seconds=dataset_marker(get_settings())["day_offset_s"])
     done = "already ingested, nothing to do" if report.skipped else "ingested"
     create_table_artifact(

@@ -148,6 +148,9 @@ class Settings(BaseSettings):
         description="Share of users whose visits the demo replays as requests; events are always all replayed.",
     )
 
+    ingest_may_drop: bool = Field(
+        False, description="Whether an ingestion takes days out of the lake that the files no longer hold, instead of refusing."
+    )
     split_train_share: float | None = Field(
         None,
         gt=0,

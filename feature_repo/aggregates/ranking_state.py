@@ -80,10 +80,7 @@ SUMS = len(WINDOWS) * len(MEASURES)  # the leading columns of a state: fading or
 
 PRIOR_STRENGTH = 5.0  # impressions that the prior of a smoothed rate (heads.PRIOR_RATES) is worth
 LOGGED_COUNTS = (Action.IMPRESSION.value, OPENED[0], COMPLETED[0], LIKED[0])
-# Counts of a window without a length only grow.
-UNBOUNDED_COUNTS = tuple(
-    f"log_{action}.{window.name}" for window in WINDOWS if window.half_life_us is None for action in LOGGED_COUNTS
-)
+LIFETIME_WINDOWS = tuple(window.name for window in WINDOWS if window.half_life_us is None)  # since the first event
 
 
 def _derived_columns() -> tuple[Column, ...]:

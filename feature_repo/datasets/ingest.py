@@ -21,6 +21,7 @@ from feature_repo.datasets.published_events import publish_events
 from feature_repo.datasets.read_ahead import read_ahead
 from feature_repo.datasets.repeats import EventIds, FirstCopies
 from feature_repo.datasets.splits import Splits
+from feature_repo.datasets.vanishing import in_words, vanishing
 from feature_repo.lake import DEAD_LETTERS, Lake
 from feature_repo.plausible_times import latest_plausible, part_implausible
 from infra.process_memory import give_back
@@ -95,13 +96,14 @@ def ingest(
     *,
     hold_out: bool = True,
     train_share: float | None = None,
+    may_drop: bool = False,
 ) -> IngestReport:
     """Write the dataset into `lake`; with `hold_out`, its events from `splits.train_end` on into `holdout` instead.
 
     `train_share` chooses the splits from the events; None takes the dataset's own where it has some. Memory is bounded. Every
     step replaces its own part and the marker comes last: a killed run is repeated, a finished one is skipped.
-    Raises IngestError when the lake holds another dataset or parts its days by another midnight, or no event can be used;
-    MalformedFile; ContractError.
+    Raises IngestError when the lake holds another dataset or parts its days by another midnight, no event can be used, or days
+    that were ingested are no longer in the files, unless those `may_drop`; MalformedFile; ContractError.
     """
     say = on_progress or (lambda message: None)
     source = adapter.fingerprint()
@@ -117,6 +119,8 @@ def ingest(
     try:
         read = _Read(IncomingEvents(incoming, adapter.day_offset), EventCounts(adapter.day_offset))
         _read_events(adapter, lake, read, say)
+        if not may_drop and (lost := vanishing(adapter, read.incoming, lake, holdout)):
+            raise IngestError(f"{adapter.label}: {in_words(lost)}")
         read.give_back()  # what reading used: writing needs other memory
         splits = _splits(adapter, read, train_share)
         lake.unmark(INGEST_MARKER)

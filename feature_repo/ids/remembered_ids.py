@@ -19,6 +19,7 @@ import polars as pl
 from feature_repo.ids.id_table import KINDS, Form, IdTable
 from feature_repo.ids.id_texts import FIRST_ALLOTTED, as_number
 from feature_repo.ids.own_actions import slots_by_name
+from feature_repo.ids.post_authors import PostAuthors
 
 USERS_KEPT = 50_000
 POSTS_KEPT = 200_000
@@ -37,8 +38,10 @@ class RememberedIds:
         """users, posts: how many of them are kept in memory.
 
         own_actions: the dataset's own actions by name, each with the action of the contract that stands for it.
+        post_authors: whose those posts are that only events named.
         """
         self._url = database_url
+        self.post_authors = PostAuthors(database_url)
         self._numbers = {"user": _Newest(users), "author": _Newest(users), "post": _Newest(posts)}
         self._texts = {"user": _Newest(users), "author": _Newest(users), "post": _Newest(posts)}
         self.reload()

@@ -36,4 +36,13 @@ NAME_CODES = Table(
     UniqueConstraint("kind", "name"),
 )
 
+# Whose a post is that no file named yet: as the first event of it said, at first_us (UTC microseconds).
+POST_AUTHORS = Table(
+    "post_authors",
+    metadata,
+    Column("post", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("author", BigInteger, nullable=False),
+    Column("first_us", BigInteger, nullable=False),
+)
+
 NAMES = (IDS.name, ID_FORMS.name, NAME_CODES.name)

@@ -28,7 +28,7 @@ from flows.evaluation.pool import Pool
 from flows.lakes import open_lakes
 from flows.progress import announce
 from infra.settings import Settings
-from services.ranking.weights import PRESETS, weighted_score
+from services.ranking.weights import PRESETS, preset_named, weighted_score
 
 TEMPERATURES = (0.05, 0.2)  # in units of the score: a probability, unless a preset is given
 
@@ -72,7 +72,7 @@ def evaluate_policy(
     found = read_decisions(settings, lakes, file, posts)
     asked = found if decisions is None else found.sampled(decisions, settings.seed)
     reward = reward or _commonest(found)
-    column, by = _column(reward), _score(score or reward)
+    column, by = _column(reward), _score(score or reward, bundle.trained_heads)
     choices = choose(asked, pool, bundle.predict, by, column, temperatures)
     values = values_of(asked, choices, column, clip=clip, draws=draws, seed=settings.seed)
     learned_until = trained_until(settings, bundle, lakes[0])
@@ -131,9 +131,10 @@ def _column(reward: str) -> int:
     return HEADS.index(reward)
 
 
-def _score(name: str) -> Score:
+def _score(name: str, learned: Sequence[str] = ()) -> Score:
     if name in PRESETS:
-        return lambda probabilities: weighted_score(probabilities, name)
+        preset = preset_named(name).learned(learned)  # as it is served
+        return lambda probabilities: weighted_score(probabilities, preset)
     if name in HEADS:
         column = HEADS.index(name)
         return lambda probabilities: probabilities[:, column].astype(np.float64)

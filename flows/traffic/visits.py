@@ -17,6 +17,7 @@ from services.mixer.api_types import MOST_SCORED
 # A slice's events are sent after its requests: what a prediction could know is this much behind.
 SLICE_HOURS = 2
 _HOUR_US = 3_600_000_000
+LEAST_USERS = 30  # whose visits are replayed, or all there are: a share of a small log may be nobody
 LONGEST_ID = 110  # characters of a request's id: the API takes 128, and an id gets suffixes such as "-reference"
 
 
@@ -58,21 +59,36 @@ def labelled_exposures(events: pl.DataFrame) -> pl.DataFrame:
 
 def in_sample(user_ids: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Which users are in a `share` of all users: a fixed draw per (user, seed); bool (n,)."""
+    return _draws(user_ids, seed) < share
+
+
+def _draws(user_ids: np.ndarray, seed: int) -> np.ndarray:
+    """A fixed number in [0, 1) per (user, seed): float64 (n,)."""
     # Splitmix64's constants; the seed's product is reduced by hand, since NumPy warns where a scalar wraps around.
     offset = np.uint64(seed * 0x9E3779B97F4A7C15 % 2**64)
     mixed = (user_ids.astype(np.uint64) + offset) * np.uint64(0xBF58476D1CE4E5B9)
     mixed ^= mixed >> np.uint64(31)
     mixed *= np.uint64(0x94D049BB133111EB)
-    return (mixed >> np.uint64(40)).astype(np.float64) / 2**24 < share
+    return (mixed >> np.uint64(40)).astype(np.float64) / 2**24
+
+
+def _asking(user_ids: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Which rows are of users whose visits are replayed: a `share` of them, and LEAST_USERS or all at least; bool (n,)."""
+    draws = _draws(user_ids, seed)
+    lowest = np.unique(_draws(np.unique(user_ids), seed))[:LEAST_USERS]
+    return (draws < share) | (draws <= lowest.max(initial=0.0))
 
 
 def slices(events: pl.DataFrame, *, share: float, seed: int, name: str, hours: int = SLICE_HOURS) -> Iterator[Slice]:
-    """Cut `events` into slices of `hours`, in time order; visits are those of a `share` of users, events are everybody's."""
+    """Cut `events` into slices of `hours`, in time order; events are everybody's.
+
+    Visits are those of a `share` of the users with exposures, and of LEAST_USERS of them or all there are at least.
+    """
     slice_us = hours * _HOUR_US
     keyed = events.with_columns(slice=pl.col("occurred_at").dt.epoch("us") // slice_us).sort("occurred_at", "event_id")
     # Labelled before they are cut: an action may come in a later slice than the exposure that it answers.
     exposures = labelled_exposures(events)
-    exposures = exposures.filter(pl.Series(in_sample(exposures["user_id"].to_numpy(), share, seed)))
+    exposures = exposures.filter(pl.Series(_asking(exposures["user_id"].to_numpy(), share, seed)))
     judged = exposures.group_by(pl.col("at_us") // slice_us, maintain_order=True)
     chosen_in = {key: rows for (key,), rows in judged}
     for index, ((key,), rows) in enumerate(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from feature_repo.aggregates.ranking_state import UNBOUNDED_COUNTS
+from feature_repo.aggregates.ranking_state import LIFETIME_WINDOWS
 from feature_repo.heads import MOST_DECIDING
 
 
@@ -23,8 +23,9 @@ class DriftPolicy:
     gross_missing: float = 0.3  # rise of the share of missing values
     # Columns that follow the clock (prefixes): every window differs in them from every other, so that they move only warns.
     clock_columns: tuple[str, ...] = ("post.log_age_s", "context.weekday_", "context.hour_")
-    # Counts since the first event (suffixes): they only grow, far in the first weeks of a log, so that they move only warns.
-    unbounded_counts: tuple[str, ...] = tuple(f".{name}" for name in UNBOUNDED_COUNTS)
+    # Columns since the first event (suffixes). In the first weeks of a log counts grow far, and rates leave their priors, so that
+    # they move only warns: a broken feed shows in the columns that fade too.
+    lifetime_columns: tuple[str, ...] = tuple(f".{name}" for name in LIFETIME_WINDOWS)
     calibration_tolerance: float = 0.25  # predicted/observed outside [1 - t, 1 / (1 - t)] with 99 % certainty
     auc_drop: float = 0.02  # loss against the reference that counts, beyond the interval of the difference
     auc_collapse: float = 0.10  # loss that no drift explains within a day: the release is at fault
@@ -48,4 +49,4 @@ class DriftPolicy:
 
     def may_move(self, column: str) -> bool:
         """Whether `column` moves far on sound data, so that its moving only warns; that its values vanish still decides."""
-        return column.startswith(self.clock_columns) or column.endswith(self.unbounded_counts)
+        return column.startswith(self.clock_columns) or column.endswith(self.lifetime_columns)

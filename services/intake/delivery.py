@@ -20,6 +20,11 @@ class Delivered:
     rejected: list[Rejected]
     failed: dict[int, BaseException]
 
+    @property
+    def unmatched(self) -> int:
+        """Events that name a request and carry no release: the page was served by another process, or too long ago."""
+        return sum(event["request_id"] is not None and event["release"] is None for event in self.events)
+
     def failure(self, batch: int) -> str:
         """In words, which of `batch` events are to be sent again."""
         places = sorted(self.failed)

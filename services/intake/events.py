@@ -16,8 +16,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, Val
 from feature_repo.contracts import EVENTS, Action, split_events
 from feature_repo.event_times import EARLIEST, INTAKE_AHEAD_S
 from feature_repo.ids import RememberedIds
-from feature_repo.surfaces import DEFAULT_SURFACE
+from feature_repo.surfaces import DEFAULT_SURFACE, check_surface
 from services.intake.id_fields import ClientId
+from services.intake.post_authors import another_author, authors_of_rows, claimed_authors
 
 TOPIC = "events"
 DEAD_LETTERS = "dead_letters"
@@ -117,9 +118,20 @@ def examine(
     reasons = _contract_reasons([row for _, row in timed])
     rejected += [Rejected(i, reason, sent[i]) for (i, _), reason in zip(timed, reasons, strict=True) if reason is not None]
     held = [pair for pair, reason in zip(timed, reasons, strict=True) if reason is None]
-    authored = checked(held, lambda row: _with_author(row, platform))
-    rows = _numbered([row for _, row in authored], platform)
-    return Examined(rows, [index for index, _ in authored], sorted(rejected, key=lambda one: one.index))
+    rows, reasons = authors_of_rows([row for _, row in held], platform.ids, platform.author_of)
+    rejected += [Rejected(i, reason, sent[i]) for (i, _), reason in zip(held, reasons, strict=True) if reason is not None]
+    authored = [(index, row) for (index, _), row in zip(held, rows, strict=True) if row is not None]
+    accepted: list[tuple[int, dict]] = []
+    for (index, row), message in zip(authored, _numbered([row for _, row in authored], platform), strict=True):
+        if message is None:  # another process has just taken an event that names another author
+            rejected.append(Rejected(index, another_author(row), sent[index]))
+        else:
+            accepted.append((index, message))
+    return Examined(
+        [message for _, message in accepted],
+        [index for index, _ in accepted],
+        sorted(rejected, key=lambda one: one.index),
+    )
 
 
 def dead_letter(refused: Rejected, received_us: int) -> dict:
@@ -131,8 +143,11 @@ def dead_letter(refused: Rejected, received_us: int) -> dict:
 
 
 def action_of(name: str, own_actions: dict[str, str]) -> str:
-    """The contract's action of a client's action name; ValueError names the known ones."""
+    """The contract's action of a client's action name; ValueError names the known ones, or the two that it could be."""
     known = [action.value for action in Action if not action.value.startswith("own_")]
+    if name in known and name in own_actions:
+        both = "an action of the contract and one of this dataset's own"
+        raise ValueError(f"action {name!r} is both {both}: rename it in the mapping and ingest again")
     if name in known:
         return name
     if name in own_actions:
@@ -157,6 +172,7 @@ def _size(item: object) -> int:
 
 def _row(event: ClientEvent, platform: Platform, now: datetime) -> dict:
     """The event as a row of the contract, its ids still as they were sent; ValueError says what cannot be."""
+    check_surface(event.product, "product")
     occurred_at = event.occurred_at or now
     # Compared as they stand: moments at the ends of the calendar have no number of microseconds in UTC.
     if occurred_at < platform.earliest:
@@ -186,29 +202,19 @@ def _contract_reasons(rows: list[dict]) -> list[str | None]:
     return [reasons.get(row) for row in range(len(rows))]
 
 
-def _with_author(row: dict, platform: Platform) -> dict:
-    """The row with its post's author: a number under `author` where the post is known, else as the client gave it."""
-    ids, post, given = platform.ids, row["post_id"], row["author_id"]
-    number = ids.known_number("post", post)
-    author = platform.author_of(number) if number is not None else None
-    if author is None:
-        if given is None:
-            raise ValueError(f"post {post} is unknown: send author_id with the event")
-        return row
-    if given is not None and ids.as_written("author", given) != ids.shown("author", pl.Series([author]).to_numpy())[0]:
-        raise ValueError(f"author_id {given} is not the author of post {post}; leave author_id out")
-    return {**row, "author": author}
-
-
-def _numbered(rows: list[dict], platform: Platform) -> list[dict]:
-    """The rows as messages: ids as numbers, with the release and propensity of what was served."""
-    users = platform.ids.allotted("user", [row["user_id"] for row in rows])
-    posts = platform.ids.allotted("post", [row["post_id"] for row in rows])
-    given = [row["author_id"] for row in rows if "author" not in row]
-    authors = iter(platform.ids.allotted("author", given))
+def _numbered(rows: list[dict], platform: Platform) -> list[dict | None]:
+    """The rows as messages: ids as numbers, with the release and propensity of what was served; None where another author's
+    event of the post came first.
+    """
+    ids = platform.ids
+    users = ids.allotted("user", [row["user_id"] for row in rows])
+    posts = ids.allotted("post", [row["post_id"] for row in rows])
+    given = iter(ids.allotted("author", [row["author_id"] for row in rows if "author" not in row]))
+    authors = [row["author"] if "author" in row else next(given) for row in rows]
+    claimed = claimed_authors(rows, posts, authors, ids)
     return [
-        _message(row, user, post, row["author"] if "author" in row else next(authors), platform)
-        for row, user, post in zip(rows, users, posts, strict=True)
+        _message(row, user, post, author, platform) if claimed.get(post, author) == author else None
+        for row, user, post, author in zip(rows, users, posts, authors, strict=True)
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, field_validator
 
 from feature_repo.contracts import MOST_PRODUCT, MOST_REQUEST_ID
+from feature_repo.surfaces import check_surface
 from services.intake.id_fields import ClientId, ShownId, id_list
 from services.ranking.weights import PRESETS
 
@@ -45,6 +46,13 @@ class RankingRequest(BaseModel):
     def _says_something(cls, value: str | None) -> str | None:
         if value is not None and not value.strip():
             raise ValueError("nothing but white space; give a name or leave it out")
+        return value
+
+    @field_validator("product")
+    @classmethod
+    def _is_a_surface(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_surface(value)
         return value
 
     @field_validator("weights")

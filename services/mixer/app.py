@@ -128,6 +128,7 @@ async def events(request: Request, body: api_types.EventsRequest) -> Response:
             runtime.declare(kind, event["user_id"], event["author_id"])
     for outcome, some in (("accepted", delivered.events), ("rejected", delivered.rejected), ("undelivered", delivered.failed)):
         runtime.metrics.events.labels(outcome).inc(len(some))
+    runtime.metrics.unmatched.inc(delivered.unmatched)
     if delivered.failed:
         remedy = "send these events again with the same event ids; repeats are recognised, and the others are taken"
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, "broker_unavailable", delivered.failure(len(body.events)), remedy)

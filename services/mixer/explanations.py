@@ -10,7 +10,7 @@ from services.mixer.candidates import Candidates
 from services.mixer.engine import Result
 from services.mixer.reasons import reasons
 from services.mixer.shown_heads import ShownHeads
-from services.ranking.weights import contributions, preset_named
+from services.ranking.weights import WeightPreset, contributions
 
 if TYPE_CHECKING:
     from services.mixer.runtime import MixerRuntime
@@ -96,13 +96,13 @@ def _not_proposed(runtime: MixerRuntime, result: Result, post_id: str | int, sco
     return {**explanation, "sources": [], "why": why, "scores": scores, "heads": heads}
 
 
-def head_contributions(candidates: Candidates, row: int, preset: str, heads: ShownHeads) -> list[dict]:
+def head_contributions(candidates: Candidates, row: int, preset: WeightPreset, heads: ShownHeads) -> list[dict]:
     """What each head adds to the candidate's weighted sum, largest first; empty where the heavy ranker did not run."""
     if "predictions" not in candidates.columns:
         return []
     probabilities = np.asarray(candidates["predictions"])[row : row + 1]
     added = contributions(probabilities, preset)[0]
-    weights = preset_named(preset).vector()
+    weights = preset.vector()
     return [
         {
             "head": heads.names[index],

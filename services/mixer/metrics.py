@@ -24,6 +24,9 @@ class MixerMetrics:
         self.empty = self._counter("mixer_empty_timelines", "Timelines without a post.", "pipeline")
         self.served_log = self._counter("mixer_served_log_messages", "Served pages written to the broker.", "outcome")
         self.events = self._counter("mixer_events", "Client events by outcome.", "outcome")
+        self.unmatched = self._counter(
+            "mixer_events_unmatched", "Accepted events whose request_id names no page that this process served to their user."
+        )
         self.snapshot_age = Gauge("mixer_snapshot_age_seconds", "Time since the snapshot was taken up.", registry=self.registry)
         self.snapshot_swaps = self._counter("mixer_snapshot_loads", "Snapshot refreshes by outcome.", "outcome")
         self.score_cache = self._counter("mixer_score_cache_candidates", "Scores by whether they were at hand.", "outcome")

@@ -16,6 +16,7 @@ from services.mixer.api_types import RankingRequest, ScoreRequest, TimelineReque
 from services.mixer.corpus import Corpus
 from services.mixer.errors import ApiError
 from services.mixer.query import Query
+from services.ranking.weights import PRESETS, WeightPreset, preset_named
 
 if TYPE_CHECKING:
     from services.mixer.runtime import MixerRuntime
@@ -43,6 +44,9 @@ def score_query(runtime: MixerRuntime, request: ScoreRequest) -> Query:
 
 def _query(runtime: MixerRuntime, product: str, request: RankingRequest, count: int, **more) -> Query:
     corpus = runtime.corpus
+    preset = preset_named(request.weights or runtime.default_preset).learned(runtime.bundle.trained_heads)
+    if product != "following":  # which is not ranked
+        _refuse_idle_weights(runtime, preset)
     return Query(
         request_id=request.request_id or uuid.uuid4().hex,
         user_id=int(runtime.ids.known("user", [request.user_id])[0]),
@@ -51,8 +55,24 @@ def _query(runtime: MixerRuntime, product: str, request: RankingRequest, count: 
         count=count,
         now_us=_moment_of_use(request.requested_at, corpus),
         corpus=corpus,
-        preset=request.weights or runtime.default_preset,
+        preset=preset,
         **more,
+    )
+
+
+def _refuse_idle_weights(runtime: MixerRuntime, preset: WeightPreset) -> None:
+    """Raise ApiError where `preset` weighs nothing that the release predicts: all posts would have one score."""
+    trained = runtime.bundle.trained_heads
+    if preset.weighs_any(trained):
+        return
+    own = {head: name for name, head in runtime.ids.own_actions.items()}
+    learned = ", ".join(own.get(head, head) for head in trained) or "none"
+    useful = [name for name, one in PRESETS.items() if one.learned(trained).weighs_any(trained)]
+    raise ApiError(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "weights_of_nothing_learned",
+        f"weights: preset {preset.name!r} weighs none of the actions that this release learned to predict: {learned}",
+        f"choose one of {', '.join(useful)}" if useful else "train on a log with more actions",
     )
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from services.ranking.weights import DEFAULT_PRESET, WeightPreset, preset_named
+
 if TYPE_CHECKING:
     from services.mixer.corpus import Corpus
 
@@ -35,7 +37,7 @@ class Query:
     now_us: int
     corpus: Corpus
     seen_ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    preset: str = "default"
+    preset: WeightPreset = field(default_factory=lambda: preset_named(DEFAULT_PRESET))
     features: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from feature_repo.chosen_heads import SHOWN, named_heads
+from feature_repo.chosen_heads import SHOWN, HeadError, named_heads
 from feature_repo.heads import HEAD_OF, HEADS
 from feature_repo.ids.own_actions import with_own_names
 
@@ -21,6 +21,14 @@ class ShownHeads:
 
     places: tuple[int, ...]
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raise HeadError where two heads have one name: an answer by name would lose one of them."""
+        if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
+            raise HeadError(
+                f"two predicted actions are called {twice[0]!r}, one of them this dataset's own: rename that in the mapping, "
+                "ingest and train again"
+            )
 
     @staticmethod
     def of(trained: Sequence[str], own_actions: Mapping[str, str], chosen: Sequence[str] = ()) -> ShownHeads:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from feature_repo.heads import HEAD_OF, HEADS, Role
+from feature_repo.heads import HEAD_OF, HEADS, OWN_SLOTS, Role
 
 EPSILON = 0.001  # net-negative posts rank inside [0, EPSILON), below every net-positive one
 
@@ -41,16 +41,21 @@ class WeightError(ValueError):
 
 @dataclass(frozen=True)
 class WeightPreset:
-    """Weights by head, in the order of HEADS, with where they come from."""
+    """Weights by head, in the order of HEADS, with where they come from.
+
+    own: what slots of a dataset's own actions weigh for a release that learned them (see `learned`), where `weights` does not
+    name them.
+    """
 
     name: str
     source: str
     weights: dict[str, float]
+    own: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if set(self.weights) != set(HEADS):
             raise WeightError(f"preset {self.name!r} weighs {sorted(self.weights)}; the heads are {sorted(HEADS)}")
-        for head, weight in self.weights.items():
+        for head, weight in [*self.weights.items(), *self.own.items()]:
             if weight not in BOUNDS[head]:
                 bound = BOUNDS[head]
                 raise WeightError(f"{self.name}.{head} = {weight} is outside [{bound.low}, {bound.high}]")
@@ -58,6 +63,17 @@ class WeightPreset:
     def vector(self) -> np.ndarray:
         """float64 (len(HEADS),)."""
         return np.array([self.weights[head] for head in HEADS])
+
+    def learned(self, heads: Collection[str]) -> WeightPreset:
+        """The preset for a release that learned `heads`: own actions among them weigh by their role.
+
+        Slots that nothing takes stay out of the offset, so a published table gives its published scores.
+        """
+        return replace(self, weights={**self.weights, **{slot: self.own[slot] for slot in heads if slot in self.own}})
+
+    def weighs_any(self, heads: Collection[str]) -> bool:
+        """Whether any of `heads` weighs anything; without one, all candidates score alike."""
+        return any(self.weights[head] for head in heads)
 
     def tuned(self, changes: Mapping[str, float]) -> WeightPreset:
         """A copy with some weights moved within their bounds; WeightError names the head that is unknown or out of them."""
@@ -67,15 +83,29 @@ class WeightPreset:
         return replace(self, name=f"{self.name}+tuned", weights={**self.weights, **changes})
 
 
-def _declared(file: Path) -> dict[str, WeightPreset]:
-    """The presets of a YAML file, {name: {source, weights}}; heads that one does not name weigh nothing."""
+def declared(file: Path) -> dict[str, WeightPreset]:
+    """The presets of a YAML file, {name: {source, weights, own}}; heads that one does not name weigh nothing.
+
+    own: weights by role of a dataset's own actions (see WeightPreset). Raises WeightError.
+    """
     return {
-        name: WeightPreset(name, preset["source"], {**dict.fromkeys(HEADS, 0.0), **preset["weights"]})
+        name: WeightPreset(
+            name,
+            preset["source"],
+            {**dict.fromkeys(HEADS, 0.0), **preset["weights"]},
+            _own_weights(name, preset.get("own", {})),
+        )
         for name, preset in yaml.safe_load(file.read_text()).items()
     }
 
 
-PRESETS: dict[str, WeightPreset] = _declared(Path(__file__).with_name("weight_presets.yaml"))
+def _own_weights(preset: str, by_role: Mapping[str, float]) -> dict[str, float]:
+    if odd := [role for role in by_role if role not in list(Role)]:
+        raise WeightError(f"preset {preset!r} weighs own actions of role {odd[0]!r}; the roles are {', '.join(Role)}")
+    return {slot: weight for role, weight in by_role.items() for slot in OWN_SLOTS[Role(role)]}
+
+
+PRESETS: dict[str, WeightPreset] = declared(Path(__file__).with_name("weight_presets.yaml"))
 
 DEFAULT_PRESET = "balanced"
 

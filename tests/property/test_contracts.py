@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -30,7 +31,7 @@ good_rows = st.fixed_dictionaries(
         "post_id": st.integers(0, 2**63 - 1),
         "author_id": st.integers(-(2**63), 2**63 - 1),
         "action": st.sampled_from([action.value for action in Action]),
-        "value": st.none() | st.floats(0, allow_infinity=False),
+        "value": st.none() | st.floats(0, 1e9),
         "product": names(6),
         "position": st.none() | st.integers(0, 2**31 - 1),
         "release": st.none() | st.text(max_size=6),
@@ -59,6 +60,8 @@ FAULTS = [
     ("request_id", " ", "request_id is empty"),
     ("request_id", "r" * 129, "request_id has more than 128 characters"),
     ("value", -5.0, "value is negative"),
+    ("value", 1e300, "value 1e+300 is above"),
+    ("value", sys.float_info.max, "value 1.7976931348623157e+308 is above"),
     ("occurred_at", datetime(1, 1, 1, tzinfo=UTC), "occurred_at is before 1970-01-01"),
     ("occurred_at", datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), "occurred_at is before 1970-01-01"),
     ("value", math.nan, "value"),
@@ -109,6 +112,22 @@ def test_a_dwell_without_its_milliseconds_is_refused() -> None:
     split = split_events(table([row, {**row, "value": 0.0}]))
     assert split.dead["reason"].to_list() == ["value is null: a dwell gives its milliseconds"]
     assert split.good["value"].to_list() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("action", "most", "reason"),
+    [
+        ("dwell", 2_592_000_000, "is above 2,592,000,000, the most milliseconds (30 days) that a dwell may last"),
+        ("video_view", 2_592_000_000, "is above 2,592,000,000, the most milliseconds (30 days) that a video_view may last"),
+        ("click", 1e9, "is above 1,000,000,000, the most that the value of an event may be"),
+    ],
+)
+def test_a_value_beyond_its_bound_is_refused_with_both(action: str, most: float, reason: str) -> None:
+    row = {"event_id": "e", "user_id": 1, "post_id": 1, "author_id": 1, "action": action, "product": "p"}
+    row["occurred_at"] = datetime(2022, 5, 1, tzinfo=UTC)
+    split = split_events(table([row | {"value": float(most)}, row | {"value": most + 1.0}]))
+    assert split.good["value"].to_list() == [most]
+    assert split.dead["reason"][0] == f"value {most + 1:.1f} {reason}"
 
 
 @settings(deadline=None)

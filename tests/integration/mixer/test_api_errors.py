@@ -39,6 +39,11 @@ def refusal(response, status: int, code: str) -> str:
         ("/for_you", {"user_id": 1, "product": ""}, "product"),
         ("/for_you", {"user_id": 1, "product": "\t"}, "product: nothing but white space"),
         ("/for_you", {"user_id": 1, "product": "x" * 65}, "product: String should have at most 64 characters"),
+        (
+            "/for_you",
+            {"user_id": 1, "product": "history_before"},
+            "product: surface 'history_before' is the platform's own name",
+        ),
         ("/for_you", {"user_id": 1, "request_id": "x" * 129}, "request_id: String should have at most 128 characters"),
         ("/for_you", {"user_id": 1, "request_id": " "}, "request_id: nothing but white space"),
         ("/for_you", {"user_id": 1, "weights": "loudest"}, "weights"),
@@ -57,6 +62,20 @@ def refusal(response, status: int, code: str) -> str:
 )
 def test_a_field_with_an_impossible_value_is_named(client, path, body, named):
     assert named in refusal(client.post(path, json=body), 422, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("path", "more"), [("/for_you", {}), ("/score", {"post_ids": [1]}), ("/explain", {}), ("/explain", {"post_id": 1})]
+)
+def test_weights_of_actions_that_the_release_did_not_learn_are_refused_with_those_it_did(
+    client, runtime, monkeypatch, path, more
+):
+    monkeypatch.setitem(runtime.bundle.details, "heads", ["like", "own_1"])
+    monkeypatch.setattr(runtime.ids, "own_actions", {"play": "own_1"})
+    body = {"user_id": 1, "weights": "clicks_only", **more}
+    said = refusal(client.post(path, json=body), 422, "weights_of_nothing_learned")
+    assert "preset 'clicks_only' weighs none of the actions that this release learned to predict: like, play" in said
+    assert client.post(path, json=body | {"weights": "x_2026"}).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/for_you", "/following", "/score", "/explain"])

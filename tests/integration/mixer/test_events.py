@@ -70,12 +70,13 @@ def test_good_events_reach_the_topic_bad_ones_the_dead_letters(connected, settin
     client, runtime = connected
     post = int(runtime.corpus.snapshot.post_id[0])
     bad = [{"post_id": post, "action": "applaud"}, "garbage", {"user_id": 10**40}]
-    batch = [{"post_id": post, "action": "click", "event_id": "e-1"}, *bad]
+    batch = [{"post_id": post, "action": "click", "event_id": "e-1", "request_id": "of-another-arm"}, *bad]
     answer = client.post("/events", json={"user_id": 5, "events": batch}).json()
 
     assert answer["accepted"] == 1
     assert [refused["index"] for refused in answer["rejected"]] == [1, 2, 3]
     assert answer["rejected"][0]["reason"].startswith("action 'applaud' is not known; known actions: impression")
+    assert "mixer_events_unmatched_total 1.0" in client.get("/metrics").text
     good = find(settings_with_broker, TOPIC, lambda message: message["event_id"] == "e-1")
     assert (good["user_id"], good["author_id"]) == (5, runtime.author_of(post))
     for one in bad:

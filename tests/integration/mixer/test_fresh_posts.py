@@ -12,9 +12,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from feature_repo.lake import Lake
+from feature_repo.live_posts import write_live_posts
 from feature_repo.recomputation.served_vectors import read_served_vectors
 from feature_repo.snapshot import build_snapshot, publish
 from infra.settings import Settings
+from services.intake.events import examine
 from services.intake.producer import EventProducer
 from services.mixer.api_types import TimelineRequest
 from services.mixer.app import create_app
@@ -104,6 +106,24 @@ def test_the_author_of_a_fresh_post_is_known_to_events_and_its_own_rules_hold(ru
     with TestClient(create_app(runtime)) as client:
         explained = explain(client, author)
         assert (explained["outcome"], explained["rule"]) == ("removed", "own_posts")
+
+
+def test_a_post_that_only_events_named_is_a_post_by_its_first_author_until_the_dataset_has_it(runtime, settings, user):
+    lake, author, at = Lake(settings.paths.lake), int(runtime.corpus.snapshot.author_id[5]), datetime.now(UTC)
+    sent = {"user_id": user, "post_id": FRESH, "author_id": author, "action": "like", "occurred_at": at.isoformat()}
+    assert examine([sent], runtime.event_platform()).accepted
+    assert write_live_posts(lake, settings.platform_database_url) == 1
+    runtime.refresh()
+    assert runtime.author_of(FRESH) == author
+    row = lake.read("posts").filter(pl.col("post_id") == FRESH).row(0, named=True)
+    assert (row["author_id"], row["created_at"]) == (author, at)
+    with TestClient(create_app(runtime)) as client:
+        scored = client.post("/score", json={"user_id": user, "post_ids": [FRESH]}).json()["scores"][0]
+        assert scored["known"]
+
+    write_post(settings, like_row=5, part="of_files")
+    assert write_live_posts(lake, settings.platform_database_url) == 0
+    assert lake.read("posts")["post_id"].to_list().count(FRESH) == 1
 
 
 def test_a_running_request_keeps_the_posts_it_began_with(runtime, settings, user):

@@ -8,7 +8,7 @@ import pytest
 from feature_repo.feature_rows import HEADS
 from feature_repo.lake import Lake
 from services.mixer.api_types import ScoreResponse, TimelineResponse
-from services.ranking.weights import PRESETS, weighted_score
+from services.ranking.weights import PRESETS, preset_named, weighted_score
 
 NOBODY = 2**62
 
@@ -111,7 +111,8 @@ def test_scores_are_the_presets_weighted_sum_in_the_order_asked(client, runtime,
     ScoreResponse.model_validate(answer)
     assert [row["post_id"] for row in answer["scores"]] == asked
     predictions = np.array([[row["predictions"][head] for head in HEADS] for row in answer["scores"]])
-    np.testing.assert_allclose([row["score"] for row in answer["scores"]], weighted_score(predictions, preset), atol=1e-3)
+    served = preset_named(preset).learned(runtime.bundle.trained_heads)
+    np.testing.assert_allclose([row["score"] for row in answer["scores"]], weighted_score(predictions, served), atol=1e-3)
 
 
 def test_a_post_that_nobody_knows_is_scored_as_unknown(client, runtime, users, as_of):

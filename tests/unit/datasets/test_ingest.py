@@ -95,7 +95,7 @@ def test_changed_files_are_ingested_anew_and_replace_the_old_rows(tmp_path: Path
     lake, holdout = lakes(tmp_path)
     ingest(adapter, lake, holdout)
     shorter = KuaiRand(write_slice(adapter.folder, ROWS[:1]))
-    report = ingest(shorter, lake, holdout)
+    report = ingest(shorter, lake, holdout, may_drop=True)
     assert not report.skipped
     assert set(lake.events()["request_id"].drop_nulls()) == {"kr-0"}
     assert holdout.events().is_empty()

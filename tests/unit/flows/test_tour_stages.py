@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -91,6 +92,18 @@ def test_a_replay_of_errors_only_fails(context, monkeypatch):
     monkeypatch.setattr(stages, "run_flow", lambda target, log, **parameters: found)
     with pytest.raises(ReplayFailed, match="10 of 10 requests were errors, the first: 422 at /score"):
         stages.replay(context)
+
+
+def test_a_replay_that_asked_nothing_is_too_little_data_and_what_needs_it_says_so(context, shown, monkeypatch):
+    found = {"requests": 0, "events": 2_239, "errors": 0, "first_error": None}
+    monkeypatch.setattr(Platform, "start_serving", lambda self: None)
+    monkeypatch.setattr(stages.canaries, "ensure_arms", lambda settings: None)
+    monkeypatch.setattr(stages, "run_flow", lambda target, log, **parameters: found)
+    wanted = {stage.name: stage for stage in STAGES}
+    _run(context, shown, replace(wanted["replay"], needs=()), wanted["drift"])
+    skipped, needing = _lines(shown)[-2:]
+    assert skipped.endswith("skipped: not one request could be replayed: its 2,239 events hold no dated impression")
+    assert needing.endswith("skipped: it needs 'replay as live traffic', which was skipped")
 
 
 def test_a_drift_check_of_too_few_rows_is_skipped_and_not_a_warning(context, monkeypatch):

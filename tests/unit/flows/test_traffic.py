@@ -13,7 +13,7 @@ from feature_repo.contracts import EVENTS, HISTORY_BEFORE
 from feature_repo.feature_rows import HEADS
 from flows.traffic import visits
 from flows.traffic.outcomes import log_losses, reference_rates, visit_ndcg
-from flows.traffic.visits import LONGEST_ID, Visit, in_sample, labelled_exposures, slices
+from flows.traffic.visits import LEAST_USERS, LONGEST_ID, Visit, in_sample, labelled_exposures, slices
 
 JUDGED_HEADS = ("click", "video_view", "like", "profile_click")
 NOON = datetime(2022, 5, 2, 12, tzinfo=UTC)
@@ -73,6 +73,13 @@ def test_an_action_of_a_later_slice_is_a_label_of_the_exposure_that_it_answers()
     parts = list(slices(events, share=1.0, seed=7, name="t"))
     place = HEADS.index("like")
     assert [[visit.labels[:, place].tolist() for visit in part.visits] for part in parts] == [[[1]], [[0]]]
+
+
+@pytest.mark.parametrize(("users", "asking"), [(12, 12), (120, LEAST_USERS)])
+def test_a_small_share_of_a_small_log_still_asks_for_thirty_users_or_all(users, asking):
+    events = _events(*((user, 10, "impression", "tab_1", NOON, f"r{user}") for user in range(users)))
+    part = next(iter(slices(events, share=0.001, seed=7, name="t")))
+    assert len({visit.user_id for visit in part.visits}) == asking
 
 
 def test_all_events_are_sent_whatever_the_share_of_visits():

@@ -46,6 +46,13 @@ def test_an_oversized_message_is_refused_and_never_asked_for_again():
     assert delivered.rejected == [Rejected(2, "the message has 2 bytes", {"user_id": 1, "event_id": "b"})]
 
 
+def test_accepted_events_of_a_page_that_nobody_here_served_are_counted():
+    sent = [("a", "q1", "r7"), ("b", "q2", None), ("c", None, None), ("d", "q3", None)]
+    events = [{"user_id": 1, "event_id": name, "request_id": asked, "release": by} for name, asked, by in sent]
+    refused = {"d": BrokerUnavailable("away")}
+    assert asyncio.run(deliver(Broker(refused), Examined(events, [0, 1, 2, 3], []))).unmatched == 1
+
+
 def test_many_failures_are_not_all_named():
     away = BrokerUnavailable("away")
     names = [f"e{place}" for place in range(50)]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from feature_repo.contracts import EVENTS, Action, check_table
 from feature_repo.event_times import AHEAD_S, INTAKE_AHEAD_S
 from feature_repo.ids import FIRST_ALLOTTED, IdTable, RememberedIds
+from feature_repo.ids.post_authors import Claim, PostAuthors
 from services.intake.events import LETTER_CHARACTERS, MOST_BYTES, Examined, Platform, action_of, dead_letter, examine
 from services.mixer.recently_served import RecentlyServed
 
@@ -93,6 +94,48 @@ def test_the_author_is_the_posts_own(take, reason):
     assert take(GOOD | {"post_id": 500, "author_id": 4}).accepted[0]["author_id"] == 4
 
 
+def test_a_new_posts_first_author_holds_for_the_batch_and_for_all_that_follows(take, reason, url):
+    first = GOOD | {"post_id": 700, "author_id": 4}
+    unsaid = GOOD | {"post_id": 700}
+    examined = take(unsaid, first, first | {"author_id": 5}, unsaid)
+    assert [event["author_id"] for event in examined.accepted] == [4, 4]
+    assert [(one.index, one.reason) for one in examined.rejected] == [
+        (0, "post 700 is unknown: send author_id with the event"),
+        (2, "author_id 5 is not the author of post 700; leave author_id out"),
+    ]
+    assert reason(first | {"author_id": 6}) == "author_id 6 is not the author of post 700; leave author_id out"
+    restarted = Platform(RememberedIds(url), author_of)
+    again = examine([unsaid, first | {"author_id": "5"}], restarted, now=NOW)
+    assert [event["author_id"] for event in again.accepted] == [4]
+    assert again.rejected[0].reason == "author_id 5 is not the author of post 700; leave author_id out"
+
+
+def test_a_new_post_with_a_text_id_keeps_its_first_author_too(take, reason):
+    first = GOOD | {"post_id": "p/700", "author_id": "ada"}
+    assert len(take(first, GOOD | {"post_id": "p/700"}).accepted) == 2
+    assert reason(first | {"author_id": "bob"}) == "author_id bob is not the author of post p/700; leave author_id out"
+
+
+def test_a_refused_event_claims_no_post(take):
+    assert take(GOOD | {"post_id": 701, "author_id": 4, "value": -1}).accepted == []
+    assert take(GOOD | {"post_id": 701, "author_id": 5}).accepted[0]["author_id"] == 5
+
+
+def test_an_author_that_another_process_claimed_meanwhile_stays(platform, url, monkeypatch):
+    rival = PostAuthors(url)
+    look = platform.ids.post_authors.of
+
+    def beaten(posts):
+        found = look(posts)
+        rival.claim({702: Claim(9, 1)})
+        return found
+
+    monkeypatch.setattr(platform.ids.post_authors, "of", beaten)
+    examined = examine([GOOD | {"post_id": 702, "author_id": 4}], platform, now=NOW)
+    assert examined.accepted == []
+    assert examined.rejected[0].reason == "author_id 4 is not the author of post 702; leave author_id out"
+
+
 def test_text_ids_are_allotted_numbers_and_only_for_accepted_events(take, url):
     sent = {"user_id": "ada", "post_id": "p/1", "author_id": "bob", "action": "click"}
     accepted = take(sent, sent | {"user_id": "nobody", "action": "applaud"}, sent | {"user_id": "bob"}).accepted
@@ -123,6 +166,11 @@ def test_an_own_action_is_known_by_the_name_it_was_declared_with(take, platform,
     assert [event["action"] for event in accepted] == ["own_6", "own_1", "like"]
 
 
+def test_an_own_action_that_is_named_like_one_of_the_contract_is_refused_since_it_could_be_either():
+    with pytest.raises(ValueError, match="action 'click' is both .* rename it in the mapping and ingest again"):
+        action_of("click", {"click": "own_1"})
+
+
 def test_an_unknown_action_is_refused_with_the_known_ones_and_a_slot_is_none():
     own = {"play": "own_1", "cart": "own_6"}
     assert action_of("cart", own) == "own_6"
@@ -141,11 +189,14 @@ def test_an_unknown_action_is_refused_with_the_known_ones_and_a_slot_is_none():
         ({"user_id": 1.0}, "user_id"),
         ({"user_id": 2**64}, "user_id: a number beyond 64 bits is no id; write it as text"),
         ({"post_id": None}, "post_id"),
-        ({"post_id": 500}, "post 500 is unknown"),
+        ({"post_id": 600}, "post 600 is unknown"),
         ({"post_id": "p?"}, "post p? is unknown"),
         ({"value": float("nan")}, "value is not finite"),
         ({"value": float("inf")}, "value is not finite"),
         ({"value": -5}, "value is negative"),
+        ({"action": "dwell", "value": 1e300}, "value 1e+300 is above 2,592,000,000, the most milliseconds (30 days)"),
+        ({"value": 1e308}, "value 1e+308 is above 1,000,000,000, the most that the value of an event may be"),
+        ({"product": "history_before"}, "product 'history_before' is the platform's own name"),
         ({"action": "dwell"}, "value is null: a dwell gives its milliseconds"),
         ({"event_id": ""}, "event_id is empty"),
         ({"event_id": " "}, "event_id is empty"),

@@ -13,7 +13,7 @@ from services.mixer.scorers.author_diversity import AuthorDiversityScorer
 from services.mixer.scorers.recency import RecencyScorer
 from services.mixer.scorers.weighted import WeightedScorer
 from services.mixer.selectors.top_scores import TopScoresSelector
-from services.ranking.weights import weighted_score
+from services.ranking.weights import preset_named, weighted_score
 from tests.unit.mixer.posts import candidates, query
 
 
@@ -37,7 +37,7 @@ def test_author_diversity_never_raises_a_score_and_keeps_an_authors_own_order(ro
 @pytest.mark.parametrize("preset", ["balanced", "clicks_only"])
 def test_weighted_follows_the_requests_preset(preset):
     predictions = np.random.default_rng(1).random((4, len(HEADS)), np.float32)
-    written = WeightedScorer().score(query(preset=preset), candidates([1, 2, 3, 4], predictions=predictions))
+    written = WeightedScorer().score(query(preset=preset_named(preset)), candidates([1, 2, 3, 4], predictions=predictions))
     np.testing.assert_array_equal(written["score"], weighted_score(predictions, preset))
 
 

@@ -31,3 +31,8 @@ def test_a_chosen_head_that_the_release_did_not_learn_is_told_and_left_out(caplo
 def test_a_name_that_is_no_head_is_refused():
     with pytest.raises(HeadError, match="MIXER_SHOWN_HEADS names 'likes'"):
         ShownHeads.of(TRAINED, OWN, ("likes",))
+
+
+def test_two_heads_of_one_name_are_refused_since_an_answer_by_name_would_lose_one():
+    with pytest.raises(HeadError, match="two predicted actions are called 'click', .*: rename that in the mapping"):
+        ShownHeads.of(("click", "own_1"), {"click": "own_1"})

@@ -89,7 +89,7 @@ def test_reasons_of_ranked_posts_name_what_weighed_most():
     shown = candidates([1], authors=[50])
     predictions = np.zeros((1, len(HEADS)), np.float32)
     predictions[0, 0], predictions[0, 2] = 0.62, 0.1  # click 1.0 * .62, like 2.0 * .1
-    asked = query(features={**hydrated(graph()), "user": user()}, preset="balanced")
+    asked = query(features={**hydrated(graph()), "user": user()})
     text = reasons(asked, shown.with_columns({"predictions": predictions}), graph(), SHOWN)[0]
     assert text.endswith("Ranked by the chance that you open it (62%) or like it (10%).")
 
@@ -98,7 +98,7 @@ def test_reasons_and_answers_call_an_own_action_by_its_name_and_leave_out_what_w
     heads = ShownHeads.of(("click", "own_3"), {"listen": "own_3", "skip": "own_7"})
     predictions = np.zeros((1, len(HEADS)), np.float32)
     predictions[0, HEADS.index("own_3")], predictions[0, HEADS.index("like")] = 0.4, 0.9
-    asked = query(features={**hydrated(graph()), "user": user()}, preset="balanced")
+    asked = query(features={**hydrated(graph()), "user": user()})
     shown = candidates([1], authors=[50]).with_columns({"predictions": predictions})
     assert reasons(asked, shown, graph(), heads)[0].endswith("Ranked by the chance that you do “listen” (40%).")
     assert heads.by_name(predictions) == [{"click": 0.0, "listen": pytest.approx(0.4)}]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from feature_repo.feature_rows import HEADS
+from feature_repo.heads import OWN_SLOTS, Role
 from services.ranking.weights import (
     BOUNDS,
     EPSILON,
@@ -9,6 +10,7 @@ from services.ranking.weights import (
     WeightError,
     WeightPreset,
     contributions,
+    declared,
     preset_named,
     weighted_score,
 )
@@ -64,6 +66,31 @@ def test_every_preset_lies_within_the_bounds_and_says_where_it_comes_from():
     for preset in PRESETS.values():
         assert all(preset.weights[head] in BOUNDS[head] for head in HEADS)
         assert len(preset.source) > 20
+
+
+@pytest.mark.parametrize("preset", ["balanced", "home_mixer_2023", "x_2026"])
+def test_own_actions_weigh_by_their_role_in_presets_that_name_none(preset):
+    weights = preset_named(preset).learned(HEADS).weights
+    for role, slots in OWN_SLOTS.items():
+        assert len({weights[slot] for slot in slots}) == 1
+        assert all(weights[slot] < 0 if role is Role.DISLIKED else weights[slot] > 0 for slot in slots)
+
+
+def test_a_log_of_own_actions_alone_is_ranked_by_them_under_a_published_preset():
+    preset = preset_named("x_2026").learned(["own_1", "own_7"])
+    score = weighted_score(np.concatenate([_one(own_1=0.2), _one(own_1=0.6), _one(own_1=0.6, own_7=0.3)]), preset)
+    assert score[1] > score[0] > score[2]
+
+
+def test_a_preset_says_whether_it_weighs_any_of_some_heads():
+    assert not preset_named("clicks_only").learned(HEADS).weighs_any(["like", "own_1"])
+    assert preset_named("clicks_only").weighs_any(["like", "click"])
+
+
+def test_weights_of_roles_are_declared_by_the_roles_names(tmp_path):
+    (tmp_path / "presets.yaml").write_text("mine: {source: made up, weights: {click: 1.0}, own: {loved: 2.0}}")
+    with pytest.raises(WeightError, match="preset 'mine' weighs own actions of role 'loved'; the roles are opened, "):
+        declared(tmp_path / "presets.yaml")
 
 
 @pytest.mark.parametrize(
