@@ -23,8 +23,8 @@ class DriftPolicy:
     gross_missing: float = 0.3  # rise of the share of missing values
     # Columns that follow the clock (prefixes): every window differs in them from every other, so that they move only warns.
     clock_columns: tuple[str, ...] = ("post.log_age_s", "context.weekday_", "context.hour_")
-    # Columns since the first event (suffixes). In the first weeks of a log counts grow far, and rates leave their priors, so that
-    # they move only warns: a broken feed shows in the columns that fade too.
+    # Columns since the first event (suffixes). In the first weeks of a log counts grow far and rates leave their priors, so
+    # that they move only warns: a broken feed shows in the columns that fade too.
     lifetime_columns: tuple[str, ...] = tuple(f".{name}" for name in LIFETIME_WINDOWS)
     calibration_tolerance: float = 0.25  # predicted/observed outside [1 - t, 1 / (1 - t)] with 99 % certainty
     auc_drop: float = 0.02  # loss against the reference that counts, beyond the interval of the difference
