@@ -13,6 +13,7 @@ import polars as pl
 
 from feature_repo.contracts import EVENTS, SplitEvents, split_events
 from feature_repo.datasets.own.actions import IMPRESSION, ActionReader, Happened
+from feature_repo.datasets.own.authors import AuthorLookup
 from feature_repo.datasets.own.columns import Columns
 from feature_repo.datasets.own.id_columns import IdNumbers, IdReading, id_faults
 from feature_repo.datasets.own.mapping import EventsMapping
@@ -24,7 +25,6 @@ from feature_repo.plausible_times import CLOCK_SKEW
 from feature_repo.surfaces import DEFAULT_SURFACE
 
 MOST_SURFACE_CHARACTERS = 64
-UNKNOWN_AUTHOR = "unknown author of post "  # and the post's number: the text of the author's id
 TEXTS = ("release", "request_id")
 PLAIN = {"position": pl.Int32, "propensity": pl.Float64, "value": pl.Float64}
 SCHEMA: dict[str, pl.DataType] = dict(pl.from_arrow(EVENTS.empty_table()).schema)
@@ -136,11 +136,7 @@ class EventRows:
         if (faults := id_faults(texts)) is not None:
             reasons.add_texts(faults, f"author_id (column {self.columns['author_id']!r})", self.columns["author_id"])
             texts = texts.set(faults.is_not_null(), None)
-        given = self.ids.numbers("author", texts)
-        if not given.null_count():
-            return given
-        unknown = given.is_null()
-        return given.zip_with(~unknown, self.authors.of(post.set(~unknown, None)))
+        return self.authors.filled(self.ids.numbers("author", texts), post)
 
     def _time(self, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
         column = self.columns["occurred_at"]
@@ -269,29 +265,6 @@ def believed_times(raw: pl.Series, column: str, reading: TimeReading, bounds: Bo
     early = f"occurred_at is before {bounds.earliest:%Y-%m-%d}: set `earliest` in the mapping if it is right"
     reasons.add(at < bounds.earliest, early, column)
     return at
-
-
-class AuthorLookup:
-    """The author of a post whose row names none: as table posts says, else one account per post that stands for the unknown.
-
-    One unknown account for all posts would look like an author with every post, and a cap on posts of one author would bite.
-    """
-
-    def __init__(self, ids: IdNumbers, posts: pl.DataFrame | None = None) -> None:
-        self.ids = ids
-        self.known = posts.select("post_id", "author_id") if posts is not None else None
-
-    def of(self, post: pl.Series) -> pl.Series:
-        """Int64 (n,) author of each post, null where `post` is null."""
-        frame = pl.DataFrame({"post_id": post})
-        author = pl.repeat(None, post.len(), dtype=pl.Int64, eager=True)
-        if self.known is not None:
-            author = frame.join(self.known, "post_id", how="left", maintain_order="left")["author_id"]
-        open_ = author.is_null() & post.is_not_null()
-        if not open_.any():
-            return author
-        names = frame.select(pl.concat_str(pl.lit(UNKNOWN_AUTHOR), "post_id")).to_series().set(~open_, None)
-        return author.zip_with(author.is_not_null(), self.ids.numbers("author", names))
 
 
 def raw_lines(rows: pl.DataFrame) -> pl.Series:

@@ -12,8 +12,8 @@ import yaml
 from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.own.actions import ActionError
 from feature_repo.datasets.own.adapter import OwnData
+from feature_repo.datasets.own.authors import UNKNOWN_AUTHOR
 from feature_repo.datasets.own.check import scratch_ids
-from feature_repo.datasets.own.event_rows import UNKNOWN_AUTHOR
 from feature_repo.datasets.own.files import compression_of
 from feature_repo.datasets.own.guess import Guess, guess_mapping
 from feature_repo.datasets.own.mapping import FILE_NAME
