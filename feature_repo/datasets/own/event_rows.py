@@ -200,7 +200,7 @@ class EventRows:
             found.append(Happened(action.is_not_null(), action))
         elif self.mapping.action is not None:
             found.append(Happened(pl.repeat(True, height, eager=True), self.actions.canonical(self.mapping.action)))
-        found += self.actions.by_column(batch.frame)
+        found += self.actions.by_column(batch.frame, reasons)
         if self.mapping.impressions == "rows":
             found.append(Happened(pl.repeat(True, height, eager=True), IMPRESSION))
         self._refuse_odd_values(found, rows, reasons)
@@ -226,8 +226,10 @@ class EventRows:
         part = rows.with_columns(columns)
         if not chosen.all():
             part = part.filter(chosen)
-        if self.actions.wide and action != IMPRESSION:
-            part = part.with_columns(event_id=pl.concat_str("event_id", pl.lit(":"), "action"))
+        if self.actions.wide:  # the other events of a row need ids of their own
+            other = pl.col("action") != IMPRESSION
+            told_apart = pl.concat_str("event_id", pl.lit(":"), "action")
+            part = part.with_columns(event_id=pl.when(other).then(told_apart).otherwise("event_id"))
         return part.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
 
     def _dead(self, batch: RawBatch, rows: pl.DataFrame, reasons: Reasons, broken: pl.Series) -> pl.DataFrame:

@@ -118,7 +118,7 @@ class EventsMapping(FilesMapping):
     actions: dict[str, Rule | None] = Field({}, description="Value of the action column: our action. null skips such rows.")
     action_columns: dict[str, Rules] = Field({}, description="A column of 0/1, counts or ratings: our action where above 0.")
     surface: str | None = Field(None, min_length=1, max_length=64, description="Surface of every row, where no column has it.")
-    value_times: float = Field(1.0, gt=0, description="Factor to milliseconds, as 1000 where `value` is seconds.")
+    value_times: float = Field(1.0, gt=0, description="Factor of every `value`, as 1000 where it is seconds.")
     impressions: Literal["auto", "action", "rows", "none"] = Field(
         "auto",
         description="What an impression is: `action`: rows of that action; `rows`: every row; `none`: none is there, so they "

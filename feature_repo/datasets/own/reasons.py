@@ -62,5 +62,5 @@ class Reasons:
 
 def _as_text(values: pl.Series) -> pl.Series:
     if isinstance(values.dtype, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object):
-        return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
+        return pl.Series([None if value is None else str(value) for value in values.to_list()], dtype=pl.String)
     return values.cast(pl.String)
