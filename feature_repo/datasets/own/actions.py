@@ -24,7 +24,7 @@ WORDS = {
 
 
 class ActionError(ValueError):
-    """The mapping declares more actions of its own than there are slots."""
+    """The mapping declares more actions of its own than there are slots, or than are free."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,26 @@ def declared_own_actions(mapping: EventsMapping, ids: IdTable) -> tuple[OwnActio
         slots, given = OWN_SLOTS[kind], ids.all_names(f"own_action:{kind}")
         wanted = [*given, *sorted(set(names) - set(given))]
         if len(wanted) > len(slots):
-            raise ActionError(
-                f"there are {len(slots)} slots for own actions of kind {kind}, and {', '.join(wanted)} want one each; give one "
-                "another kind, or map it to an action of the contract"
-            )
+            raise ActionError(_no_slot(kind, names, given))
         codes = ids.codes(f"own_action:{kind}", pl.Series("name", list(names)))
         found += [OwnAction(slots[code], name, kind) for name, code in zip(names, codes.to_list(), strict=True)]
     return tuple(found)
+
+
+def _no_slot(kind: str, names: Iterable[str], given: list[str]) -> str:
+    """Why the mapping's `names` of a kind find no slot where `given` hold theirs already."""
+    slots, fresh = len(OWN_SLOTS[kind]), sorted(set(names) - set(given))
+    gone = [name for name in given if name not in names]
+    if not gone:
+        return (
+            f"there are {slots} slots for own actions of kind {kind}, and {', '.join([*given, *fresh])} want one each; "
+            "give one another kind, or map it to an action of the contract"
+        )
+    return (
+        f"{', '.join(fresh)}: no slot is free for an own action of kind {kind}. There are {slots}, a name keeps its slot for "
+        f"ever, and in this home {', '.join(given)} hold them; the mapping no longer names {', '.join(gone)}. Take the old "
+        "name again, give the new one another kind, or ingest into a new home (set MIXER_HOME to another folder)"
+    )
 
 
 class ActionReader:
