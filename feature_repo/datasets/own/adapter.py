@@ -34,7 +34,7 @@ from feature_repo.datasets.own.mapping import (
     UsersMapping,
     read_mapping,
 )
-from feature_repo.datasets.own.notes import derived_and_missing
+from feature_repo.datasets.own.notes import derived_and_missing, looks_wrong
 from feature_repo.datasets.own.reader import TableReader
 from feature_repo.datasets.own.repeated_rows import repeated_rows, without
 from feature_repo.datasets.own.seen import Seen
@@ -195,8 +195,18 @@ class OwnData:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was derived or sampled, and what can therefore not be judged."""
-        return tuple(derived_and_missing(self))
+        """What was derived or sampled, what can therefore not be judged, and the doubts."""
+        return (*derived_and_missing(self), *self.doubts)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What can be read but looks wrong; what only all events can show is said once they were read."""
+        return tuple(looks_wrong(self, self._seen if self.whole else None))
+
+    @property
+    def whole(self) -> bool:
+        """Whether no row of the events is left unread by `limit`."""
+        return self.limit is None or self.survey.rows < self.limit
 
     # ---- events ---------------------------------------------------------------------------------------------------
     def event_batches(self) -> Iterator[SplitEvents]:

@@ -113,7 +113,9 @@ def _check_rows(adapter: OwnData, report: CheckReport) -> None:
                 report.add_rows("events", batch.dead)
     except MalformedFile as error:
         refused = error
-    report.counts, report.notes = adapter.counts, adapter.notes
+    doubts = adapter.doubts
+    report.doubts += doubts
+    report.counts, report.notes = adapter.counts, tuple(note for note in adapter.notes if note not in doubts)
     copies = ids.copies()
     report.events, report.repeats = report.events - copies, adapter.repeats + copies
     if refused is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,9 @@ def inspect(place: Path) -> Inspection:
         adapter = OwnData(root, ids, guess.checked(), limit=SAMPLE_ROWS)
         try:
             rows, readings = _sample(adapter, guess)
-            notes = adapter.notes
+            doubts = adapter.doubts
+            notes = tuple(note for note in adapter.notes if note not in doubts)
+            guess.doubts += doubts
         except (MalformedFile, ActionError) as error:
             guess.doubts.append(str(error))
             rows, readings, notes = None, (), ()
@@ -86,6 +89,9 @@ def _sample(adapter: OwnData, guess: Guess) -> tuple[pl.DataFrame, tuple[tuple[s
         guess.doubts += [str(refusal.error(adapter.table(name))) for refusal in side.refusals]
         guess.doubts += side.doubts
     adapter.refuse_unreadable()
+    if adapter.whole:
+        with suppress(MalformedFile):  # what can't be read is told below
+            _ = adapter.seen
     batch = next(adapter.event_batches())
     if batch.dead.height:
         reason, count = batch.dead["reason"].value_counts(sort=True).row(0)

@@ -232,6 +232,12 @@ def read_posts(table: TableFiles, mapping: PostsMapping, ids: IdNumbers, bounds:
         "in_reply_to": no_ids if reply is None else reply,
     }
     columns["embedding"] = side.lists("embedding", embeddings, pl.repeat(None, side.frame.height, dtype=EMBEDDING, eager=True))
+    largest = columns["embedding"].list.eval(pl.element().abs()).list.max()
+    if zeros := int((largest == 0).sum()):
+        side.doubts.append(
+            f"{table.shown(table.files[0])}, column {side.columns['embedding']!r}: {zeros:,} rows hold an embedding of zeros "
+            "alone, so these posts are not found by their content; leave the cell empty, or give their embedding"
+        )
     return side.finished(columns, _SCHEMAS["posts"], ["post_id"])
 
 
