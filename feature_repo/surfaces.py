@@ -12,12 +12,22 @@ from functools import lru_cache
 
 import numpy as np
 
+from feature_repo.contracts import HISTORY_BEFORE
+
 # The surface of requests and events, and of rows of files, that name none: one for all, so that a model of the files knows it.
 DEFAULT_SURFACE = "for_you"
 MEDIA_CODES = 32
 KNOWN_MEDIA = ("video", "image", "text", "link", "audio", "poll", "live", "ad", "other")
 
 _POSITIVE_INT32 = 0x7FFFFFFF
+
+
+def check_surface(name: str, field: str = "surface") -> None:
+    """Raise ValueError where `name`, given in `field`, is no surface's: the platform keeps it for something else."""
+    if name == HISTORY_BEFORE:
+        raise ValueError(
+            f"{field} {name!r} is the platform's own name for undated events from before the log; name the surface otherwise"
+        )
 
 
 @lru_cache(maxsize=4096)
