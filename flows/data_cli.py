@@ -45,9 +45,10 @@ def data_inspect(
 def data_check(path: Place) -> None:
     """Say what an ingestion of your files would say, and change nothing; exit code 1 where it would be refused."""
     from feature_repo.datasets.own.check import check
+    from feature_repo.ids.own_actions import held_names
     from flows.data_display import print_check
 
-    report = check(path)
+    report = check(path, held_names(get_settings().platform_database_url))
     print_check(path, report, out)
     if not report.accepted:
         raise typer.Exit(1)

@@ -54,7 +54,7 @@ def print_check(path: Path, report: CheckReport, out: Console) -> None:
         _heading(out, "rows left out")
         for fault in sorted(report.faults.values(), key=lambda fault: -fault.count):
             _fault(out, fault)
-    _sentences(out, "left empty or counted once", report.doubts, "yellow")
+    _sentences(out, "doubtful", report.doubts, "yellow")
     _sentences(out, "what follows from it", report.notes, "cyan")
 
 

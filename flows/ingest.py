@@ -11,6 +11,7 @@ from prefect.artifacts import create_table_artifact
 from feature_repo.contracts import ContractError
 from feature_repo.datasets.adapter import DatasetNotFound, MalformedFile, open_adapter
 from feature_repo.datasets.ingest import DATASET_MARKER, IngestError, IngestReport, ingest
+from feature_repo.datasets.own.actions import ActionError
 from feature_repo.datasets.splits import Splits
 from feature_repo.lake import Lake
 from feature_repo.live_posts import write_live_posts
@@ -20,7 +21,7 @@ from flows.retries import FLAKY_EDGE, unless
 from infra.settings import get_settings
 
 # What is wrong with the data or the settings, and would be again.
-REFUSALS = (IngestError, MalformedFile, DatasetNotFound, ContractError)
+REFUSALS = (IngestError, MalformedFile, DatasetNotFound, ContractError, ActionError)
 
 
 @task(name="ingest tables", **FLAKY_EDGE, retry_condition_fn=unless(*REFUSALS))

@@ -9,14 +9,22 @@ import polars as pl
 
 from feature_repo.contracts import Action
 from feature_repo.datasets.own.mapping import NAMED_ACTIONS, ActionRule, EventsMapping
+from feature_repo.datasets.own.number_columns import cast_number
+from feature_repo.datasets.own.reasons import Reasons
 from feature_repo.heads import OWN_SLOTS
 from feature_repo.ids import IdTable
 
 IMPRESSION = Action.IMPRESSION.value
 
+# What a cell of an action column may say instead of 1 or 0, in any case of letters. An empty cell says nothing happened.
+WORDS = {
+    **dict.fromkeys(("true", "yes", "y", "t", "on", "x"), 1.0),
+    **dict.fromkeys(("false", "no", "n", "f", "off"), 0.0),
+}
+
 
 class ActionError(ValueError):
-    """The mapping declares more actions of its own than there are slots."""
+    """The mapping declares more actions of its own than there are slots, or than are free."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +66,26 @@ def declared_own_actions(mapping: EventsMapping, ids: IdTable) -> tuple[OwnActio
         slots, given = OWN_SLOTS[kind], ids.all_names(f"own_action:{kind}")
         wanted = [*given, *sorted(set(names) - set(given))]
         if len(wanted) > len(slots):
-            raise ActionError(
-                f"there are {len(slots)} slots for own actions of kind {kind}, and {', '.join(wanted)} want one each; give one "
-                "another kind, or map it to an action of the contract"
-            )
+            raise ActionError(_no_slot(kind, names, given))
         codes = ids.codes(f"own_action:{kind}", pl.Series("name", list(names)))
         found += [OwnAction(slots[code], name, kind) for name, code in zip(names, codes.to_list(), strict=True)]
     return tuple(found)
+
+
+def _no_slot(kind: str, names: Iterable[str], given: list[str]) -> str:
+    """Why the mapping's `names` of a kind find no slot where `given` hold theirs already."""
+    slots, fresh = len(OWN_SLOTS[kind]), sorted(set(names) - set(given))
+    gone = [name for name in given if name not in names]
+    if not gone:
+        return (
+            f"there are {slots} slots for own actions of kind {kind}, and {', '.join([*given, *fresh])} want one each; "
+            "give one another kind, or map it to an action of the contract"
+        )
+    return (
+        f"{', '.join(fresh)}: no slot is free for an own action of kind {kind}. There are {slots}, a name keeps its slot for "
+        f"ever, and in this home {', '.join(given)} hold them; the mapping no longer names {', '.join(gone)}. Take the old "
+        "name again, give the new one another kind, or ingest into a new home (set MIXER_HOME to another folder)"
+    )
 
 
 class ActionReader:
@@ -110,31 +131,34 @@ class ActionReader:
         left_out = [key for key, rule in self._by_value.items() if rule is None]
         return ours, text.is_in(left_out).fill_null(False) if left_out else pl.repeat(False, text.len(), eager=True)
 
-    def by_column(self, frame: pl.DataFrame) -> list[Happened]:
-        """What each rule of a column says of the rows."""
+    def by_column(self, frame: pl.DataFrame, reasons: Reasons) -> list[Happened]:
+        """What each rule of a column says of the rows; `reasons` gets the rows of which it can say nothing."""
         found = []
         for column, rules in self.mapping.action_columns.items():
-            numbers = as_numbers(frame[column])
+            numbers, lost = as_numbers(frame[column])
+            told = f"action column {column!r} holds neither a number nor a word such as yes or no; correct it, or map another"
+            reasons.add(lost, told, column)
             for rule in rules:
                 holds = numbers > 0 if rule.at_least is None and rule.at_most is None else numbers.is_not_null()
                 if rule.at_least is not None:
                     holds &= numbers >= rule.at_least
                 if rule.at_most is not None:
                     holds &= numbers <= rule.at_most
-                value = numbers if rule.value else None
+                value = numbers * self.mapping.value_times if rule.value else None
                 found.append(Happened(holds.fill_null(False), self.canonical(rule), value, column))
         return found
 
 
-def as_numbers(values: pl.Series) -> pl.Series:
-    """Float64 (n,): numbers, 1 for true, 0 for false, null for what is neither."""
-    kind = values.dtype
-    if kind.is_numeric() or kind == pl.Boolean:
-        return values.cast(pl.Float64)
-    if kind not in (pl.String, pl.Categorical, pl.Enum):
-        return pl.Series(values.name, [None] * values.len(), pl.Float64)
-    text = values.cast(pl.String).str.strip_chars().str.to_lowercase()
-    numbers = text.cast(pl.Float64, strict=False)
-    if numbers.null_count() == text.null_count():
-        return numbers
-    return numbers.fill_null(text.replace_strict(["true", "false"], [1.0, 0.0], default=None, return_dtype=pl.Float64))
+def as_numbers(values: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Float64 (n,): numbers, 1 for true, 0 for false, null for what is neither; and Boolean (n,): where a value was neither."""
+    if values.dtype == pl.Boolean:
+        return values.cast(pl.Float64), pl.repeat(False, values.len(), eager=True)
+    numbers, lost = cast_number(values, pl.Float64())
+    if lost.any():
+        numbers = numbers.set(lost, None)
+        if values.dtype in (pl.String, pl.Categorical, pl.Enum):
+            words = values.filter(lost).cast(pl.String).str.strip_chars().str.to_lowercase()
+            read = words.replace_strict(list(WORDS), list(WORDS.values()), default=None, return_dtype=pl.Float64)
+            numbers = numbers.scatter(lost.arg_true(), read)
+            lost &= numbers.is_null()
+    return numbers, lost

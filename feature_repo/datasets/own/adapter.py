@@ -18,8 +18,9 @@ from feature_repo.contracts import SplitEvents
 from feature_repo.datasets.adapter import ContractTables, MalformedFile, whole_tables
 from feature_repo.datasets.files_fingerprint import files_fingerprint
 from feature_repo.datasets.own.actions import IMPRESSION, ActionReader, OwnAction, declared_own_actions
+from feature_repo.datasets.own.authors import AuthorLookup, authors_of_rows
 from feature_repo.datasets.own.columns import Columns, existing, resolved
-from feature_repo.datasets.own.event_rows import DEAD_SCHEMA, SCHEMA, AuthorLookup, EventRows
+from feature_repo.datasets.own.event_rows import DEAD_SCHEMA, SCHEMA, EventRows
 from feature_repo.datasets.own.exposures import Interactions, NegativeSampler, derived_events
 from feature_repo.datasets.own.files import TableFiles, find_table
 from feature_repo.datasets.own.filled_tables import filled_posts, filled_users
@@ -33,6 +34,7 @@ from feature_repo.datasets.own.mapping import (
     UsersMapping,
     read_mapping,
 )
+from feature_repo.datasets.own.notes import derived_and_missing, looks_wrong
 from feature_repo.datasets.own.reader import TableReader
 from feature_repo.datasets.own.repeated_rows import repeated_rows, without
 from feature_repo.datasets.own.seen import Seen
@@ -43,7 +45,7 @@ from feature_repo.datasets.read_ahead import read_ahead
 from feature_repo.ids import IdTable
 
 # Bumped when the same files and mapping would give other tables.
-OWN_VERSION = 2
+OWN_VERSION = 3
 
 MOST_SHOWN = 60  # characters of a value in an error
 MOST_DEAD = 0.5  # share of unreadable rows beyond which the mapping is taken to be wrong
@@ -193,33 +195,18 @@ class OwnData:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was derived or sampled, and what can therefore not be judged."""
-        told = []
-        if self.derived_impressions:
-            told.append(
-                "The files have no impressions: one was derived for each user, post and session. Calibration, rates per "
-                "impression and off-policy estimates can't be judged."
-            )
-            if self.sampled_negatives:
-                told.append(
-                    f"{self.sampled_negatives} posts were sampled beside each derived impression by popularity: offline "
-                    "quality compares with these, not with what users really saw."
-                )
-        elif self.mapping.events.impressions == "rows":
-            told.append("Every row counts as an impression: what users saw and left alone is known only where a row says so.")
-        if "propensity" not in self.columns:
-            told.append("No propensity is given: off-policy estimates of the logged days can't be judged.")
-        if "author_id" not in self.columns and not self._posts_have_authors:
-            told.append("No author is given: each post has an unknown author of its own, and features of authors say nothing.")
-        return tuple(told)
+        """What was derived or sampled, what can therefore not be judged, and the doubts."""
+        return (*derived_and_missing(self), *self.doubts)
 
     @property
-    def _posts_have_authors(self) -> bool:
-        table = self.table("posts")
-        if table is None:
-            return False
-        mapping = self.mapping.posts or PostsMapping()
-        return "author_id" in resolved(table, TableReader(table).columns, ("author_id",), mapping.columns)
+    def doubts(self) -> tuple[str, ...]:
+        """What can be read but looks wrong; what only all events can show is said once they were read."""
+        return tuple(looks_wrong(self, self._seen if self.whole else None))
+
+    @property
+    def whole(self) -> bool:
+        """Whether no row of the events is left unread by `limit`."""
+        return self.limit is None or self.survey.rows < self.limit
 
     # ---- events ---------------------------------------------------------------------------------------------------
     def event_batches(self) -> Iterator[SplitEvents]:
@@ -257,8 +244,6 @@ class OwnData:
                 raise refusal.error(self.table(name))
 
     def _event_rows(self) -> EventRows:
-        posts = self._side_tables.get("posts")
-        authors = AuthorLookup(self._numbers, None if posts is None else posts.frame)
         return EventRows(
             self.mapping.events,
             self.columns,
@@ -267,8 +252,16 @@ class OwnData:
             self.survey.time,
             self.bounds,
             self._numbers,
-            authors,
+            self._authors,
         )
+
+    @cached_property
+    def _authors(self) -> AuthorLookup:
+        posts = self._side_tables.get("posts")
+        known = [] if posts is None else [posts.frame]
+        if self.survey.rows_without_author:  # then other rows may name the author
+            known.append(authors_of_rows(self.reader, self.columns, self.survey.ids, self._numbers, self.limit))
+        return AuthorLookup(self._numbers, *known)
 
     def _counted(self, events: SplitEvents) -> SplitEvents:
         self.counts.events += events.good.height
@@ -349,7 +342,7 @@ class OwnData:
     def posts(self) -> pl.DataFrame:
         """The posts of the files, and those that only events name."""
         given = self._side_tables.get("posts")
-        return filled_posts(None if given is None else given.frame, self.seen)
+        return filled_posts(None if given is None else given.frame, self.seen, self._authors)
 
     def users(self) -> pl.DataFrame:
         """The users of the files, and those that only events name."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 
@@ -17,6 +18,7 @@ from feature_repo.datasets.repeats import EventIds
 from feature_repo.ids import IdTable
 
 SHOWN = 3  # rows of each reason
+NOTHING_HELD: Mapping[str, list[str]] = MappingProxyType({})  # as a home is that does not exist yet
 
 
 @dataclass
@@ -73,9 +75,14 @@ def scratch_ids() -> Iterator[IdTable]:
         yield IdTable(f"sqlite:///{Path(folder) / 'ids.sqlite'}")
 
 
-def check(place: Path) -> CheckReport:
-    """Read all files at `place` as an ingestion would, and write nothing."""
+def check(place: Path, held: Mapping[str, list[str]] = NOTHING_HELD) -> CheckReport:
+    """Read all files at `place` as an ingestion would, and write nothing.
+
+    held: names of own actions that the home of the ingestion knows, by kind, in the order of their slots.
+    """
     with scratch_ids() as ids:
+        for kind, names in held.items():
+            ids.codes(f"own_action:{kind}", pl.Series("name", names, pl.String))
         report = CheckReport()
         try:
             adapter = OwnData(place, ids)
@@ -106,7 +113,9 @@ def _check_rows(adapter: OwnData, report: CheckReport) -> None:
                 report.add_rows("events", batch.dead)
     except MalformedFile as error:
         refused = error
-    report.counts, report.notes = adapter.counts, adapter.notes
+    doubts = adapter.doubts
+    report.doubts += doubts
+    report.counts, report.notes = adapter.counts, tuple(note for note in adapter.notes if note not in doubts)
     copies = ids.copies()
     report.events, report.repeats = report.events - copies, adapter.repeats + copies
     if refused is not None:

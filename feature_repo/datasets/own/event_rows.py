@@ -11,20 +11,20 @@ from operator import or_
 
 import polars as pl
 
-from feature_repo.contracts import EVENTS, SplitEvents, split_events
+from feature_repo.contracts import EVENTS, HISTORY_BEFORE, SplitEvents, split_events
 from feature_repo.datasets.own.actions import IMPRESSION, ActionReader, Happened
+from feature_repo.datasets.own.authors import AuthorLookup
 from feature_repo.datasets.own.columns import Columns
 from feature_repo.datasets.own.id_columns import IdNumbers, IdReading, id_faults
 from feature_repo.datasets.own.mapping import EventsMapping
 from feature_repo.datasets.own.number_columns import cast_number
 from feature_repo.datasets.own.reader import KIND, RawBatch
-from feature_repo.datasets.own.reasons import Reasons
+from feature_repo.datasets.own.reasons import Reasons, cells
 from feature_repo.datasets.own.times import Bounds, TimeReading
 from feature_repo.plausible_times import CLOCK_SKEW
 from feature_repo.surfaces import DEFAULT_SURFACE
 
 MOST_SURFACE_CHARACTERS = 64
-UNKNOWN_AUTHOR = "unknown author of post "  # and the post's number: the text of the author's id
 TEXTS = ("release", "request_id")
 PLAIN = {"position": pl.Int32, "propensity": pl.Float64, "value": pl.Float64}
 SCHEMA: dict[str, pl.DataType] = dict(pl.from_arrow(EVENTS.empty_table()).schema)
@@ -37,6 +37,7 @@ LEFT_OUT_SCHEMA = {
     "raw": pl.String,
 }
 DEAD_SCHEMA = {**SCHEMA, **LEFT_OUT_SCHEMA}
+PLACE, VALUE_COLUMN = "\0place", "\0value column"  # where an event is from: names that no column of files can have
 NOT_NEGATIVE = ("dwell", "video_view")  # their value is milliseconds
 
 
@@ -83,9 +84,7 @@ class EventRows:
         good = pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
         net = split_events(good)  # the contract's own rules have the last word
         if net.dead.height:
-            dead = pl.concat([dead, net.dead.with_columns(source_file=pl.lit(batch.file))], how="diagonal").select(
-                list(DEAD_SCHEMA)
-            )
+            dead = pl.concat([dead, self._against_the_contract(batch, rows, reasons)])
         return MappedBatch(SplitEvents(net.good, dead), skipped, silent)
 
     def numbered(self, batch: RawBatch) -> pl.DataFrame:
@@ -97,6 +96,24 @@ class EventRows:
         return pl.DataFrame({"given_id": given, "occurred_at": rows["occurred_at"], "source_row": batch.rows}).filter(
             reasons.open()
         )
+
+    def _against_the_contract(self, batch: RawBatch, rows: pl.DataFrame, reasons: Reasons) -> pl.DataFrame:
+        """The events of readable rows that break a rule of the contract, with their place. Rare, so they are mapped again."""
+        places = pl.int_range(batch.frame.height, eager=True).alias(PLACE)
+        parts, _, _ = self._parts(batch, rows.with_columns(places), reasons)
+        dead = split_events(pl.concat(parts, how="vertical")).dead
+        raw = batch.frame.select(name for name in batch.frame.columns if not name.endswith(KIND))[dead[PLACE]]
+        # A rule of the contract begins with the column that breaks it.
+        ours = dead["reason"].str.extract(r"^(\w+)").replace({"product": "surface"})
+        theirs = ours.replace_strict(self.columns.of, default=None, return_dtype=pl.String)
+        theirs = theirs.zip_with((ours != "value").fill_null(True), dead[VALUE_COLUMN])
+        return dead.with_columns(
+            pl.lit(batch.file).alias("source_file"),
+            batch.rows[dead[PLACE]].alias("source_row"),
+            theirs.alias("source_column"),
+            cells(raw, theirs).alias("source_value"),
+            raw_lines(raw).alias("raw"),
+        ).select(pl.col(name).cast(kind) for name, kind in DEAD_SCHEMA.items())
 
     # ---- what every event of a row shares -------------------------------------------------------------------------
     def _row_columns(self, batch: RawBatch, reasons: Reasons) -> pl.DataFrame:
@@ -136,11 +153,7 @@ class EventRows:
         if (faults := id_faults(texts)) is not None:
             reasons.add_texts(faults, f"author_id (column {self.columns['author_id']!r})", self.columns["author_id"])
             texts = texts.set(faults.is_not_null(), None)
-        given = self.ids.numbers("author", texts)
-        if not given.null_count():
-            return given
-        unknown = given.is_null()
-        return given.zip_with(~unknown, self.authors.of(post.set(~unknown, None)))
+        return self.authors.filled(self.ids.numbers("author", texts), post)
 
     def _time(self, frame: pl.DataFrame, reasons: Reasons) -> pl.Series:
         column = self.columns["occurred_at"]
@@ -156,6 +169,9 @@ class EventRows:
         blank = (surface.is_null() | (surface == "")).fill_null(True)
         reasons.add(blank, f"surface is empty (column {column!r}); name the place where it was shown, or set `surface`", column)
         long = (surface.str.len_chars() > MOST_SURFACE_CHARACTERS).fill_null(False)
+        if (kept := surface == HISTORY_BEFORE).any():
+            told = "surface is the platform's own name for undated events from before the log; name the surface otherwise"
+            reasons.add(kept, told, column)
         reasons.add(long, f"surface has more than {MOST_SURFACE_CHARACTERS} characters", column)
         return surface
 
@@ -204,12 +220,12 @@ class EventRows:
             found.append(Happened(action.is_not_null(), action))
         elif self.mapping.action is not None:
             found.append(Happened(pl.repeat(True, height, eager=True), self.actions.canonical(self.mapping.action)))
-        found += self.actions.by_column(batch.frame)
+        found += self.actions.by_column(batch.frame, reasons)
         if self.mapping.impressions == "rows":
             found.append(Happened(pl.repeat(True, height, eager=True), IMPRESSION))
         self._refuse_odd_values(found, rows, reasons)
         alive = reasons.open() & ~skipped
-        parts = [self._part(rows, alive & one.holds, one.action, one.value) for one in found]
+        parts = [self._part(rows, alive & one.holds, one) for one in found]
         any_ = reduce(or_, [one.holds for one in found], pl.repeat(False, height, eager=True))
         return [part for part in parts if part.height], int(skipped.sum()), int((alive & ~any_).sum())
 
@@ -220,19 +236,28 @@ class EventRows:
                 continue
             action = one.action
             timed = action.is_in(NOT_NEGATIVE).fill_null(False) if isinstance(action, pl.Series) else action in NOT_NEGATIVE
-            column = self.columns.of.get("value") if one.value is None else one.column
-            reasons.add(below & timed, "value is negative, but it is milliseconds", column)
+            reasons.add(below & timed, "value is negative, but it is milliseconds", self._value_column(one))
 
-    def _part(self, rows: pl.DataFrame, chosen: pl.Series, action: pl.Series | str, value: pl.Series | None) -> pl.DataFrame:
-        columns = [pl.lit(action).alias("action") if isinstance(action, str) else action.alias("action")]
-        if value is not None:
-            columns.append(value.alias("value"))
+    def _part(self, rows: pl.DataFrame, chosen: pl.Series, one: Happened) -> pl.DataFrame:
+        columns = [pl.lit(one.action).alias("action") if isinstance(one.action, str) else one.action.alias("action")]
+        if one.value is not None:
+            columns.append(one.value.alias("value"))
+        schema = SCHEMA
+        if PLACE in rows.columns:
+            schema = {**SCHEMA, PLACE: pl.Int64, VALUE_COLUMN: pl.String}
+            columns.append(pl.lit(self._value_column(one), pl.String).alias(VALUE_COLUMN))
         part = rows.with_columns(columns)
         if not chosen.all():
             part = part.filter(chosen)
-        if self.actions.wide and action != IMPRESSION:
-            part = part.with_columns(event_id=pl.concat_str("event_id", pl.lit(":"), "action"))
-        return part.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
+        if self.actions.wide:  # the other events of a row need ids of their own
+            other = pl.col("action") != IMPRESSION
+            told_apart = pl.concat_str("event_id", pl.lit(":"), "action")
+            part = part.with_columns(event_id=pl.when(other).then(told_apart).otherwise("event_id"))
+        return part.select(pl.col(name).cast(kind) for name, kind in schema.items())
+
+    def _value_column(self, one: Happened) -> str | None:
+        """The column of the files that is the value of these events."""
+        return self.columns.of.get("value") if one.value is None else one.column
 
     def _dead(self, batch: RawBatch, rows: pl.DataFrame, reasons: Reasons, broken: pl.Series) -> pl.DataFrame:
         chosen = broken.is_not_null()
@@ -269,29 +294,6 @@ def believed_times(raw: pl.Series, column: str, reading: TimeReading, bounds: Bo
     early = f"occurred_at is before {bounds.earliest:%Y-%m-%d}: set `earliest` in the mapping if it is right"
     reasons.add(at < bounds.earliest, early, column)
     return at
-
-
-class AuthorLookup:
-    """The author of a post whose row names none: as table posts says, else one account per post that stands for the unknown.
-
-    One unknown account for all posts would look like an author with every post, and a cap on posts of one author would bite.
-    """
-
-    def __init__(self, ids: IdNumbers, posts: pl.DataFrame | None = None) -> None:
-        self.ids = ids
-        self.known = posts.select("post_id", "author_id") if posts is not None else None
-
-    def of(self, post: pl.Series) -> pl.Series:
-        """Int64 (n,) author of each post, null where `post` is null."""
-        frame = pl.DataFrame({"post_id": post})
-        author = pl.repeat(None, post.len(), dtype=pl.Int64, eager=True)
-        if self.known is not None:
-            author = frame.join(self.known, "post_id", how="left", maintain_order="left")["author_id"]
-        open_ = author.is_null() & post.is_not_null()
-        if not open_.any():
-            return author
-        names = frame.select(pl.concat_str(pl.lit(UNKNOWN_AUTHOR), "post_id")).to_series().set(~open_, None)
-        return author.zip_with(author.is_not_null(), self.ids.numbers("author", names))
 
 
 def raw_lines(rows: pl.DataFrame) -> pl.Series:

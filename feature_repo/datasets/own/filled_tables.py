@@ -5,22 +5,31 @@ from __future__ import annotations
 import polars as pl
 
 from feature_repo.contracts import POSTS, USERS
+from feature_repo.datasets.own.authors import AuthorLookup
 from feature_repo.datasets.own.seen import Seen
 from feature_repo.datasets.own.side_tables import MEDIA
 
 _POSTS = dict(pl.from_arrow(POSTS.empty_table()).schema)
 _USERS = dict(pl.from_arrow(USERS.empty_table()).schema)
+_TIME = pl.Datetime("us", "UTC")
 
 
-def filled_posts(given: pl.DataFrame | None, seen: Seen) -> pl.DataFrame:
-    """Posts of the files with a time of creation each (where missing, the first event), then posts that only events name."""
+def filled_posts(given: pl.DataFrame | None, seen: Seen, authors: AuthorLookup) -> pl.DataFrame:
+    """Posts of the files with an author and a time of creation each, then posts that only events name.
+
+    Where the files lack them, the author is that of the events or of `authors`, and the time that of the first event, which is
+    also the latest that a post may be created.
+    """
     first = seen.posts()
     if given is None:
         return _derived_posts(first)
     earliest = first["first"].min()
-    known = given.join(first.select("post_id", "first"), "post_id", how="left", maintain_order="left").with_columns(
-        created_at=pl.coalesce("created_at", "first", pl.lit(earliest, pl.Datetime("us", "UTC")))
+    known = given.join(first.rename({"author_id": "named"}), "post_id", how="left", maintain_order="left").with_columns(
+        author_id=pl.coalesce("author_id", "named"),
+        # A post was there when it was first seen, whatever its file says: nothing may happen to one that is not created yet.
+        created_at=pl.min_horizontal(pl.coalesce("created_at", "first", pl.lit(earliest, _TIME)), "first"),
     )
+    known = known.with_columns(author_id=authors.filled(known["author_id"], known["post_id"]))
     others = _derived_posts(first.join(given.select("post_id"), "post_id", how="anti", maintain_order="left"))
     return pl.concat([known.select(list(_POSTS)), others])
 

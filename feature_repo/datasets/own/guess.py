@@ -199,7 +199,7 @@ def _guess_actions(table: dict[str, Any], frame: pl.DataFrame, guess: Guess) -> 
         return
     rating = next((name for name in frame.columns if plain(name) in RATING_WORDS), None)
     if rating is not None:
-        highest = as_numbers(frame[rating]).max() or 5
+        highest = as_numbers(frame[rating])[0].max() or 5
         rules = [{"action": "like", "at_least": highest * 0.8}, {"action": "not_interested", "at_most": highest * 0.4}]
         table["action_columns"] = {rating: rules}
         table["impressions"] = "rows"
@@ -217,7 +217,7 @@ def _wide(name: str, frame: pl.DataFrame) -> Any:
     target = ACTIONS.get(word) or ACTIONS.get(word.removeprefix("is")) or ACTIONS.get(word.removesuffix("s"))
     if target is None or target == "impression":
         return None
-    numbers = as_numbers(frame[name])
+    numbers, _ = as_numbers(frame[name])
     return target if numbers.len() > numbers.null_count() and (numbers.min() or 0) >= 0 else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import yaml
 from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.own.actions import ActionError
 from feature_repo.datasets.own.adapter import OwnData
+from feature_repo.datasets.own.authors import UNKNOWN_AUTHOR
 from feature_repo.datasets.own.check import scratch_ids
-from feature_repo.datasets.own.event_rows import UNKNOWN_AUTHOR
 from feature_repo.datasets.own.files import compression_of
 from feature_repo.datasets.own.guess import Guess, guess_mapping
 from feature_repo.datasets.own.mapping import FILE_NAME
@@ -71,7 +72,9 @@ def inspect(place: Path) -> Inspection:
         adapter = OwnData(root, ids, guess.checked(), limit=SAMPLE_ROWS)
         try:
             rows, readings = _sample(adapter, guess)
-            notes = adapter.notes
+            doubts = adapter.doubts
+            notes = tuple(note for note in adapter.notes if note not in doubts)
+            guess.doubts += doubts
         except (MalformedFile, ActionError) as error:
             guess.doubts.append(str(error))
             rows, readings, notes = None, (), ()
@@ -86,6 +89,9 @@ def _sample(adapter: OwnData, guess: Guess) -> tuple[pl.DataFrame, tuple[tuple[s
         guess.doubts += [str(refusal.error(adapter.table(name))) for refusal in side.refusals]
         guess.doubts += side.doubts
     adapter.refuse_unreadable()
+    if adapter.whole:
+        with suppress(MalformedFile):  # what can't be read is told below
+            _ = adapter.seen
     batch = next(adapter.event_batches())
     if batch.dead.height:
         reason, count = batch.dead["reason"].value_counts(sort=True).row(0)

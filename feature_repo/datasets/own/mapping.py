@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from feature_repo.contracts import Action, EdgeKind
 from feature_repo.datasets.adapter import MalformedFile
+from feature_repo.surfaces import check_surface
 
 FILE_NAME = "mapping.yaml"
 
@@ -31,6 +32,7 @@ EdgeColumn = Literal["user_id", "target_id", "kind", "weight", "created_at"]
 
 Kind = Literal["opened", "completed", "liked", "disliked"]
 
+CONTRACT_ACTIONS = tuple(action.value for action in Action)
 NAMED_ACTIONS = tuple(action.value for action in Action if not action.value.startswith("own_"))
 
 
@@ -53,6 +55,13 @@ class ActionRule(Strict):
         if self.action == "own":
             if self.name is None:
                 raise ValueError("an `own` action needs a name, as {action: own, name: play, kind: completed}")
+            if self.name in CONTRACT_ACTIONS:
+                raise ValueError(
+                    f"an `own` action may not be named {self.name!r}, as an action of the contract is; write `action: "
+                    f"{self.name}` if you mean that one, or name yours otherwise, as `my {self.name}`"
+                    if self.name in NAMED_ACTIONS
+                    else f"an `own` action may not be named {self.name!r}, as one of the platform's slots is; name it otherwise"
+                )
         elif self.action not in NAMED_ACTIONS:
             raise ValueError(f"{self.action!r} is no action; choose from {', '.join(NAMED_ACTIONS)}, or own with a name")
         return self
@@ -118,12 +127,19 @@ class EventsMapping(FilesMapping):
     actions: dict[str, Rule | None] = Field({}, description="Value of the action column: our action. null skips such rows.")
     action_columns: dict[str, Rules] = Field({}, description="A column of 0/1, counts or ratings: our action where above 0.")
     surface: str | None = Field(None, min_length=1, max_length=64, description="Surface of every row, where no column has it.")
-    value_times: float = Field(1.0, gt=0, description="Factor to milliseconds, as 1000 where `value` is seconds.")
+    value_times: float = Field(1.0, gt=0, description="Factor of every `value`, as 1000 where it is seconds.")
     impressions: Literal["auto", "action", "rows", "none"] = Field(
         "auto",
         description="What an impression is: `action`: rows of that action; `rows`: every row; `none`: none is there, so they "
         "are derived; `auto`: `action` where the file has such rows, else `none`.",
     )
+
+    @field_validator("surface")
+    @classmethod
+    def _free_surface(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_surface(value)
+        return value
 
     @field_validator("actions", mode="before")
     @classmethod

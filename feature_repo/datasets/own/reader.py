@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -75,7 +76,7 @@ class TableReader:
                     yield RawBatch(shown, frame, self._row_numbers(shown, seen, frame.height))
                     seen += frame.height
             except duckdb.Error as error:
-                raise MalformedFile(file, _told(error)) from error
+                raise MalformedFile(file, _parted_oddly(file) if _NO_ROWS in str(error) else _told(error)) from error
             if self.table.format == "csv" and limit is None:
                 self.rejected.setdefault(shown, _rejected(connection))
 
@@ -200,6 +201,18 @@ def _json_keys(file: Path) -> tuple[str, ...]:
     if not keys:
         raise MalformedFile(file, "has no JSON object in its first lines; write one object a line")
     return tuple(keys)
+
+
+_NO_ROWS = "state machine reached an invalid state"  # DuckDB of lines of which it can't say where they end
+_LINE_ENDS = re.compile("\r\n|\n|\r")
+
+
+def _parted_oddly(file: Path) -> str:
+    """Why the lines of a CSV file can't be told apart."""
+    ends = [repr(end)[1:-1] for end in dict.fromkeys(_LINE_ENDS.findall(head_of(file)))]
+    if len(ends) > 1:
+        return f"its lines end in {len(ends)} ways, {' and '.join(ends)}; save the file with one kind of line end"
+    return "its lines can't be told apart; save it again as CSV, with one kind of line end and every quote closed"
 
 
 def _told(error: duckdb.Error | pl.exceptions.PolarsError) -> str:

@@ -45,11 +45,7 @@ class Reasons:
             return nothing, nothing
         chosen = self._reason.is_not_null()
         column = self._column.filter(chosen)
-        value = pl.repeat(None, column.len(), dtype=pl.String, eager=True)
-        for name in column.unique().drop_nulls():
-            if name in rows.columns:
-                value = value.zip_with((column != name).fill_null(True), _as_text(rows[name].filter(chosen)))
-        return column, value
+        return column, cells(rows.filter(chosen), column)
 
     def _keep(self, reasons: pl.Series, column: str | None) -> None:
         blamed = pl.select(pl.when(reasons.is_not_null()).then(pl.lit(column, pl.String))).to_series()
@@ -60,7 +56,16 @@ class Reasons:
         self._reason, self._column = self._reason.zip_with(held, reasons), self._column.zip_with(held, blamed)
 
 
+def cells(rows: pl.DataFrame, column: pl.Series) -> pl.Series:
+    """String (n,): of each row the cell of the column that `column` (n,) names, as text; null where it names none."""
+    value = pl.repeat(None, column.len(), dtype=pl.String, eager=True)
+    for name in column.unique().drop_nulls():
+        if name in rows.columns:
+            value = value.zip_with((column != name).fill_null(True), _as_text(rows[name]))
+    return value
+
+
 def _as_text(values: pl.Series) -> pl.Series:
     if isinstance(values.dtype, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object):
-        return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
+        return pl.Series([None if value is None else str(value) for value in values.to_list()], dtype=pl.String)
     return values.cast(pl.String)

@@ -11,7 +11,7 @@ import polars as pl
 from feature_repo.contracts import EDGES, POSTS, USERS, EdgeKind
 from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.own.columns import Columns, existing, resolved
-from feature_repo.datasets.own.event_rows import LEFT_OUT_SCHEMA, AuthorLookup, raw_lines
+from feature_repo.datasets.own.event_rows import LEFT_OUT_SCHEMA, raw_lines
 from feature_repo.datasets.own.files import TableFiles
 from feature_repo.datasets.own.id_columns import IdCheck, IdNumbers, id_faults
 from feature_repo.datasets.own.lists import NoList, attribute_columns, attribute_lists, embeddings, encoded, names_of
@@ -196,7 +196,7 @@ class SideTable:
 
 
 def read_posts(table: TableFiles, mapping: PostsMapping, ids: IdNumbers, bounds: Bounds) -> TableRows:
-    """Posts in the contract's columns; created_at is null where not known."""
+    """Posts in the contract's columns; author_id and created_at are null where not given."""
     names = (
         "post_id",
         "author_id",
@@ -215,17 +215,12 @@ def read_posts(table: TableFiles, mapping: PostsMapping, ids: IdNumbers, bounds:
     if post is None:
         return side.unreadable()
     author = side.id("author_id", "author", required=False) if "author_id" in side.columns else None
-    unknown = AuthorLookup(ids)
-    author = (
-        unknown.of(post)
-        if author is None
-        else author.zip_with(author.is_not_null(), unknown.of(post.set(author.is_not_null(), None)))
-    )
     reply = side.id("in_reply_to", "post", required=False) if "in_reply_to" in side.columns else None
+    no_ids = pl.repeat(None, side.frame.height, dtype=pl.Int64, eager=True)
     no_lists = pl.Series([[]] * side.frame.height, dtype=pl.List(pl.Int32))
     columns = {
         "post_id": post,
-        "author_id": author,
+        "author_id": no_ids if author is None else author,
         "created_at": side.time("created_at"),
         "topics": side.lists(
             "topics", lambda values: encoded(names_of(values, mapping.topics_separator), "topic", ids.table), no_lists
@@ -234,9 +229,15 @@ def read_posts(table: TableFiles, mapping: PostsMapping, ids: IdNumbers, bounds:
         "duration_ms": side.number("duration_ms", pl.Int64(), mapping.duration_times),
         "language": side.text("language"),
         "text": side.text("text"),
-        "in_reply_to": pl.repeat(None, side.frame.height, dtype=pl.Int64, eager=True) if reply is None else reply,
+        "in_reply_to": no_ids if reply is None else reply,
     }
     columns["embedding"] = side.lists("embedding", embeddings, pl.repeat(None, side.frame.height, dtype=EMBEDDING, eager=True))
+    largest = columns["embedding"].list.eval(pl.element().abs()).list.max()
+    if zeros := int((largest == 0).sum()):
+        side.doubts.append(
+            f"{table.shown(table.files[0])}, column {side.columns['embedding']!r}: {zeros:,} rows hold an embedding of zeros "
+            "alone, so these posts are not found by their content; leave the cell empty, or give their embedding"
+        )
     return side.finished(columns, _SCHEMAS["posts"], ["post_id"])
 
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from feature_repo.datasets.own.actions import IMPRESSION, ActionReader
 from feature_repo.datasets.own.columns import Columns
+from feature_repo.datasets.own.event_rows import blanks
 from feature_repo.datasets.own.id_columns import IdCheck, IdReading
 from feature_repo.datasets.own.mapping import EventsMapping
 from feature_repo.datasets.own.reader import KIND, RawBatch, TableReader
@@ -36,6 +37,7 @@ class Survey:
     actions: dict[str, int] = field(default_factory=dict)  # value of the action column -> rows
     has_impressions: bool = False
     rows_without_id: int = 0  # of a column of event ids
+    rows_without_author: int = 0  # of a column of authors
     repeated_ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint64))  # hashes, sorted
     refusals: list[Refusal] = field(default_factory=list)
 
@@ -61,6 +63,8 @@ def survey_events(
         for ours, check in checks.items():
             check.add(batch.frame[columns[ours]], _kinds(batch, columns[ours]), batch)
         time.add(batch.frame[columns["occurred_at"]], batch)
+        if "author_id" in columns:
+            survey.rows_without_author += _empty_cells(batch.frame[columns["author_id"]])
         if "action" in columns:
             _count_actions(survey, batch, columns["action"])
         if "event_id" in columns:
@@ -90,6 +94,11 @@ def _not_text(reader: TableReader, columns: Columns) -> list[Refusal]:
                 )
                 break
     return found
+
+
+def _empty_cells(values: pl.Series) -> int:
+    blank = blanks(values) if values.dtype == pl.String else None
+    return values.null_count() + (0 if blank is None else int(blank.sum()))
 
 
 def _kinds(batch: RawBatch, column: str) -> pl.Series | None:

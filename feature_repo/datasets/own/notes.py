@@ -1,0 +1,93 @@
+"""What a person should know of a dataset before it is learned from: what was derived, what is missing, what looks wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from feature_repo.datasets.own.columns import ALSO
+from feature_repo.datasets.own.seen import Seen
+
+if TYPE_CHECKING:
+    from feature_repo.datasets.own.adapter import OwnData
+
+MOST_UNSEEN = 0.5  # share of a table's ids that no event names, beyond which the ids look written in another way
+
+
+def derived_and_missing(data: OwnData) -> list[str]:
+    """What was derived or sampled, and what can therefore not be judged; whole sentences."""
+    told = []
+    if data.derived_impressions:
+        told.append(
+            "The files have no impressions: one was derived for each user, post and session. Calibration, rates per "
+            "impression and off-policy estimates can't be judged."
+        )
+        if data.sampled_negatives:
+            told.append(
+                f"{data.sampled_negatives} posts were sampled beside each derived impression by popularity: offline "
+                "quality compares with these, not with what users really saw."
+            )
+    elif data.mapping.events.impressions == "rows":
+        told.append("Every row counts as an impression: what users saw and left alone is known only where a row says so.")
+    if "propensity" not in data.columns:
+        told.append("No propensity is given: off-policy estimates of the logged days can't be judged.")
+    if not _names_an_author(data):
+        told.append("No author is given: each post has an unknown author of its own, and features of authors say nothing.")
+    return told
+
+
+def _names_an_author(data: OwnData) -> bool:
+    """Whether a row of the events or of the posts does."""
+    posts = data.side_rows().get("posts")
+    if posts is not None and posts.frame["author_id"].count():
+        return True
+    return "author_id" in data.columns and data.survey.rows_without_author < data.survey.rows
+
+
+def looks_wrong(data: OwnData, seen: Seen | None) -> list[str]:
+    """What can be read but is hardly meant; whole sentences. seen: what all events show, None where not all were read."""
+    doubts = []
+    surfaces = ALSO["surface"]
+    if "surface" not in data.mapping.events.columns and set(surfaces) <= set(data.reader.columns):
+        doubts.append(
+            f"Columns {' and '.join(map(repr, surfaces))} both name the surface: {data.columns['surface']!r} is used. Map the "
+            "right one under `events: columns: surface:`."
+        )
+    if seen is not None:
+        tables = data.side_rows()
+        if (posts := tables.get("posts")) is not None:
+            doubts += [
+                *_created_late(posts.frame, seen),
+                *_unseen(data, "post", posts.frame["post_id"], seen.posts()["post_id"]),
+            ]
+        if (users := tables.get("users")) is not None:
+            doubts += _unseen(data, "user", users.frame["user_id"], seen.users()["user_id"])
+    return doubts
+
+
+def _created_late(posts: pl.DataFrame, seen: Seen) -> list[str]:
+    late = posts.join(seen.posts().select("post_id", "first"), "post_id").filter(pl.col("created_at") > pl.col("first")).height
+    if not late:
+        return []
+    return [
+        f"{late:,} of {posts.height:,} posts have a created_at after their first event: they count as created when they were "
+        "first seen. Check the time zones of both files."
+    ]
+
+
+def _unseen(data: OwnData, kind: str, given: pl.Series, seen: pl.Series) -> list[str]:
+    """given: ids of the kind's own table; seen: those of the events."""
+    alone, others = (one.filter(~one.is_in(two.implode())) for one, two in ((given, seen), (seen, given)))
+    if alone.len() <= MOST_UNSEEN * given.len():
+        return []
+
+    def as_in(ids: pl.Series) -> str:
+        return ", as " + " and ".join(repr(text) for text in data.ids.texts(kind, ids.head(2))) if ids.len() else ""
+
+    share = f"{alone.len() / given.len():.0%}"
+    return [
+        f"{alone.len():,} of {given.len():,} {kind}s of the {kind}s' files ({share}) never occur in the "
+        f"events{as_in(alone)}; {others.len():,} of {seen.len():,} {kind}s of the events are not in the {kind}s' files"
+        f"{as_in(others)}. Check that both write the ids alike."
+    ]
