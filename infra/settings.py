@@ -15,6 +15,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from infra.sqlite_url import sqlite_url
 from infra.storage import Paths
 
+# Feast sets it when it is imported, to a folder that goes with that process: a child would keep its metrics there.
+OF_ONE_PROCESS = ("PROMETHEUS_MULTIPROC_DIR",)
+
 # In this process and in every child process: telemetry of every library off, and threads that yield.
 LIBRARIES = {
     "DO_NOT_TRACK": "1",
@@ -230,8 +233,9 @@ class Settings(BaseSettings):
         return environment
 
     def process_environment(self, extra: Mapping[str, str]) -> dict[str, str]:
-        """The whole environment of a child process: the caller's own, the platform's, and `extra`."""
-        return {**os.environ, **self.child_environment(), **extra}
+        """The whole environment of a child process: the caller's own without what ends with it, the platform's, and `extra`."""
+        inherited = {name: value for name, value in os.environ.items() if name not in OF_ONE_PROCESS}
+        return {**inherited, **self.child_environment(), **extra}
 
 
 def _as_text(value: Any) -> str:

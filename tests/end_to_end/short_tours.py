@@ -33,7 +33,7 @@ from flows.demo.timeline import example_timeline
 from flows.platform import Platform
 from flows.training.limits import TrainingLimits
 from infra import processes
-from infra.settings import Settings, apply_environment, get_settings
+from infra.settings import OF_ONE_PROCESS, Settings, apply_environment, get_settings
 from infra.supervisor import Supervisor
 from monitoring.drift import report
 from tests.end_to_end.forked_servers import SERVER_IMPORTS, start_forked_servers
@@ -45,6 +45,7 @@ AT_ONCE = 2
 SERVER_PORTS = 2
 PORTS_EACH = 4
 IMPORTED = (
+    "prometheus_client",  # before Feast tells it to keep metrics in files
     *("flows.ingest", "flows.validate", "flows.features", "flows.train", "flows.release", "flows.replay", "flows.drift"),
     *("great_expectations", "feast", "feature_repo.offline", "feature_repo.snapshot", "bentoml", "torch._dynamo"),
     *stages.TRAIN_IMPORTS,
@@ -152,7 +153,8 @@ def prefect_server(settings: Settings) -> Iterator[None]:
     try:
         for module in IMPORTED:  # while the server starts
             importlib.import_module(module)
-        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # Feast's own, which ends with this process
+        for name in OF_ONE_PROCESS:  # forked processes are none of its children
+            os.environ.pop(name, None)
         supervisor.wait_ready(spec)
         yield
     finally:
