@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from feature_repo.ids import FIRST_ALLOTTED, IdTable, id_texts, whole_numbers
@@ -34,6 +34,7 @@ def test_any_text_comes_back_as_it_was_written(ids, texts, kind):
 
 
 @given(written)
+@example("\x1c")
 @settings(max_examples=200, deadline=None)
 def test_one_text_and_a_column_of_it_are_read_alike(text):
     column = id_texts(pl.Series([text]))
