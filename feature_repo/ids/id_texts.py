@@ -17,8 +17,7 @@ _CANONICAL = "^(0|[1-9][0-9]{0,18})$"
 _MOST_BITS = 1024  # of an integer; its text has at most 309 digits
 # What polars takes for blank: Unicode's white space. Python's strip() takes the four separators 0x1c to 0x1f along.
 _BLANK = (
-    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
-    "\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
 )
 _SHOWN = 40  # characters of a value that an error quotes
 
