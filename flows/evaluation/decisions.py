@@ -89,7 +89,7 @@ def _all_events(lakes: list[Lake], events: pl.DataFrame, posts: pl.DataFrame) ->
     until = events["occurred_at"].max() + LABEL_GRACE + timedelta(microseconds=1)
     logged = read_events(lakes, until=until)
     asked = log_columns(events.lazy(), first_topics(posts)).collect().cast(dict(logged.schema))
-    # The file may be a part of the lake, with the same event_ids or (KuaiRand's columns have none) with other ones.
+    # The file may be a part of the lake, with the same event_ids or, where its columns have none, with other ones.
     for same in (["event_id"], ["user_id", "post_id", "action", "at"]):
         logged = logged.join(asked, on=same, how="anti")
     return pl.concat([logged, asked])
