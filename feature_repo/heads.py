@@ -137,6 +137,11 @@ def trained_heads(labels: np.ndarray, least: int = LEAST_TRAINED) -> tuple[str, 
     return tuple(head for head in HEADS if head in enough)
 
 
+def prior_rate(heads: Sequence[str]) -> float:
+    """The share of exposures that any of `heads` is believed to answer before data says more: that of their commonest."""
+    return max(PRIOR_RATES[head] for head in heads)
+
+
 def places(heads: Sequence[str]) -> list[int]:
     """Where `heads` stand in HEADS."""
     return [HEADS.index(head) for head in heads]

@@ -6,13 +6,13 @@ import numpy as np
 
 from feature_repo.aggregates.derive import NEVER_S
 from feature_repo.feature_rows import History
-from feature_repo.heads import COMPLETED, DISLIKED, LIKED, OPENED, PRIOR_RATES, places
+from feature_repo.heads import COMPLETED, DISLIKED, LIKED, OPENED, places, prior_rate
 from feature_repo.history import action_columns
 
 # What the columns call clicked, viewed, liked and disliked: whether any action of the role followed.
 _ROLES = [places(role) for role in (OPENED, COMPLETED, LIKED, DISLIKED)]
 _STRENGTH = np.float32(3.0)
-_RATES = np.array([PRIOR_RATES[OPENED[0]], PRIOR_RATES[COMPLETED[0]]], np.float32)
+_RATES = np.array([prior_rate(OPENED), prior_rate(COMPLETED)], np.float32)
 # Log1p of seconds, and the shares beyond the two borders, that a user of whom little is known is believed to have.
 _LOG_DWELL = np.float32(2.0)
 _SHORT_S, _SHORT_SHARE = np.float32(3.0), np.float32(0.4)

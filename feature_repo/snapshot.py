@@ -20,7 +20,7 @@ from feature_repo.aggregates.ranking_state import MEASURES, STATE_INDEX
 from feature_repo.blocks import States, post_block
 from feature_repo.content import Content
 from feature_repo.event_log import first_topics
-from feature_repo.heads import APPROVED, COMPLETED, OPENED, PRIOR_RATES
+from feature_repo.heads import APPROVED, COMPLETED, OPENED, prior_rate
 from feature_repo.lake import Lake
 from feature_repo.profiles import post_profiles
 from feature_repo.surfaces import media_code
@@ -111,13 +111,13 @@ def popularity(state: np.ndarray) -> np.ndarray:
 
 
 def _rate(state: np.ndarray, shown: np.ndarray, group: tuple[str, ...]) -> np.ndarray:
-    """Actions of `group` per impression, dated and undated together, shrunk to the prior rate of its first action."""
+    """Actions of `group` per impression, dated and undated together, shrunk to its prior rate."""
     undated = [f"prior_{head}" for head in group if f"prior_{head}" in STATE_INDEX]
     acted = state[:, [MEASURES.index(head) for head in group]].sum(axis=1)
     if undated:
         acted = acted + state[:, [STATE_INDEX[name] for name in undated]].sum(axis=1)
         shown = shown + state[:, STATE_INDEX["prior_impression"]]
-    return (acted + POPULARITY_STRENGTH * PRIOR_RATES[group[0]]) / (shown + POPULARITY_STRENGTH)
+    return (acted + POPULARITY_STRENGTH * prior_rate(group)) / (shown + POPULARITY_STRENGTH)
 
 
 def assemble_snapshot(

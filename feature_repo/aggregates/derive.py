@@ -13,11 +13,12 @@ from feature_repo.aggregates.ranking_state import (
     MICROSECONDS,
     PRIOR,
     PRIOR_STRENGTH,
+    SINCE,
     STATE_INDEX,
     STATE_WIDTH,
     WINDOWS,
 )
-from feature_repo.heads import COMPLETED, HEADS, PRIOR_RATES
+from feature_repo.heads import COMPLETED, HEADS, PRIOR_RATES, prior_rate
 
 NEVER_S = 365.0 * 86_400  # an event that never happened counts as a year ago
 
@@ -28,7 +29,8 @@ _SIZE = len(MEASURES)
 _IMPRESSION, _DWELL = MEASURES.index("impression"), MEASURES.index(DWELL)
 _PRIOR_ROWS = slice(STATE_INDEX[f"prior_{PRIOR[0]}"], STATE_INDEX[f"prior_{PRIOR[-1]}"] + 1)
 _AGE_ROWS = slice(STATE_INDEX[f"age.{AGED[0]}"], STATE_INDEX[f"age.{AGED[-1]}"] + 1)
-_COUNTS = [MEASURES.index(action) for action in LOGGED_COUNTS]
+_COUNTS = [[MEASURES.index(action) for action in actions] for actions in LOGGED_COUNTS.values()]
+_SINCE = [[AGED.index(action) for action in actions] for actions in SINCE.values()]  # places among the ages
 _HEADS = [MEASURES.index(head) for head in HEADS]
 _RATES = np.array([PRIOR_RATES[head] for head in HEADS], np.float32)[:, None]
 _PRIOR_HEAD_RATES = np.array([PRIOR_RATES[action] for action in PRIOR[1:]], np.float32)[:, None]
@@ -53,11 +55,6 @@ def derive(state: np.ndarray, updated_at: np.ndarray, now_us: np.ndarray | int) 
     return out
 
 
-def lifetime_rate(state: np.ndarray, head: str) -> np.ndarray:
-    """Smoothed `head` per impression over dated and undated exposures, float32 (n,). state: float (n, STATE_WIDTH)."""
-    return _lifetime_rate(state.T, head)
-
-
 def _turned_columns(state: np.ndarray, elapsed_s: np.ndarray) -> np.ndarray:
     """DERIVED_COLUMNS as rows, float32 (columns, n). state: float32 (STATE_WIDTH, n), overwritten; elapsed_s: float32 (n,)."""
     out = np.empty((len(DERIVED_COLUMNS), state.shape[1]), np.float32)
@@ -69,7 +66,9 @@ def _turned_columns(state: np.ndarray, elapsed_s: np.ndarray) -> np.ndarray:
         at = _window_rows(sums, out, at)
     at = _prior_rows(state, out, at)
     ages = state[_AGE_ROWS]
-    np.log1p(np.where(ages < 0, np.float32(NEVER_S), ages + elapsed_s), out=out[at:])
+    since = np.where(ages < 0, np.float32(NEVER_S), ages + elapsed_s)
+    for row, group in enumerate(_SINCE, start=at):
+        np.log1p(since[group].min(axis=0), out=out[row])
     return out
 
 
@@ -77,7 +76,8 @@ def _window_rows(sums: np.ndarray, out: np.ndarray, at: int) -> int:
     """Write one window's log counts, rates and mean dwell; returns the next free row."""
     impressions = sums[_IMPRESSION]
     end = at + len(_COUNTS)
-    np.log1p(sums[_COUNTS], out=out[at:end])
+    for row, group in enumerate(_COUNTS, start=at):
+        np.log1p(sums[group].sum(axis=0), out=out[row])
     out[end : end + len(_HEADS)] = _smoothed(sums[_HEADS], impressions, _RATES)
     end += len(_HEADS)
     np.log1p(sums[_DWELL] / (impressions + np.float32(1.0)), out=out[end])
@@ -90,15 +90,17 @@ def _prior_rows(state: np.ndarray, out: np.ndarray, at: int) -> int:
     np.log1p(prior, out=out[at:end])
     out[end : end + len(PRIOR) - 1] = _smoothed(prior[1:], prior[0], _PRIOR_HEAD_RATES)
     end += len(PRIOR) - 1
-    out[end] = _lifetime_rate(state, COMPLETED[0])
+    out[end] = _lifetime_rate(state, COMPLETED)
     return end + 1
 
 
-def _lifetime_rate(state: np.ndarray, head: str) -> np.ndarray:
-    """`lifetime_rate` of states as columns, (STATE_WIDTH, n)."""
-    head_sum = state[MEASURES.index(head)] + (state[STATE_INDEX[f"prior_{head}"]] if head in PRIOR else 0.0)
-    impressions = state[_IMPRESSION] + (state[_PRIOR_ROWS.start] if head in PRIOR else 0.0)
-    return _smoothed(head_sum, impressions, np.float32(PRIOR_RATES[head])).astype(np.float32, copy=False)
+def _lifetime_rate(state: np.ndarray, heads: tuple[str, ...]) -> np.ndarray:
+    """Smoothed `heads` per impression over dated and undated exposures, float32 (n,). state: (STATE_WIDTH, n)."""
+    dated = [MEASURES.index(head) for head in heads]
+    undated = [STATE_INDEX[f"prior_{head}"] for head in heads if head in PRIOR]
+    impressions = state[_IMPRESSION] + (state[_PRIOR_ROWS.start] if undated else 0.0)
+    acted = state[[*dated, *undated]].sum(axis=0)
+    return _smoothed(acted, impressions, np.float32(prior_rate(heads))).astype(np.float32, copy=False)
 
 
 def _smoothed(count: np.ndarray, impressions: np.ndarray, rate: np.ndarray | np.float32) -> np.ndarray:

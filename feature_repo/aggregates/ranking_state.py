@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from feature_repo.contracts import Action
-from feature_repo.heads import COMPLETED, HEADS, LIKED, OPENED
+from feature_repo.heads import COMPLETED, HEADS, LIKED, OPENED, Role
 
 MICROSECONDS = 1_000_000
 HOUR_US = 3_600 * MICROSECONDS
@@ -52,7 +52,7 @@ MEASURES = (*COUNTED, DWELL)
 
 # Undated exposures from before the first logged day carry only these three signals.
 PRIOR = (Action.IMPRESSION.value, Action.LIKE.value, Action.VIDEO_VIEW.value)
-AGED = (Action.IMPRESSION.value, OPENED[0], COMPLETED[0])
+AGED = (Action.IMPRESSION.value, *OPENED, *COMPLETED)
 NEVER = -1.0  # value of an age column before its first event
 
 
@@ -79,21 +79,35 @@ STATE_INDEX = {column.name: index for index, column in enumerate(STATE_COLUMNS)}
 SUMS = len(WINDOWS) * len(MEASURES)  # the leading columns of a state: fading or plain sums, window by window
 
 PRIOR_STRENGTH = 5.0  # impressions that the prior of a smoothed rate (heads.PRIOR_RATES) is worth
-LOGGED_COUNTS = (Action.IMPRESSION.value, OPENED[0], COMPLETED[0], LIKED[0])
+# What is counted and timed by what it stands for, whichever actions a log has: name -> the actions that are taken together.
+EXPOSED = {Action.IMPRESSION.value: (Action.IMPRESSION.value,)}
+LOGGED_COUNTS = {**EXPOSED, Role.OPENED.value: OPENED, Role.COMPLETED.value: COMPLETED, Role.LIKED.value: LIKED}
+SINCE = {**EXPOSED, Role.OPENED.value: OPENED, Role.COMPLETED.value: COMPLETED}
 LIFETIME_WINDOWS = tuple(window.name for window in WINDOWS if window.half_life_us is None)  # since the first event
 
 
 def _derived_columns() -> tuple[Column, ...]:
     columns = []
     for window in WINDOWS:
-        columns += [Column(f"log_{action}.{window.name}", f"log1p of {action}s, {window.words}") for action in LOGGED_COUNTS]
+        columns += [
+            Column(f"log_{name}.{window.name}", f"log1p of events ({_words(actions)}), {window.words}")
+            for name, actions in LOGGED_COUNTS.items()
+        ]
         columns += [Column(f"{head}_rate.{window.name}", f"smoothed {head} per impression, {window.words}") for head in HEADS]
         columns.append(Column(f"mean_dwell.{window.name}", f"log1p of mean seconds per impression, {window.words}"))
     columns += [Column(f"log_prior_{action}", f"log1p of undated {action} count") for action in PRIOR]
     columns += [Column(f"prior_{action}_rate", f"smoothed undated {action} per undated impression") for action in PRIOR[1:]]
-    columns.append(Column(f"lifetime_{COMPLETED[0]}_rate", "smoothed quality views per impression, dated and undated together"))
-    columns += [Column(f"log_since_{action}", f"log1p of seconds since the last {action}") for action in AGED]
+    lifetime = f"smoothed completions ({_words(COMPLETED)}) per impression, dated and undated together"
+    columns.append(Column(f"lifetime_{Role.COMPLETED.value}_rate", lifetime))
+    columns += [
+        Column(f"log_since_{name}", f"log1p of seconds since the last event ({_words(actions)})")
+        for name, actions in SINCE.items()
+    ]
     return tuple(columns)
+
+
+def _words(actions: tuple[str, ...]) -> str:
+    return " or ".join(actions)
 
 
 DERIVED_COLUMNS = _derived_columns()

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from feature_repo.heads import COMPLETED, HEADS, LIKED
+from feature_repo.heads import COMPLETED, LIKED, mask_of
 from flows.training.user_sequences import SequenceBatch
 from services.ranking.inputs import AGE_UNKNOWN
 
 NEXT_WEIGHT = 0.3  # in the loss, beside the rows' own heads
-NEXT_HEADS = (COMPLETED[0], LIKED[0])  # what is logged of an exposure that has no time
+NEXT_MASKS = tuple(int(mask_of(heads)) for heads in (COMPLETED, LIKED))  # whether any of these actions followed
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Questions:
     """What is asked about a batch of b sequences: its exposures that are known by their order alone and have one before them.
 
     chosen: bool (b, span), whether the exposure after each of the first `span` is asked about; outcome: float32
-    (m, len(NEXT_HEADS)), what was done to those, sequence by sequence.
+    (m, len(NEXT_MASKS)), what was done to those, sequence by sequence.
     """
 
     chosen: Tensor
@@ -47,21 +47,21 @@ class Questions:
         places = asked.any(0).nonzero()
         chosen = asked[:, : int(places.max()) + 1 if len(places) else 0]
         bits = batch.tokens.actions[:, 1 : 1 + chosen.shape[1]][chosen]
-        return Questions(chosen, torch.stack([(bits >> HEADS.index(head)) & 1 for head in NEXT_HEADS], dim=-1).float())
+        return Questions(chosen, torch.stack([(bits & mask) != 0 for mask in NEXT_MASKS], dim=-1).float())
 
 
 class NextExposure(nn.Module):
-    """Logits of NEXT_HEADS for exposures of a sequence, from what was before them; only trained beside a ranker."""
+    """Logits of NEXT_MASKS for exposures of a sequence, from what was before them; only trained beside a ranker."""
 
     def __init__(self, d: int) -> None:
         super().__init__()
         self.asked = nn.Parameter(torch.zeros(d))  # what an exposure that is asked about has for its blocks and surface
         self.norm = nn.LayerNorm(d)
         self.up = nn.Linear(2 * d, d)
-        self.out = nn.Linear(d, len(NEXT_HEADS))
+        self.out = nn.Linear(d, len(NEXT_MASKS))
 
     def logits(self, asked_MD: Tensor, before_MD: Tensor) -> Tensor:
-        """(m, len(NEXT_HEADS)) from the states, after the last layer, of what is asked about and of the exposures before."""
+        """(m, len(NEXT_MASKS)) from the states, after the last layer, of what is asked about and of the exposures before."""
         return self.out(F.gelu(self.up(torch.cat([self.norm(asked_MD), before_MD], dim=-1))))
 
 
@@ -70,4 +70,4 @@ def next_loss(logits: Tensor, questions: Sequence[Questions], share: Tensor) -> 
     counts = torch.tensor([len(asked) for asked in questions], device=share.device)
     weight = (share / counts.clamp(min=1)).repeat_interleave(counts).unsqueeze(1)
     outcome = torch.cat([asked.outcome for asked in questions])
-    return F.binary_cross_entropy_with_logits(logits, outcome, weight, reduction="sum") / len(NEXT_HEADS)
+    return F.binary_cross_entropy_with_logits(logits, outcome, weight, reduction="sum") / len(NEXT_MASKS)

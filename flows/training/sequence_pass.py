@@ -25,7 +25,7 @@ KINDS = EXPOSED, ASKED, CANDIDATES, USERS = range(4)  # of tokens, in the matrix
 
 @dataclass(frozen=True)
 class SequenceOutputs:
-    """Of r rows the ranker's outputs (r, OUTPUTS), and the logits (m, len(NEXT_HEADS)) that answer m questions."""
+    """Of r rows the ranker's outputs (r, OUTPUTS), and the logits (m, len(NEXT_MASKS)) that answer m questions."""
 
     rows: Tensor
     answers: Tensor

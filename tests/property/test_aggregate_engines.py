@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feature_repo.aggregates.batch import ERA_HALF_LIVES, write_states
+from feature_repo.aggregates.batch import write_states
+from feature_repo.aggregates.measures import ERA_HALF_LIVES
 from feature_repo.aggregates.ranking_projection import ranking_states
 from feature_repo.aggregates.ranking_state import STATE_INDEX, WINDOWS, Key
 from feature_repo.blocks import States
@@ -61,7 +62,7 @@ def _loose_events() -> pl.DataFrame:
 
 
 def test_fading_sums_stay_exact_across_eras(tmp_path):
-    """Events years apart lie in different eras of the running sums; the closed formula must still hold."""
+    """Events years apart lie in different eras of the cells' sums; the closed formula must still hold."""
     half_life = WINDOWS[1].half_life_us
     era = ERA_HALF_LIVES * half_life
     times = [7 * era - 3 * half_life, 7 * era - half_life, 7 * era + half_life, 7 * era + 2 * half_life, 9 * era + 5]

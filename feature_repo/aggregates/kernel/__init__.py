@@ -1,4 +1,4 @@
-"""The compiled kernel of the stream engine, called through ctypes, which gives up Python's lock during every call.
+"""The compiled kernel of the aggregate engines, called through ctypes, which gives up Python's lock during every call.
 
 NumPy pays a pass over memory for every column of every family; the kernel updates a whole cell while it is in the cache.
 """
@@ -57,6 +57,7 @@ _FUNCTIONS: dict[str, tuple[type | None, Sequence[type]]] = {
     "table_find_keys": (None, (_POINTER, _WORD, _POINTER, _POINTER, _WORD, _POINTER)),
     "table_states": (None, (_POINTER, _WORD, _POINTER, ctypes.POINTER(StateLayout), _POINTER, _POINTER)),
     "table_restore": (_SIGNED, (_POINTER, _WORD, _POINTER)),
+    "fold_moments": (None, (_POINTER, _WORD, *[_POINTER] * 9)),
     "hash_texts": (None, (_WORD, *[_POINTER] * 3)),
     "varints": (_WORD, (_WORD, *[_POINTER] * 3)),
     "id_bytes": (_WORD, ()),

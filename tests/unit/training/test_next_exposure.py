@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from feature_repo.feature_rows import HEADS
-from flows.training.next_exposure import NEXT_HEADS, NextExposure, Questions, next_loss
+from flows.training.next_exposure import NEXT_MASKS, NextExposure, Questions, next_loss
 from flows.training.sequence_pass import sequence_outputs
 from flows.training.user_sequences import SequenceBatch, UserSequences
 from services.ranking.encoded_rows import EncodedRows
@@ -42,7 +41,7 @@ def _answers(networks, batch: SequenceBatch, rows) -> tuple[np.ndarray, np.ndarr
     """Logits and outcomes, each (USERS, BEFORE - 1, heads): every undated exposure but a sequence's first is asked about."""
     with torch.no_grad():
         found = sequence_outputs(*networks, [batch], rows)
-    return tuple(one.numpy().reshape(USERS, BEFORE - 1, len(NEXT_HEADS)) for one in (found.answers, found.questions[0].outcome))
+    return tuple(one.numpy().reshape(USERS, BEFORE - 1, len(NEXT_MASKS)) for one in (found.answers, found.questions[0].outcome))
 
 
 def test_every_undated_exposure_but_the_first_is_asked_about(networks, asked):
@@ -50,8 +49,8 @@ def test_every_undated_exposure_but_the_first_is_asked_about(networks, asked):
     assert int((batch.tokens.age == AGE_UNKNOWN).sum()) == USERS * BEFORE
     _, outcome = _answers(networks, batch, rows)
     bits = batch.tokens.actions[:, 1:BEFORE].numpy()
-    for place, head in enumerate(NEXT_HEADS):
-        np.testing.assert_array_equal(outcome[:, :, place], (bits >> HEADS.index(head)) & 1)
+    for place, mask in enumerate(NEXT_MASKS):
+        np.testing.assert_array_equal(outcome[:, :, place], (bits & mask) != 0)
 
 
 def test_an_answer_reads_what_was_done_before_and_neither_itself_nor_what_followed(networks, asked):
@@ -80,7 +79,7 @@ def test_sequences_without_undated_exposures_ask_nothing_and_teach_nothing(netwo
     sequences = UserSequences.of(rows, np.arange(len(rows)), TableBits())
     batch = sequences.batch(np.arange(len(sequences)))
     found = sequence_outputs(*networks, [batch], EncodedRows(rows, Normaliser.fit(rows.blocks)).rows(batch.row))
-    assert found.answers.shape == (0, len(NEXT_HEADS))
+    assert found.answers.shape == (0, len(NEXT_MASKS))
     loss = next_loss(found.answers, found.questions, torch.ones(1))
     assert loss.item() == 0.0
     (loss + found.rows.sum()).backward()
@@ -90,8 +89,8 @@ def test_sequences_without_undated_exposures_ask_nothing_and_teach_nothing(netwo
 def test_the_loss_is_each_batch_s_mean_weighted_by_its_share():
     torch.manual_seed(5)
     sizes, share = (7, 0, 1), torch.tensor([0.5, 0.2, 0.3])
-    logits = torch.randn(sum(sizes), len(NEXT_HEADS))
-    questions = [Questions(torch.empty(1, 0, dtype=torch.bool), torch.rand(size, len(NEXT_HEADS)).round()) for size in sizes]
+    logits = torch.randn(sum(sizes), len(NEXT_MASKS))
+    questions = [Questions(torch.empty(1, 0, dtype=torch.bool), torch.rand(size, len(NEXT_MASKS)).round()) for size in sizes]
     parts = zip(logits.split(sizes), questions, share, strict=True)
     means = [
         weight * torch.nn.functional.binary_cross_entropy_with_logits(own, asked.outcome)
