@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from datetime import date
 
@@ -17,7 +18,7 @@ from flows.retries import PURE_STEP
 from flows.too_little import TooLittleData
 from flows.traffic.driver import Replay, ReplayReport
 from flows.traffic.outcomes import ReferenceRates, reference_rates
-from flows.traffic.visits import SLICE_HOURS, labelled_exposures, slices
+from flows.traffic.visits import SLICE_HOURS, labelled_exposures, share_of_visits, slices
 from infra.settings import Settings, get_settings
 from services.gateway.ledger import Ledger
 
@@ -48,9 +49,11 @@ def replay_days(
     stop_when: Callable[[], str | None] = lambda: None,
     slice_hours: int = SLICE_HOURS,
     span: Span | None = None,
+    visits: int | None = None,
 ) -> ReplayReport:
     """Replay the holdout's `days` under `name`, of them only `span` where it is given; a repeated call goes on where the last
-    one stopped. Raises TooLittleData where there is no event to replay.
+    one stopped. `visits`: about so many at most, of fewer users than `share` where need be. Raises TooLittleData where there is
+    no event to replay.
     """
     settings = get_settings()
     _, holdout = open_lakes(settings)
@@ -58,13 +61,14 @@ def replay_days(
     events = events if span is None else within(events, span)
     if events.is_empty():
         raise TooLittleData(f"{name}: there are no later events to replay; {_why_nothing(settings)}")
+    share = share if visits is None else share_of_visits(events, share, visits, hours=slice_hours)
     parts = list(slices(events, share=share, seed=settings.seed, name=name, hours=slice_hours))
     replay = Replay(settings, name, training_reference())
 
     def tell(report: ReplayReport) -> None:
         announce(f"{name}: slice {report.slices}/{len(parts)}, {report.requests:,} requests, {report.events:,} events")
 
-    return replay.run(parts, on_progress=tell, stop_when=stop_when)
+    return dataclasses.replace(replay.run(parts, on_progress=tell, stop_when=stop_when), share=share)
 
 
 def _why_nothing(settings: Settings) -> str:
@@ -74,23 +78,30 @@ def _why_nothing(settings: Settings) -> str:
 
 
 @task(name="replay traffic", **PURE_STEP)
-def replay_traffic(name: str, days: list[date], share: float, slice_hours: int, span: Span | None) -> dict:
-    return replay_days(name, days, share, slice_hours=slice_hours, span=span).summary()
+def replay_traffic(
+    name: str, days: list[date], share: float, slice_hours: int, span: Span | None, visits: int | None = None
+) -> dict:
+    return replay_days(name, days, share, slice_hours=slice_hours, span=span, visits=visits).summary()
 
 
 @flow(name="replay")
 def replay_flow(
-    name: str = "replay", days: list[date] | None = None, share: float | None = None, slice_hours: int = SLICE_HOURS
+    name: str = "replay",
+    days: list[date] | None = None,
+    share: float | None = None,
+    slice_hours: int = SLICE_HOURS,
+    visits: int | None = None,
 ) -> dict:
     """Send `days` (default: the dataset's replay days) as traffic of a `share` of users; all events are sent.
 
-    slice_hours: events reach the platform this much later than requests do.
+    visits: about so many at most, of fewer users than `share` where need be. slice_hours: events reach the platform this much
+    later than requests do.
     """
     settings = get_settings()
     chosen = list(days or split_days(settings)[1])
     span = None if days else splits_of(settings).replay
     share = settings.replay_user_share if share is None else share
-    report = {**replay_traffic(name, chosen, share, slice_hours, span), "share": share}
+    report = replay_traffic(name, chosen, share, slice_hours, span, visits)
     create_table_artifact(
         key="replay",
         table=[{"release": release, "requests": count} for release, count in report["by_release"].items()],

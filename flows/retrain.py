@@ -6,7 +6,7 @@ worse than the champion's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,7 @@ from flows.training.limits import TrainingLimits
 from infra.settings import get_settings
 
 GATE_SHARE = 0.15  # of the users, whose rows of the new days are kept out of training and judge the challenger
-Metrics = Mapping[str, Mapping[str, Any]]  # by head, as `evaluate` returns them
-GATE_TOLERANCE = 0.005  # log loss that a challenger may lose on a gate head: the noise of some thousand rows
+GATE_TOLERANCE = 0.005  # log loss that a challenger may lose on a gate head; what may be chance is not held against it
 
 
 class GateFailed(RuntimeError):
@@ -51,25 +50,30 @@ def gate(folder: str, champion_folder: str, rows: FeatureRows) -> dict[str, Any]
     if not heads:
         raise GateFailed(with_own_names(nothing_to_judge_on(rows.labels, chosen), own_actions))
     models = {"champion": champion_folder, "challenger": folder}
-    metrics = {
-        name: evaluate(ModelBundle.load(place, threads=settings.threads).predict(rows), rows.labels, rows)
-        for name, place in models.items()
-    }
-    if (worse := worse_than_tolerated(metrics["challenger"], metrics["champion"], heads, len(rows))) is not None:
+    predicted = {name: ModelBundle.load(place, threads=settings.threads).predict(rows) for name, place in models.items()}
+    if (worse := worse_than_tolerated(predicted["challenger"], predicted["champion"], rows, heads)) is not None:
         raise GateFailed(with_own_names(worse, own_actions))
+    metrics = {name: evaluate(p, rows.labels, rows) for name, p in predicted.items()}
     table = compare(metrics)
     markdown = with_own_names(table.markdown(), own_actions)
     return {"metrics": table.as_dict(), "markdown": markdown, "rows": len(rows), "heads": list(heads)}
 
 
-def worse_than_tolerated(challenger: Metrics, champion: Metrics, heads: Sequence[str], rows: int) -> str | None:
-    """What the challenger loses on the first of `heads` on which it loses too much, None where it does on none."""
+def worse_than_tolerated(challenger: np.ndarray, champion: np.ndarray, rows: FeatureRows, heads: Sequence[str]) -> str | None:
+    """What the challenger loses on the first of `heads` on which it loses too much, None where it does on none.
+
+    challenger, champion: probabilities (n, len(HEADS)) of `rows`. A loss counts where it is beyond GATE_TOLERANCE and its 95 %
+    interval holds no gain: on few rows two trainings differ by chance alone, and the canary judges the challenger again.
+    """
+    from flows.training.compare import log_loss_difference
+
     for head in heads:
-        lost = challenger[head]["log_loss"] - champion[head]["log_loss"]
-        if lost > GATE_TOLERANCE:
+        lost = log_loss_difference(challenger, champion, rows.labels, rows.user_id, head)
+        if lost.difference > GATE_TOLERANCE and lost.low > 0:
             return (
-                f"on {rows:,} rows kept out, the challenger's {head} log loss is {lost:.4f} above the champion's "
-                f"(tolerated: {GATE_TOLERANCE}); it is not registered"
+                f"on {len(rows):,} rows kept out, the challenger's {head} log loss is {lost.difference:.4f} above the "
+                f"champion's (95 % interval {lost.low:.4f} to {lost.high:.4f}; tolerated: {GATE_TOLERANCE}); "
+                "it is not registered"
             )
     return None
 

@@ -149,6 +149,7 @@ def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows, limits: T
         threads=settings.threads,
         day_offset=lake.day_offset,
         baselines=limits.baselines,
+        requests=limits.slates,
         tell=announce,
     )
     for sentence in found["not_measured"]:

@@ -17,7 +17,7 @@ class Plan:
     takes: str  # in words, on two cores
     train: TrainingLimits | None  # the first release, which the first page waits for
     retrain: TrainingLimits | None  # the challenger
-    replay_share: float | None = None  # of the users whose visits are replayed; None = the settings'
+    replay_visits: int | None = None  # that are replayed, about, of users drawn by a hash; None = the settings' share of users
     drift_rows: int | None = None  # exposures that drift is judged on, of users drawn by a hash
     slice_hours: int = SLICE_HOURS  # of the replay; fewer slices wait less often for their events to be applied
 
@@ -29,18 +29,21 @@ class Plan:
 TOUR = Plan(
     "tour",
     "under 10 minutes, the first timeline within 3",
-    train=TrainingLimits(seconds=30, judged_rows=30_000, epochs=1, members=1, teacher_share=0, ensemble=False),
-    retrain=TrainingLimits(seconds=60, epochs=2, members=1, teacher_share=0, ensemble=False),
-    drift_rows=60_000,
+    train=TrainingLimits(seconds=30, judged_rows=12_000, epochs=1, members=1, teacher_share=0, ensemble=False, slates=60),
+    retrain=TrainingLimits(seconds=60, epochs=1, members=1, teacher_share=0, ensemble=False, slates=60),
+    replay_visits=1_500,
+    drift_rows=30_000,
     slice_hours=4,
 )
 QUICK = Plan(
     "quick",
     "under 3 minutes",
-    train=TrainingLimits(seconds=10, judged_rows=8_000, epochs=1, members=1, teacher_share=0, ensemble=False, baselines=False),
-    retrain=TrainingLimits(seconds=15, epochs=1, members=1, teacher_share=0, ensemble=False),
-    replay_share=0.05,
-    drift_rows=20_000,
+    train=TrainingLimits(
+        seconds=10, judged_rows=6_000, epochs=1, members=1, teacher_share=0, ensemble=False, slates=30, baselines=False
+    ),
+    retrain=TrainingLimits(seconds=15, epochs=1, members=1, teacher_share=0, ensemble=False, slates=30),
+    replay_visits=400,
+    drift_rows=15_000,
     slice_hours=12,
 )
 FULL = Plan("full", "as long as two trainings on all of the data take, and about 6 minutes more", train=None, retrain=None)

@@ -49,6 +49,7 @@ class ReplayReport:
     by_release: dict[str, int] = field(default_factory=dict)
     latency_ms: list[float] = field(default_factory=list, repr=False)
     stopped: str | None = None
+    share: float = 1.0  # of the users with exposures, whose visits these are
 
     def summary(self) -> dict:
         """Counts and latency percentiles (milliseconds, gateway and mixer together)."""

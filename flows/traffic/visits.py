@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from feature_repo.contracts import HISTORY_BEFORE
+from feature_repo.contracts import HISTORY_BEFORE, Action
 from feature_repo.exposures import answer_frame, exposure_frame
 from feature_repo.feature_rows import HEADS
 from services.mixer.api_types import MOST_SCORED
@@ -77,6 +77,14 @@ def _asking(user_ids: np.ndarray, share: float, seed: int) -> np.ndarray:
     draws = _draws(user_ids, seed)
     lowest = np.unique(_draws(np.unique(user_ids), seed))[:LEAST_USERS]
     return (draws < share) | (draws <= lowest.max(initial=0.0))
+
+
+def share_of_visits(events: pl.DataFrame, share: float, most: int, *, hours: int = SLICE_HOURS) -> float:
+    """`share`, or less: the share of the users whose visits in `events` are about `most`."""
+    shown = events.filter((pl.col("action") == Action.IMPRESSION.value) & (pl.col("product") != HISTORY_BEFORE))
+    slice_of = pl.col("occurred_at").dt.epoch("us") // (hours * _HOUR_US)
+    visits = shown.select(pl.struct(slice_of, "user_id", "product").n_unique()).item()
+    return min(share, most / max(visits, 1))
 
 
 def slices(events: pl.DataFrame, *, share: float, seed: int, name: str, hours: int = SLICE_HOURS) -> Iterator[Slice]:

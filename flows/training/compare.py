@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from feature_repo.heads import HEADS, LEAST_JUDGED
-from flows.training.evaluate import auc
+from flows.training.evaluate import auc, row_losses
 
 COLUMNS = ("auc", "log_loss", "normalised_entropy", "ece", "ndcg_at_10")
 MOST_SHOWN = 4  # heads in a table
+_Z = 1.96
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def compare(models: Mapping[str, dict]) -> Comparison:
 
 @dataclass(frozen=True)
 class Difference:
-    """AUC of one model minus another's, with a 95 % interval."""
+    """A figure of one model minus another's, with a 95 % interval."""
 
     head: str
     difference: float
@@ -91,6 +92,24 @@ def auc_difference(
             found.append(drawn)
     low, high = np.quantile(found, (0.025, 0.975)) if found else (float("nan"), float("nan"))
     return Difference(head, point, float(low), float(high))
+
+
+def log_loss_difference(
+    first: np.ndarray, second: np.ndarray, labels: np.ndarray, user_id: np.ndarray, head: str
+) -> Difference:
+    """Log loss of `first` minus that of `second` (both (n, len(HEADS)), n > 0) on one head.
+
+    Rows of one user are not independent: the interval is that of a mean over clusters, whose sums about it are what varies.
+    """
+    index = HEADS.index(head)
+    y = labels[:, index]
+    lost = row_losses(first[:, index], y) - row_losses(second[:, index], y)
+    mean = float(lost.mean())
+    _, user = np.unique(user_id, return_inverse=True)
+    sums = np.bincount(user, weights=lost - mean)
+    users = len(sums)
+    spread = float(np.sqrt(np.square(sums).sum() * users / max(users - 1, 1)) / len(lost)) if users > 1 else float("inf")
+    return Difference(head, mean, mean - _Z * spread, mean + _Z * spread)
 
 
 def _difference(first: np.ndarray, second: np.ndarray, y: np.ndarray) -> float | None:

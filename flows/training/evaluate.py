@@ -74,8 +74,13 @@ def log_loss(p: np.ndarray, y: np.ndarray) -> float | None:
     """Mean negative log likelihood in nats; None on no rows."""
     if len(y) == 0:
         return None
+    return float(np.mean(row_losses(p, y)))
+
+
+def row_losses(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Negative log likelihood of each row in nats; p in [0, 1], y 0/1, both (n,)."""
     p = np.clip(p, _TINY, 1 - _TINY)
-    return float(-np.mean(y * np.log(p) + (1 - y) * np.log1p(-p)))
+    return -(y * np.log(p) + (1 - y) * np.log1p(-p))
 
 
 def expected_calibration_error(p: np.ndarray, y: np.ndarray, bins: int = ECE_BINS) -> float | None:

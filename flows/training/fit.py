@@ -92,7 +92,7 @@ def train_bundle(
                 bundle, learned.fitted_rows, learned.calibrating, seed=how.seed, threads=how.threads
             )
     with _timed(seconds, "light"):
-        bundle.light = _fit_light(bundle, learned, how.seed)
+        bundle.light = _fit_light(bundle, learned, how)
     bundle.save(folder)
     shutil.rmtree(checkpoints, ignore_errors=True)  # what they were kept for is finished
     metrics = {}
@@ -152,9 +152,14 @@ def _bundle(learned: LearnedRows, how: Recipe, heavy: Heavy, two_tower: TwoTower
     )
 
 
-def _fit_light(bundle: ModelBundle, learned: LearnedRows, seed: int) -> LightRanker:
+def _fit_light(bundle: ModelBundle, learned: LearnedRows, how: Recipe) -> LightRanker:
     return fit_light(
-        lambda slate: weighted_score(bundle.predict(slate)), learned.fitted_rows, bundle.normaliser, bundle.extended, seed=seed
+        lambda slate: weighted_score(bundle.predict(slate)),
+        learned.fitted_rows,
+        bundle.normaliser,
+        bundle.extended,
+        seed=how.seed,
+        count=how.slates,
     )
 
 

@@ -16,7 +16,7 @@ from services.ranking.normalise import Normaliser
 
 PENALTY = 1e-4  # per row, on the squared weights
 ITERATIONS = 60
-SLATES, SLATE_CANDIDATES = 300, 300  # what it learns from; their scoring takes a second
+SLATES, SLATE_CANDIDATES = 300, 300  # what it learns from
 CHOSEN_SHARE = 0.1  # of a slate: what the heavy ranker puts first
 
 ENGAGEMENTS = places(POSITIVE)  # what counts as engagement
@@ -34,14 +34,16 @@ def fit_light(
     extend: Callable[[FeatureRows], FeatureRows] = lambda slate: slate,
     *,
     seed: int,
+    count: int | None = None,
 ) -> LightRanker:
     """Learn to keep what the heavy ranker puts first.
 
-    `heavy_score` gives the score (n,) that a request ranks a slate by. Users and moments are drawn from `rows`, candidates from
-    all posts of `rows`: the exposures themselves are what another recommender had chosen already, and a cut must tell the
-    good from the merely shown. `extend` adds the blocks that no slate has by itself.
+    It learns from `count` slates, SLATES by default. `heavy_score` gives the score (n,) that a request ranks a slate by.
+    Users and moments are drawn from `rows`, candidates from all posts of `rows`: the exposures themselves are what another
+    recommender had chosen already, and a cut must tell the good from the merely shown. `extend` adds the blocks that no slate
+    has by itself.
     """
-    slates = [extend(slate) for slate in Catalogue.newest(rows).slates(rows, SLATES, SLATE_CANDIDATES, seed)]
+    slates = [extend(slate) for slate in Catalogue.newest(rows).slates(rows, count or SLATES, SLATE_CANDIDATES, seed)]
     scores = [heavy_score(slate) for slate in slates]
     chosen = np.concatenate([score >= np.quantile(score, 1 - CHOSEN_SHARE) for score in scores])
     names = [name for name in MODEL_BLOCKS if name in rows.blocks]

@@ -20,8 +20,9 @@ class TrainingLimits(BaseModel):
     members: int | None = Field(None, ge=1)
     teacher_share: float | None = Field(None, ge=0, le=1)
     ensemble: bool | None = None
+    slates: int | None = Field(None, ge=1)  # of candidates that the light ranker learns from, and that its cut is tried on
     baselines: bool = True  # compare with boosted trees too
 
     def options(self) -> dict[str, int | float | bool]:
         """The recipe's options that are limited."""
-        return self.model_dump(include={"epochs", "members", "teacher_share", "ensemble"}, exclude_none=True)
+        return self.model_dump(include={"epochs", "members", "teacher_share", "ensemble", "slates"}, exclude_none=True)

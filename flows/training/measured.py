@@ -17,7 +17,7 @@ from flows.training.fit_light import engaged
 from flows.training.index_recall import index_recall
 from flows.training.retrieval import recall
 from flows.training.survival import survival
-from services.ranking.bundle import ModelBundle
+from services.ranking.bundle import ModelBundle, Predictions
 
 LEADS = 4  # heads that the heavy ranker's lead over the trees is told of
 
@@ -31,11 +31,13 @@ def measured(
     threads: int,
     day_offset: timedelta = timedelta(0),
     baselines: bool = True,
+    requests: int | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Every model on the same test rows: metrics by head, the heavy ranker's lead over LightGBM, retrieval, light ranker.
 
-    The baselines read the bundle's collaborative vectors too; without `baselines` there are no trees. `not_measured` says in
+    The baselines read the bundle's collaborative vectors too; without `baselines` there are no trees. `requests`: slates that
+    the light ranker's cut is tried on. `not_measured` says in
     sentences what the rows could not tell; without test rows there is nothing else.
     """
     if not len(test):
@@ -44,7 +46,8 @@ def measured(
     tell("heavy ranker on the test days")
     bundle = ModelBundle.load(bundle_folder, threads=threads)
     test = bundle.extended(test)
-    predictions = _predictions(bundle, train, test, seed, threads, baselines, tell)
+    ours = bundle.predictions(test)
+    predictions = _side_by_side(bundle, ours, train, test, seed, threads, baselines, tell)
     table = compare({name: evaluate(p, test.labels, test, day_offset=day_offset) for name, p in predictions.items()})
     found = recall(bundle, train, test, seed=seed)
     return {
@@ -52,17 +55,18 @@ def measured(
         "markdown": table.markdown(),
         "heavy_minus_lightgbm_auc": _leads(predictions, test, seed),
         "light_ranker_auc": auc(bundle.light_score(test), engaged(test.labels)),
-        "light_survival": survival(bundle, train, test, seed=seed),
+        "light_survival": survival(bundle, train, test, seed=seed, requests=requests),
         **({} if found is None else {"retrieval": found}),
         "index_recall": index_recall(bundle, train, test, seed=seed),
-        "dwell": dwell_metrics(bundle.predicted_dwell_s(test), test.dwell_s, train.dwell_s),
+        "dwell": dwell_metrics(ours.dwell_s, test.dwell_s, train.dwell_s),
         "test_rows": len(test),
         "not_measured": _silent(train, test, found is not None),
     }
 
 
-def _predictions(
+def _side_by_side(
     bundle: ModelBundle,
+    ours: Predictions,
     train: FeatureRows,
     test: FeatureRows,
     seed: int,
@@ -75,9 +79,9 @@ def _predictions(
     if with_trees:
         tell("LightGBM on the same features")
         predictions["LightGBM"] = peers.lightgbm(bundle.extended(train), test, seed=seed, threads=threads)
-    predictions["heavy ranker"] = bundle.heavy_predict(test)
+    predictions["heavy ranker"] = ours.heavy
     if bundle.ensemble is not None:
-        predictions["ensemble"] = bundle.predict(test)
+        predictions["ensemble"] = ours.final
     return predictions
 
 

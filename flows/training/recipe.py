@@ -31,6 +31,7 @@ class Recipe:
     ensemble: bool = False
     epochs: int = 2  # in the third, tables of ids overfit (Zhang et al. 2022, "one-epoch phenomenon")
     patience: int = 0  # measurements on rows kept out without a gain that end the heavy ranker's training; 0 = none does
+    slates: int | None = None  # of candidates that the light ranker learns from; None: as many as `fit_light` holds enough
     heads_least: int = LEAST_TRAINED  # exposures of either outcome that a head needs to be learned
     deciding_heads: Sequence[str] = ()  # that must be learned, since they decide over the bundle; none: the commonest decide
     device: str = "cpu"
@@ -41,6 +42,8 @@ class Recipe:
             raise ValueError(f"the heavy ranker is to be of {self.members} members; 1 is the least")
         if self.epochs < 1:
             raise ValueError(f"the networks are to learn for {self.epochs} epochs; 1 is the least")
+        if self.slates is not None and self.slates < 1:
+            raise ValueError(f"the light ranker is to learn from {self.slates} slates; 1 is the least")
         check_share(self.kept_negatives)
         check_method(self.calibration)
 

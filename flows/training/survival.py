@@ -19,11 +19,14 @@ REQUESTS = 150
 CANDIDATES = 1_500
 
 
-def survival(bundle: ModelBundle, train: FeatureRows, rows: FeatureRows, *, seed: int) -> dict[str, Any]:
+def survival(
+    bundle: ModelBundle, train: FeatureRows, rows: FeatureRows, *, seed: int, requests: int | None = None
+) -> dict[str, Any]:
     """Mean share of the heavy ranker's best that are among the first candidates by the light ranker, at each size of the cut.
 
-    Users and moments are drawn from `rows`, candidates from the posts of `train`. Keys: requests, candidates, best, and
-    survivors: "light ranker" and "popularity" -> cut -> share; cuts of no fewer than the candidates are left out.
+    Users and moments of `requests` slates, REQUESTS by default, are drawn from `rows`, candidates from the posts of `train`.
+    Keys: requests, candidates, best, and survivors: "light ranker" and "popularity" -> cut -> share; cuts of no fewer than the
+    candidates are left out.
     """
     catalogue = Catalogue.newest(train)
     shown = np.bincount(
@@ -33,7 +36,7 @@ def survival(bundle: ModelBundle, train: FeatureRows, rows: FeatureRows, *, seed
         "light ranker": bundle.light_score,
         "popularity": lambda slate: shown[np.searchsorted(catalogue.post_id, slate.post_id)],
     }
-    slates = catalogue.slates(rows, REQUESTS, CANDIDATES, seed)
+    slates = catalogue.slates(rows, requests or REQUESTS, CANDIDATES, seed)
     cuts = [cut for cut in CUTS if cut < len(slates[0])]
     best = min(BEST, len(slates[0]))
     kept: dict[str, list[list[float]]] = {name: [] for name in orders}

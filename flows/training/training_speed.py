@@ -14,7 +14,7 @@ from flows.training.sampled_users import LEAST_ROWS
 from infra.storage import replace_atomically
 
 FILE = "training_speed.json"  # in the home folder
-OF_SPEED = ("preset", "members", "teacher_share", "kept_negatives", "ensemble", "epochs", "threads", "device")
+OF_SPEED = ("preset", "members", "teacher_share", "kept_negatives", "ensemble", "slates", "epochs", "threads", "device")
 PROBE_ROWS, PROBE_BATCH = 2_000, 256
 # The probe times the first steps of one network. A whole training also fits the two towers, the trees that teach, the ensemble
 # and the light ranker, so it handles fewer exposures a second: about this share of the probe's.

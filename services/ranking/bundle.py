@@ -49,6 +49,15 @@ class BundleError(ValueError):
     """A bundle folder is missing, of another format, or does not fit the rows it is asked to score."""
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """What a bundle says of n rows."""
+
+    heavy: np.ndarray  # float32 (n, len(HEADS)): as `heavy_predict`
+    final: np.ndarray  # float32 (n, len(HEADS)): as `predict`
+    dwell_s: np.ndarray  # float32 (n,): as `predicted_dwell_s`
+
+
 @dataclass
 class ModelBundle:
     """Two-tower, light and heavy ranker that were trained together."""
@@ -165,7 +174,14 @@ class ModelBundle:
 
     def predicted_dwell_s(self, rows: FeatureRows) -> np.ndarray:
         """Seconds that each row's post will typically be watched or read, float32 (n,)."""
-        return np.expm1(np.maximum(self._outputs(rows, None, None)[:, DWELL], 0.0))
+        return _dwell_s(self._outputs(rows, None, None))
+
+    def predictions(self, rows: FeatureRows) -> Predictions:
+        """All that the bundle says of `rows`, from one pass of the heavy ranker."""
+        rows = self.extended(rows)
+        outputs = self._outputs(rows, None, None)
+        heavy = self.calibration.apply(outputs[:, :DWELL])
+        return Predictions(heavy, self._final(heavy, rows), _dwell_s(outputs))
 
     def _outputs(self, rows: FeatureRows, looked_up: LookedUp | None, context: RequestContext | None) -> np.ndarray:
         """The heavy ranker's, float32 (n, OUTPUTS)."""
@@ -231,7 +247,10 @@ class ModelBundle:
         `encode` gave for rows of this user, surface and moment. Both save work and change nothing but rounding.
         """
         rows = self.extended(rows)
-        heavy = self.heavy_predict(rows, looked_up, context)
+        return self._final(self.heavy_predict(rows, looked_up, context), rows)
+
+    def _final(self, heavy: np.ndarray, rows: FeatureRows) -> np.ndarray:
+        """`predict` from the heavy ranker's probabilities of extended `rows`."""
         if self.ensemble is None or len(rows) == 0:
             return heavy
         return self.ensemble.apply(heavy, rows, self.names.get("post", ()), torch.get_num_threads())
@@ -287,6 +306,10 @@ class ModelBundle:
             if found is not None and found != columns:
                 odd = sorted(set(found).symmetric_difference(columns))[:5]
                 raise BundleError(f"block {block!r} has other columns than the model was trained on (such as {odd}): retrain")
+
+
+def _dwell_s(outputs: np.ndarray) -> np.ndarray:
+    return np.expm1(np.maximum(outputs[:, DWELL], 0.0))
 
 
 def _with_weights(module: torch.nn.Module, arrays: dict[str, np.ndarray]) -> torch.nn.Module:

@@ -53,7 +53,7 @@ IMPORTED = (
     *SERVER_IMPORTS,
 )
 LIMITS = TrainingLimits(seconds=3, judged_rows=3_000, epochs=1, members=1, teacher_share=0, ensemble=False, baselines=False)
-PLAN = replace(QUICK, name="short", train=LIMITS, replay_share=0.2, drift_rows=4_000)
+PLAN = replace(QUICK, name="short", train=LIMITS, replay_visits=300, drift_rows=4_000)
 
 
 class InThisProcess(stages.Context):

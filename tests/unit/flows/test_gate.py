@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from feature_repo.heads import HEADS
 from feature_repo.ids import IdTable
 from flows.retrain import GateFailed, gate, worse_than_tolerated
 from infra.settings import Settings
@@ -35,10 +36,29 @@ def test_a_challenger_that_the_chosen_heads_do_not_judge_is_not_registered(setti
         gate.fn("challenger", "champion", synthetic_rows(400, seed=1))
 
 
-def test_a_challenger_may_lose_no_more_than_the_noise_on_any_head_that_decides():
-    champion = {"click": {"log_loss": 0.5}, "own_5": {"log_loss": 0.1}, "like": {"log_loss": 0.2}}
-    challenger = {"click": {"log_loss": 0.504}, "own_5": {"log_loss": 0.12}, "like": {"log_loss": 0.9}}
-    assert worse_than_tolerated(challenger, champion, ("click",), 40) is None
-    assert "the challenger's own_5 log loss is 0.0200 above" in worse_than_tolerated(
-        challenger, champion, ("click", "own_5"), 40
-    )
+def _probabilities(rows, **shifts: float) -> np.ndarray:
+    """The rows' own rates by head, with the log odds of some heads shifted."""
+    rates = np.clip(rows.labels.mean(axis=0, dtype=np.float64), 1e-3, 1 - 1e-3)
+    odds = np.log(rates / (1 - rates))
+    for head, shift in shifts.items():
+        odds[HEADS.index(head)] += shift
+    return np.tile(1 / (1 + np.exp(-odds)), (len(rows), 1))
+
+
+def test_a_challenger_may_lose_no_more_than_tolerated_on_any_head_that_decides():
+    rows = synthetic_rows(2_000, seed=1)
+    champion = _probabilities(rows)
+    assert worse_than_tolerated(_probabilities(rows, click=0.05, like=3.0), champion, rows, ("click",)) is None
+    worse = worse_than_tolerated(_probabilities(rows, like=3.0), champion, rows, ("click", "like"))
+    assert "on 2,000 rows kept out, the challenger's like log loss is" in worse
+
+
+def test_what_may_be_chance_is_not_held_against_a_challenger():
+    """The same loss a row: of a few users it may be chance, of many it is not."""
+    many = synthetic_rows(4_000, seed=1)
+    few = many.take(np.flatnonzero(np.isin(many.user_id, np.unique(many.user_id)[:3])))
+    noise = np.random.default_rng(2).normal(0, 0.8, (len(many), 1))
+    odds = {id(rows): np.log(_probabilities(rows) / (1 - _probabilities(rows))) for rows in (many, few)}
+    noisy = {id(rows): 1 / (1 + np.exp(-(odds[id(rows)] + noise[: len(rows)]))) for rows in (many, few)}
+    assert worse_than_tolerated(noisy[id(many)], _probabilities(many), many, ("click",)) is not None
+    assert worse_than_tolerated(noisy[id(few)], _probabilities(few), few, ("click",)) is None

@@ -13,7 +13,7 @@ from feature_repo.contracts import EVENTS, HISTORY_BEFORE
 from feature_repo.feature_rows import HEADS
 from flows.traffic import visits
 from flows.traffic.outcomes import log_losses, reference_rates, visit_ndcg
-from flows.traffic.visits import LEAST_USERS, LONGEST_ID, Visit, in_sample, labelled_exposures, slices
+from flows.traffic.visits import LEAST_USERS, LONGEST_ID, Visit, in_sample, labelled_exposures, share_of_visits, slices
 
 JUDGED_HEADS = ("click", "video_view", "like", "profile_click")
 NOON = datetime(2022, 5, 2, 12, tzinfo=UTC)
@@ -80,6 +80,18 @@ def test_a_small_share_of_a_small_log_still_asks_for_thirty_users_or_all(users, 
     events = _events(*((user, 10, "impression", "tab_1", NOON, f"r{user}") for user in range(users)))
     part = next(iter(slices(events, share=0.001, seed=7, name="t")))
     assert len({visit.user_id for visit in part.visits}) == asking
+
+
+def test_a_bound_of_visits_makes_the_share_of_users_smaller_and_never_larger():
+    rows = [(user, 10, "impression", "tab_1", NOON + timedelta(days=day), "r") for user in range(500) for day in (0, 1)]
+    events = _events(*rows)
+    assert share_of_visits(events, 1.0, 100) == pytest.approx(0.1)
+    assert share_of_visits(events, 0.05, 100) == 0.05
+    assert share_of_visits(events, 1.0, 5_000) == 1.0
+    visits = [
+        visit for part in slices(events, share=share_of_visits(events, 1.0, 300), seed=7, name="t") for visit in part.visits
+    ]
+    assert 200 < len(visits) < 400
 
 
 def test_all_events_are_sent_whatever_the_share_of_visits():
