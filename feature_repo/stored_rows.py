@@ -19,8 +19,9 @@ import structlog
 from feature_repo.blocks import BLOCK_NAMES
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.lake import Lake
+from feature_repo.row_draw import RowDraw
 from feature_repo.row_shards import DamagedRows, open_rows, write_rows
-from feature_repo.training_rows import CHUNK_ROWS, RowDraw, known_until, row_pieces
+from feature_repo.training_rows import CHUNK_ROWS, known_until, row_pieces
 from infra.settings import Settings
 
 KEPT_FOLDERS = 4  # the newest: a training's, a challenger's, a drift check's, and one to spare

@@ -7,7 +7,7 @@ on popular topics; the as-of search used here costs a bisection. A test holds th
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -27,6 +27,7 @@ from feature_repo.feature_rows import FeatureRows
 from feature_repo.history import histories_as_of
 from feature_repo.lake import Lake
 from feature_repo.profiles import post_profiles, unknown_post_profile, unknown_user_profile, user_profiles
+from feature_repo.row_draw import RowDraw
 from feature_repo.state_tables import StateTable, map_state_table, read_state_table
 from infra.settings import Settings
 
@@ -46,17 +47,6 @@ def point_in_time_rows(settings: Settings, lakes: Sequence[Lake], days: Sequence
     known = PointsInTime.of(settings, events, read_table(lakes, "users"), read_table(lakes, "posts"))
     del events
     return known.rows(known.impressions_of(lakes, days))
-
-
-@dataclass(frozen=True)
-class RowDraw:
-    """Which rows are wanted of all: `keep` takes user_id and the microsecond, both int64 (n,), and gives bool (n,).
-
-    `name` tells draws apart: equal names keep equal rows.
-    """
-
-    name: str
-    keep: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def row_pieces(

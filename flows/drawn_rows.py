@@ -10,7 +10,7 @@ import polars as pl
 
 from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.lake import Lake
-from feature_repo.training_rows import RowDraw
+from feature_repo.row_draw import RowDraw
 from flows.traffic.visits import in_sample
 from flows.training.sampled_users import sampled_users
 

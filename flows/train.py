@@ -16,7 +16,7 @@ from feature_repo.chosen_heads import HeadError
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name, with_own_names
-from feature_repo.training_rows import RowDraw
+from feature_repo.row_draw import RowDraw
 from flows.days import microseconds
 from flows.drawn_rows import DRAW_SEED, draw_of, exposed_users, share_for
 from flows.lakes import dataset_marker, open_lakes, split_days, splits_of

@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 
 from flows.training import registry
-from flows.training.fit import TrainReport
-from flows.training.negated import negate_bundle
 from infra.settings import Settings
-from services.ranking.bundle import DESCRIPTION
+from services.ranking.bundle_files import DESCRIPTION
 
 NEGATED = "negated"
 
@@ -46,6 +44,9 @@ def register_negated(settings: Settings, model: str) -> str:
 
     Done once per source version: the copy carries the version it was made from in its tags.
     """
+    from flows.training.fit import TrainReport
+    from flows.training.negated import negate_bundle
+
     source = version_of(settings, model)
     known = registry.resolve(settings, NEGATED)
     if known is not None and registry.look_up(settings, known).tags.get("negated_from") == source:

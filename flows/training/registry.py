@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from services.ranking.bundle import DESCRIPTION, BundleError
+from services.ranking.bundle_files import DESCRIPTION, BundleError
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -18,6 +18,7 @@ from safetensors.numpy import save_file as save_arrays
 from feature_repo.feature_rows import HEADS, FeatureRows, UserFeatures
 from infra.storage import replace_atomically
 from services.ranking import presets
+from services.ranking.bundle_files import DESCRIPTION, BundleError
 from services.ranking.calibration import Calibration, sigmoid
 from services.ranking.collaborative import CollaborativeVectors
 from services.ranking.compiled import MATCH_BLOCKS, REQUEST_BLOCKS, NotCompilable
@@ -38,15 +39,10 @@ if TYPE_CHECKING:
 # 2: the heavy ranker bends by GELU in its tanh form; 3: knots in the calibration; 4: a context that reads back; 5: heads of all
 # actions, surfaces of the model's own.
 FORMAT = 5
-DESCRIPTION = "bundle.json"
 _PARTS = ("heavy", "light", "two_tower", "normaliser", "calibration")
 _OPTIONAL = ("vectors", "ensemble")  # parts that not every bundle has
 RequestContext = tuple[RequestOfMember, ...]  # what all candidates of a request share, by member of the heavy ranker
 _ROWS_PER_PASS = 4_096  # bounds the memory of scoring many rows that each have a history of their own
-
-
-class BundleError(ValueError):
-    """A bundle folder is missing, of another format, or does not fit the rows it is asked to score."""
 
 
 @dataclass(frozen=True)

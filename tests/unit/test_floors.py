@@ -122,6 +122,20 @@ def test_a_process_that_imports_the_mixer_has_loaded_no_heavy_library():
     assert answer.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
+def test_registering_the_flows_loads_no_heavy_library():
+    """The tour's own process registers them all, waits for most of an hour, and is the first to be waited for."""
+    heavy = NOT_IN_SERVING | {"torch", "lightgbm", "bentoml", "feast", "ibis"}
+    program = (
+        "import sys, importlib; from flows.deployments import DEPLOYMENTS;"
+        "[importlib.import_module(one.entrypoint.split(':')[0]) for one in DEPLOYMENTS];"
+        f"print(sorted({heavy!r} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.splitlines()[-1] == "[]"
+
+
 def test_the_guards_see_what_they_look_for():
     lazy = ast.parse("def f():\n    from services.gateway import app\n    from . import split\n    import mlflow.tracking\n")
     assert imported_names(lazy, "monitoring.canary.judge") >= {

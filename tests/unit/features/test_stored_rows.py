@@ -11,9 +11,10 @@ import pytest
 
 from feature_repo import stored_rows as module
 from feature_repo import training_rows
+from feature_repo.row_draw import RowDraw
 from feature_repo.row_shards import DESCRIPTION
 from feature_repo.stored_rows import KEPT_FOLDERS, selected_rows, stored_fingerprint, stored_rows
-from feature_repo.training_rows import RowDraw, point_in_time_rows, row_pieces
+from feature_repo.training_rows import point_in_time_rows, row_pieces
 from infra.settings import Settings
 from tests.small_events import FIRST_DAY, small_events, small_lake, small_users
 from tests.unit.features.test_row_shards import assert_same_rows
