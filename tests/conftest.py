@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import sys
 
@@ -30,6 +31,11 @@ settings.load_profile("home-mixer")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place_of(item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays to the end, so no garbage collection walks through all of it again."""
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
