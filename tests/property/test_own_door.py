@@ -12,6 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -165,6 +166,7 @@ def number_name(value: float | Decimal) -> str:
     return str(int(value)) if math.isfinite(value) and value == int(value) and abs(value) < 2**53 else str(value)
 
 
+@pytest.mark.slow
 @settings(FAST, max_examples=700)
 @given(columns())
 def test_a_column_of_ids_is_refused_by_name_or_every_id_comes_back(values: pl.Series) -> None:
@@ -194,6 +196,7 @@ def test_a_column_of_ids_is_refused_by_name_or_every_id_comes_back(values: pl.Se
     assert kept.n_unique() == numbers.drop_nulls().n_unique()
 
 
+@pytest.mark.slow
 @settings(FAST, max_examples=500)
 @given(columns())
 def test_a_column_of_times_is_refused_by_name_or_read_within_its_bounds(values: pl.Series) -> None:
@@ -279,6 +282,7 @@ def same_names(found: list[str], wanted: list[str]) -> bool:
     return found == wanted or (len(found) == len(wanted) == 1 and repr(float(found[0])) == repr(float(wanted[0])))
 
 
+@pytest.mark.slow
 @settings(FAST, max_examples=300)
 @given(st.one_of(columns(), st.lists(spelled_lists(), min_size=1, max_size=6)))
 def test_a_column_of_names_is_refused_or_every_name_comes_back(drawn: pl.Series | list[tuple[str, list[str]]]) -> None:
@@ -301,6 +305,7 @@ def test_a_column_of_names_is_refused_or_every_name_comes_back(drawn: pl.Series 
             assert names == [part.strip(WHITE) for part in value.split("|") if part.strip(WHITE)]
 
 
+@pytest.mark.slow
 @settings(FAST, max_examples=300)
 @given(columns(), st.sampled_from([pl.Int32(), pl.Int64(), pl.Float32(), pl.Float64()]))
 def test_a_column_of_numbers_keeps_every_value_or_says_which_it_lost(values: pl.Series, kind: pl.DataType) -> None:

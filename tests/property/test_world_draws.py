@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,11 +11,21 @@ from hypothesis import strategies as st
 
 from feature_repo.datasets.world.config import WorldConfig
 from feature_repo.datasets.world.draws import Stream, philox, uniforms
-from feature_repo.datasets.world.people import people
-from feature_repo.datasets.world.posts import posts
+from feature_repo.datasets.world.people import People, people
+from feature_repo.datasets.world.posts import Posts, posts
 
 CONFIG = WorldConfig(users=300, posts=500, days=6)
 ids = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=30)
+
+
+@cache
+def every_post() -> Posts:
+    return posts(CONFIG, np.arange(CONFIG.posts))
+
+
+@cache
+def every_person() -> People:
+    return people(CONFIG.seed, np.arange(CONFIG.users))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +71,7 @@ def test_ids_that_do_not_fit_a_counter_are_refused() -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(0, CONFIG.posts - 1), min_size=1, max_size=20))
 def test_any_worker_draws_the_same_posts(chosen: list[int]) -> None:
-    every, some = posts(CONFIG, np.arange(CONFIG.posts)), posts(CONFIG, np.array(chosen))
+    every, some = every_post(), posts(CONFIG, np.array(chosen))
     for name in every.__dataclass_fields__:
         assert np.array_equal(getattr(every, name)[chosen], getattr(some, name)), name
 
@@ -67,6 +79,6 @@ def test_any_worker_draws_the_same_posts(chosen: list[int]) -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(0, CONFIG.users - 1), min_size=1, max_size=20))
 def test_any_worker_draws_the_same_people(chosen: list[int]) -> None:
-    every, some = people(CONFIG.seed, np.arange(CONFIG.users)), people(CONFIG.seed, np.array(chosen))
+    every, some = every_person(), people(CONFIG.seed, np.array(chosen))
     for name in every.__dataclass_fields__:
         assert np.array_equal(getattr(every, name)[chosen], getattr(some, name)), name

@@ -47,6 +47,7 @@ def imported_names(tree: ast.Module, module: str, is_package: bool = False) -> s
     return names
 
 
+@cache
 def imports_of(module: str) -> set[str]:
     return imported_names(tree_of(module), module, MODULES[module].name == "__init__.py")
 

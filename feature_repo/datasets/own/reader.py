@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import duckdb
@@ -24,7 +24,7 @@ from feature_repo.datasets.own.files import TableFiles, compression_of, head_of,
 from feature_repo.datasets.own.parquet_rows import plain_frames, plain_spans
 
 BATCH_ROWS = 250_000
-MEMORY = "512MB"  # of DuckDB; more goes to disk
+MEMORY = "512MB"  # of DuckDB, all readings of a process together; more goes to disk
 KIND = "\0kind"  # suffix of the column that holds the JSON types of another
 _SAMPLED_LINES = 2_000  # of JSON, to learn the keys
 
@@ -63,8 +63,7 @@ class TableReader:
         if self.table.format == "parquet" and (spans := _plain_spans(file, columns, limit)) is not None:
             yield from self._plain_batches(file, shown, columns, spans)
             return
-        with duckdb.connect() as connection:
-            connection.execute(f"SET memory_limit = '{MEMORY}'")
+        with _database().cursor() as connection:
             query = self._query(file, known, columns) + (f" LIMIT {limit}" if limit is not None else "")
             seen = 0
             try:
@@ -135,6 +134,14 @@ class TableReader:
             f"delim = {_text(self.table.delimiter)}, quote = '\"', escape = '\"', store_rejects = true, "
             f"compression = '{compression_of(file) or 'none'}')"
         )
+
+
+@cache
+def _database() -> duckdb.DuckDBPyConnection:
+    """DuckDB in memory, one for all readings of the process: opening one takes ten times as long as reading a small file."""
+    connection = duckdb.connect()
+    connection.execute(f"SET memory_limit = '{MEMORY}'")
+    return connection
 
 
 def _plain_spans(file: Path, columns: Sequence[str], limit: int | None) -> list[int] | None:

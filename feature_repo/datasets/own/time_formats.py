@@ -67,6 +67,8 @@ class Format:
         times = values.str.to_datetime(
             pattern, time_unit="us", strict=False, cache=False, time_zone="UTC" if aware else None
         )  # fmt: skip
+        if times.null_count() == times.len():  # most forms that are tried fit nothing
+            return times if aware else times.dt.replace_time_zone("UTC")
         if not aware:
             local = "UTC" if self.has_zone else zone
             times = times.dt.replace_time_zone(local, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")

@@ -20,6 +20,8 @@ from tests.interruptible import hear_interrupts
 
 HERE = "tests.unit.flows.steps_apart"
 
+pytestmark = pytest.mark.slow  # each test starts a flow's real process, which imports Prefect
+
 
 def test_result_and_progress_arrive_and_what_is_printed_goes_to_the_log(tmp_path):
     heard: list[str] = []

@@ -172,6 +172,7 @@ for start in range(0, 2_000, 250):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_allot_at_once_give_no_number_twice(tmp_path):
     url = f"sqlite:///{tmp_path / 'platform.db'}"
     workers = [

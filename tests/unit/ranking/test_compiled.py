@@ -2,6 +2,7 @@
 
 import ctypes
 from dataclasses import fields
+from functools import cache
 
 import numpy as np
 import pytest
@@ -33,6 +34,11 @@ SIZES = [
 
 
 def _ranker(sizes: dict) -> HeavyRanker:
+    return _drawn_ranker(**sizes)
+
+
+@cache
+def _drawn_ranker(**sizes: int) -> HeavyRanker:
     torch.manual_seed(1)
     model = HeavyRanker(HeavyConfig(WIDTHS, **sizes)).eval()
     with torch.no_grad():  # large enough weights that every path shows in the output
@@ -42,7 +48,12 @@ def _ranker(sizes: dict) -> HeavyRanker:
 
 
 def _tensors(rows):
-    return row_tensors(rows, Normaliser.fit(synthetic_rows(500).blocks), TableBits())
+    return row_tensors(rows, _normaliser(), TableBits())
+
+
+@cache
+def _normaliser() -> Normaliser:
+    return Normaliser.fit(synthetic_rows(500).blocks)
 
 
 def _scored(compiled: CompiledRanker, rows) -> np.ndarray:

@@ -26,6 +26,7 @@ def test_popularity_never_reads_the_labels_it_is_asked_to_predict():
     np.testing.assert_array_equal(popularity(train, asked), before)
 
 
+@pytest.mark.slow
 def test_lightgbm_finds_the_planted_signal_the_same_way_twice():
     train, asked = synthetic_rows(3_000, seed=1), synthetic_rows(1_000, seed=2)
     p = lightgbm(train, asked, seed=7, threads=1)
@@ -40,6 +41,7 @@ def test_lightgbm_answers_a_head_of_one_class_with_its_rate():
     assert (lightgbm(train, asked, seed=7, threads=1)[:, 4] == 0).all()
 
 
+@pytest.mark.slow
 def test_logistic_regression_finds_the_planted_signal_on_rows_it_was_not_fitted_on():
     train, later = synthetic_rows(4_000, seed=1), synthetic_rows(2_000, seed=2)
     p = fit_logistic_regression(train)(later)

@@ -58,6 +58,7 @@ def test_the_model_is_left_with_its_best_weights(stopped):
     assert not training.model.training
 
 
+@pytest.mark.slow
 def test_without_patience_it_goes_on_to_the_end_and_keeps_the_best_all_the_same(tmp_path, stopped):
     training = _by_heart(patience=None)
     trained = training.train(tmp_path)
@@ -67,6 +68,7 @@ def test_without_patience_it_goes_on_to_the_end_and_keeps_the_best_all_the_same(
     assert min(losses) < losses[-1]
 
 
+@pytest.mark.slow
 def test_measuring_does_not_touch_what_is_learned(tmp_path):
     watched = _by_heart(patience=None).train(tmp_path / "watched")
     alone = replace(_by_heart(), validation=None).train(tmp_path / "alone")

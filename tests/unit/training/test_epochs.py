@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from flows.training.checkpoints import NEWEST, CheckpointError
-from flows.training.epochs import Schedule, Training
+from flows.training.epochs import Schedule, Trained, Training
 from flows.training.step_draws import Batches
 from tests.toy_training import ROWS, SCHEDULE, toy_training, weights
 
@@ -38,17 +38,23 @@ def test_same_seed_same_weights_and_another_seed_others(tmp_path):
     assert (weights(one) - weights(other)).abs().max() > 1e-3
 
 
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory) -> tuple[Training, Trained]:
+    training = toy_training()
+    return training, training.train(tmp_path_factory.mktemp("unbroken"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("step", range(STEPS))
-def test_a_training_killed_at_any_step_resumes_to_the_very_same_weights_and_losses(tmp_path, step):
-    unbroken = toy_training()
-    trained = unbroken.train(tmp_path / "unbroken")
+def test_a_training_killed_at_any_step_resumes_to_the_very_same_weights_and_losses(tmp_path, unbroken, step):
+    whole, trained = unbroken
     assert len(trained.curve) == STEPS
     with pytest.raises(Killed):
         _kill_at_call(toy_training(), step).train(tmp_path / "killed")
     resumed = toy_training()
     counted = _kill_at_call(resumed, STEPS - step // SCHEDULE.checkpoint_every * SCHEDULE.checkpoint_every)
     assert counted.train(tmp_path / "killed") == trained  # and no step before the checkpoint is done again
-    assert torch.equal(weights(resumed), weights(unbroken))
+    assert torch.equal(weights(resumed), weights(whole))
 
 
 def test_how_often_checkpoints_are_written_changes_nothing_else(tmp_path):

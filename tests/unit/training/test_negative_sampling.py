@@ -52,6 +52,7 @@ def test_a_share_that_keeps_none_or_more_than_all_is_refused(labels, share):
         sample_negatives(labels, share, seed=1)
 
 
+@pytest.mark.slow
 def test_taught_targets_are_of_the_rows_that_are_kept():
     rows = synthetic_rows(2_000, seed=6)
     options = {"share": 0.5, "seed": 1, "threads": 1}

@@ -38,6 +38,7 @@ def test_slates_are_the_same_for_the_same_seed_and_no_larger_than_the_catalogue(
     assert all((a.post_id == b.post_id).all() for a, b in zip(once, again, strict=True))
 
 
+@pytest.mark.slow
 def test_the_light_ranker_keeps_what_a_score_that_it_can_express_puts_first(rows):
     normaliser = Normaliser.fit(rows.blocks)
 

@@ -17,6 +17,7 @@ def targets_of(rows, share: float = 1.0) -> np.ndarray:
     return soft_targets(rows, share=share, seed=7, threads=1)
 
 
+@pytest.mark.slow
 def test_expectations_rank_the_outcomes_and_lie_between_none_and_certain():
     rows = synthetic_rows(8_000, seed=1)
     targets = targets_of(rows)
@@ -26,6 +27,7 @@ def test_expectations_rank_the_outcomes_and_lie_between_none_and_certain():
     np.testing.assert_array_equal(targets[:, UNTAUGHT_AT], rows.labels[:, UNTAUGHT_AT])
 
 
+@pytest.mark.slow
 def test_a_users_own_labels_never_move_that_users_expectations():
     rows = synthetic_rows(2_000, seed=1)
     before = targets_of(rows)
