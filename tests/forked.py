@@ -10,7 +10,17 @@ import multiprocessing
 from multiprocessing.context import ForkServerContext
 
 # One server serves all tests of a process, so all of them name their modules here: it imports them when it starts.
-IMPORTED = ["feature_repo.aggregates.stream_worker", "tests.toy_training"]
+# Torch's compiler is among them: every optimiser imports it, in three seconds, before its first step.
+IMPORTED = [
+    "feature_repo.aggregates.stream_worker",
+    "flows.training.distributed",
+    "tests.forked_commands",
+    "tests.short_training",
+    "tests.small_towers",
+    "tests.toy_training",
+    "torch._dynamo",
+    "torch.distributed.run",
+]
 
 
 def forked() -> ForkServerContext:

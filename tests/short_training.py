@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from flows.training import fit_heavy, fit_light, fit_two_tower, survival
@@ -14,3 +16,8 @@ def shorten_training(patch: pytest.MonkeyPatch, *, heavy_steps: int | None = Non
     patch.setattr(fit_two_tower, "LEAST_STEPS", 20)
     if heavy_steps is not None:
         patch.setattr(fit_heavy, "LEAST_STEPS", heavy_steps)
+
+
+def keep_checkpoints_often(patch: pytest.MonkeyPatch) -> None:
+    """Let a heavy ranker's training of few steps have checkpoints to carry on from."""
+    patch.setattr(fit_heavy, "SCHEDULE", replace(fit_heavy.SCHEDULE, checkpoint_every=20))

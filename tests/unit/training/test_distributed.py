@@ -1,4 +1,4 @@
-"""A whole bundle trained by two processes, on rows whose signal is known."""
+"""A whole bundle trained by two processes, on rows whose signal is known. They are forked, but for those of the flow."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from flows.train import fit
+from flows.training import distributed
 from flows.training.distributed import TrainingProcessesError, train_in_processes
 from flows.training.evaluate import auc
 from flows.training.fit import TrainReport
 from infra.settings import Settings, get_settings
 from services.ranking.bundle import ModelBundle
+from tests.forked_commands import fork_commands
+from tests.short_training import shorten_training
 from tests.synthetic_rows import synthetic_rows
 
 ROWS = 2_000
@@ -32,7 +35,9 @@ def report(train, told, tmp_path_factory) -> TrainReport:
     home = tmp_path_factory.mktemp("home")
     folder = home / "bundles" / "b"
     tell = lambda *said: told.append(said)  # noqa: E731
-    return train_in_processes(Settings(home=home), train, folder, processes=2, options=OPTIONS, on_progress=tell)
+    with pytest.MonkeyPatch.context() as patch:
+        fork_commands(patch, distributed, shorten_training)
+        return train_in_processes(Settings(home=home), train, folder, processes=2, options=OPTIONS, on_progress=tell)
 
 
 @pytest.mark.slow

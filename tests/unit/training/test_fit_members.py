@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from flows.training import fit_members as members_module
 from flows.training.checkpoints import Checkpoints
 from flows.training.fit import train_bundle
 from flows.training.fit_members import MemberFailed, fit_members, member_name
@@ -13,14 +14,22 @@ from flows.training.learned_rows import LearnedRows
 from flows.training.recipe import Recipe
 from services.ranking.bundle import ModelBundle
 from services.ranking.members import members_of
+from tests.forked_commands import fork_commands
+from tests.short_training import keep_checkpoints_often
 from tests.synthetic_rows import synthetic_rows
 
 pytestmark = pytest.mark.slow
-ROWS = 1_300  # two epochs of them are more steps than the 100 between checkpoints
+ROWS = 500  # two epochs of them are twice as many steps as there are between these checkpoints
 
 
 class Killed(Exception):
     """What a test stops a training with."""
+
+
+@pytest.fixture
+def forked_members(monkeypatch) -> None:
+    """Members' processes are forked, which saves them their imports, and have checkpoints early."""
+    fork_commands(monkeypatch, members_module, keep_checkpoints_often)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +57,7 @@ def _same(one, other) -> None:
             assert torch.equal(tensor, theirs[name]), name
 
 
-def test_side_by_side_they_come_to_the_weights_and_losses_of_in_turn(learned, targets, in_turn, tmp_path):
+def test_side_by_side_they_come_to_the_weights_and_losses_of_in_turn(learned, targets, in_turn, tmp_path, forked_members):
     told: list[str] = []
     checkpoints = tmp_path / "checkpoints"
     heavy, trainings = fit_members(learned, targets, Recipe(7, 2, members=2), checkpoints, lambda name, *_: told.append(name))
@@ -64,7 +73,7 @@ def test_members_are_no_copies_of_each_other(in_turn):
     assert in_turn[1]["heavy"].curve != in_turn[1]["heavy_2"].curve
 
 
-def test_stopped_side_by_side_they_carry_on_to_the_same_weights(learned, targets, in_turn, tmp_path):
+def test_stopped_side_by_side_they_carry_on_to_the_same_weights(learned, targets, in_turn, tmp_path, forked_members):
     checkpoints = tmp_path / "checkpoints"
 
     def stop(name: str, share: float, loss: float) -> None:
@@ -89,8 +98,8 @@ def test_a_member_that_fails_is_named_with_what_it_said(learned, targets, tmp_pa
         fit_members(learned, targets, Recipe(7, 2, members=2), checkpoints)
 
 
-def test_a_bundle_has_as_many_members_as_were_asked_for(tmp_path):
-    report = train_bundle(synthetic_rows(1_000, seed=3), None, tmp_path / "bundle", seed=7, threads=2, members=3)
+def test_a_bundle_has_as_many_members_as_were_asked_for(tmp_path, forked_members):
+    report = train_bundle(synthetic_rows(600, seed=3), None, tmp_path / "bundle", seed=7, threads=2, members=3)
     bundle = ModelBundle.load(report.folder)
     assert len(members_of(bundle.heavy)) == 3
     assert set(report.losses) == {"two_tower", "heavy", "heavy_2", "heavy_3"}

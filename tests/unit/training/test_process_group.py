@@ -28,7 +28,7 @@ WITH_DROPOUT = ToySpecification("dropout", dropout=0.3)
 def together(tmp_path_factory) -> Path:
     """The folder of outcomes of all cases, trained by two processes."""
     folder = tmp_path_factory.mktemp("together")
-    done = train_apart(folder, *CASES, STOPPED, WITH_DROPOUT, processes=2)
+    done = train_apart(folder, *CASES, STOPPED, WITH_DROPOUT, processes=2, started=True)
     assert done.returncode == 0, done.stderr
     return folder
 
