@@ -63,10 +63,10 @@ def trained_together(home: Path, on_progress) -> None:
 
 
 def fitted_members(home: Path, threads: int, on_progress=None):
-    """Two members of the ranker that learns fastest, side by side where there are two threads."""
+    """Two members, side by side where there are two threads."""
     learned = LearnedRows.of(synthetic_rows(MEMBERS_ROWS, seed=1), 7)
     targets = learned.rows.labels[learned.fitted.chosen].astype(np.float32)
-    how = Recipe(7, threads, preset="masknet", members=2)
+    how = Recipe(7, threads, members=2)
     return fit_members(learned, targets, how, home / "checkpoints", on_progress)
 
 
