@@ -1,4 +1,4 @@
-"""Exactly once, shown: a million events, some twice and some late, through a worker that is killed fifty times at random.
+"""Exactly once, shown: 250,000 events, some twice and some late, through a worker that is killed fifty times at random.
 
 Afterwards every cell of every family is what the batch engine makes of the same events: none lost, none counted twice.
 """
@@ -41,7 +41,7 @@ from tests.said import SAID_AT_THE_END
 
 pytestmark = pytest.mark.slow
 
-EVENTS = 1_000_000
+EVENTS = 250_000
 KILLS = 50
 REPEATED, LATE = 0.01, 0.02
 LIVES_S = (0.05, 1.0)  # a worker is killed this long after its process began, or has saved: it starts, applies, writes, saves
