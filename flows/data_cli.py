@@ -48,7 +48,8 @@ def data_check(path: Place) -> None:
     from feature_repo.ids.own_actions import held_names
     from flows.data_display import print_check
 
-    report = check(path, held_names(get_settings().platform_database_url))
+    settings = get_settings()
+    report = check(path, held_names(settings.platform_database_url), (settings.paths.lake, settings.paths.holdout))
     print_check(path, report, out)
     if not report.accepted:
         raise typer.Exit(1)

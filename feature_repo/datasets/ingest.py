@@ -132,12 +132,12 @@ def ingest(
     return report
 
 
-def refuse_another_dataset(adapter: DatasetAdapter, source: str, lake: Lake, holdout: Lake) -> None:
-    """Raise IngestError where the lakes hold another dataset than `adapter`, whose fingerprint is `source`.
+def refuse_another_dataset(adapter: DatasetAdapter, source: str, *lakes: Lake) -> None:
+    """Raise IngestError where `lakes` hold another dataset than `adapter`, whose fingerprint is `source`.
 
     The same dataset has the same fingerprint, or the same name, label and place: files may have been added to it.
     """
-    for place in (lake, holdout):
+    for place in lakes:
         if place.day_offset != adapter.day_offset:
             raise IngestError(
                 f"{place.root}: opened with day offset {place.day_offset}, but {adapter.label} needs {adapter.day_offset}; "

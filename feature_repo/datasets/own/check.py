@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +12,12 @@ from types import MappingProxyType
 import polars as pl
 
 from feature_repo.datasets.adapter import MalformedFile
+from feature_repo.datasets.ingest import IngestError, refuse_another_dataset
 from feature_repo.datasets.own.actions import ActionError
 from feature_repo.datasets.own.adapter import OwnData, RowCounts
 from feature_repo.datasets.repeats import EventIds
 from feature_repo.ids import IdTable
+from feature_repo.lake import Lake
 
 SHOWN = 3  # rows of each reason
 NOTHING_HELD: Mapping[str, list[str]] = MappingProxyType({})  # as a home is that does not exist yet
@@ -75,10 +77,11 @@ def scratch_ids() -> Iterator[IdTable]:
         yield IdTable(f"sqlite:///{Path(folder) / 'ids.sqlite'}")
 
 
-def check(place: Path, held: Mapping[str, list[str]] = NOTHING_HELD) -> CheckReport:
+def check(place: Path, held: Mapping[str, list[str]] = NOTHING_HELD, lakes: Sequence[Path] = ()) -> CheckReport:
     """Read all files at `place` as an ingestion would, and write nothing.
 
-    held: names of own actions that the home of the ingestion knows, by kind, in the order of their slots.
+    held: names of own actions that the home of the ingestion knows, by kind, in the order of their slots. lakes: folders of the
+    home's lakes, which may hold another dataset.
     """
     with scratch_ids() as ids:
         for kind, names in held.items():
@@ -86,12 +89,20 @@ def check(place: Path, held: Mapping[str, list[str]] = NOTHING_HELD) -> CheckRep
         report = CheckReport()
         try:
             adapter = OwnData(place, ids)
+            _check_home(adapter, [Lake(folder, adapter.day_offset) for folder in lakes if folder.exists()], report)
             _check_columns(adapter, report)
-            if report.accepted:
+            if not adapter.survey.refusals and not any(rows.refusals for rows in adapter.side_rows().values()):
                 _check_rows(adapter, report)
         except (MalformedFile, ActionError) as error:
             report.refusals.append(str(error))
     return report
+
+
+def _check_home(adapter: OwnData, lakes: Sequence[Lake], report: CheckReport) -> None:
+    try:
+        refuse_another_dataset(adapter, adapter.fingerprint(), *lakes)
+    except IngestError as error:
+        report.refusals.append(str(error))
 
 
 def _check_columns(adapter: OwnData, report: CheckReport) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from feature_repo.datasets.ingest import ingest
+from feature_repo.datasets.ingest import IngestError, ingest
 from feature_repo.datasets.own.adapter import OwnData
 from feature_repo.datasets.own.check import check
 from feature_repo.ids import IdTable
@@ -88,3 +88,16 @@ def test_of_a_faulty_log(write: Callable[[Path], None], reasons: int, tmp_path: 
     files.mkdir()
     write(files)
     assert len(agree(files, tmp_path)) == reasons
+
+
+def test_of_a_home_that_holds_another_log(tmp_path: Path) -> None:
+    homes = [tmp_path / name for name in ("lake", "holdout")]
+    agree(EXAMPLES / "news", tmp_path)
+    assert check(EXAMPLES / "news", lakes=homes).refusals == []
+    other = OwnData(EXAMPLES / "shop", IdTable(f"sqlite:///{tmp_path / 'ids.sqlite'}"))
+    with pytest.raises(IngestError) as refused:
+        ingest(other, *(Lake(home, other.day_offset) for home in homes))
+    checked = check(EXAMPLES / "shop", lakes=homes)
+    assert checked.refusals == [str(refused.value)]
+    assert "set MIXER_HOME to another folder" in checked.refusals[0]
+    assert checked.events  # the rows were looked at all the same

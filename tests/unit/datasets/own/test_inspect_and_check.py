@@ -11,6 +11,7 @@ from feature_repo.datasets.own.check import check
 from feature_repo.datasets.own.guess import guess_mapping
 from feature_repo.datasets.own.inspection import MappingExists, inspect
 from flows.data_cli import data
+from infra.settings import Settings
 from tests.own_files import event, own, read, write_csv, write_lines
 
 SHOP = "timestamp,visitorid,event,itemid\n1433221332117,1,view,9\n1433224214164,2,addtocart,9\n1433221999827,1,transaction,8\n"
@@ -119,7 +120,8 @@ def test_check_lists_every_column_that_can_not_be_read(tmp_path: Path) -> None:
         assert told in refusal and "row 1" in refusal
 
 
-def test_the_commands_print_plain_text_and_tell_by_their_exit_code(tmp_path: Path) -> None:
+def test_the_commands_print_plain_text_and_tell_by_their_exit_code(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("flows.data_cli.get_settings", lambda: Settings(home=tmp_path / "var"))
     write_csv(tmp_path / "events.csv", SHOP)
     shell = CliRunner()
     shown = shell.invoke(data, ["inspect", str(tmp_path), "--write"])
