@@ -107,15 +107,17 @@ def register(settings: Settings, *, paused: bool = False, parameters: Mapping[st
 
     parameters: by deployment, what its runs are given beside what a schedule or an event gives them.
     """
-    from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.context import SyncClientContext
     from prefect.exceptions import ObjectAlreadyExists
 
-    # A pool that is there was registered before: deployments are updated in place.
-    with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
-        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
     given = parameters or {}
-    return [_register_one(deployed, paused, given.get(deployed.name, {})) for deployed in DEPLOYMENTS]
+    # One client for all: each of its own would read the certificates anew, twice a deployment.
+    with SyncClientContext.get_or_create() as context:
+        # A pool that is there was registered before: deployments are updated in place.
+        with suppress(ObjectAlreadyExists):
+            context.client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+        return [_register_one(deployed, paused, given.get(deployed.name, {})) for deployed in DEPLOYMENTS]
 
 
 def _register_one(deployed: Deployed, paused: bool, parameters: dict[str, Any]) -> str:

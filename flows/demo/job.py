@@ -23,8 +23,8 @@ from infra.interrupts import Interrupts
 from infra.process_memory import give_back
 from infra.settings import Settings
 
-MEMORY_SAMPLE_S = 3.0  # between two samples, at least
-MEMORY_SHARE = 0.02  # of the time that sampling may take: the system counts every page of every process for it
+MEMORY_SAMPLE_S = 5.0  # between two samples, at least
+MEMORY_SHARE = 0.005  # of the time that sampling may take: the system counts every page of every process for it
 
 
 def run_demo(settings: Settings, *, plan: str | None = None, fresh: bool = False, down: bool = False) -> int:

@@ -29,11 +29,11 @@ class Plan:
 TOUR = Plan(
     "tour",
     "under 10 minutes, the first timeline within 3",
-    train=TrainingLimits(seconds=30, judged_rows=12_000, epochs=1, members=1, teacher_share=0, ensemble=False, slates=60),
-    retrain=TrainingLimits(seconds=60, epochs=1, members=1, teacher_share=0, ensemble=False, slates=60),
+    train=TrainingLimits(seconds=30, judged_rows=6_000, epochs=1, members=1, teacher_share=0, ensemble=False, slates=40),
+    retrain=TrainingLimits(seconds=45, epochs=1, members=1, teacher_share=0, ensemble=False, slates=40),
     replay_visits=1_500,
-    drift_rows=30_000,
-    slice_hours=4,
+    drift_rows=20_000,
+    slice_hours=8,
 )
 QUICK = Plan(
     "quick",
