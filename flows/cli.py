@@ -55,7 +55,7 @@ def main() -> None:
 def demo(
     fresh: Annotated[bool, typer.Option(help="Begin a new run even where an unfinished one could be carried on.")] = False,
     down: Annotated[bool, typer.Option(help="Stop the platform at the end instead of leaving its pages open.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller trainings and less traffic: under 3 minutes.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller trainings and less traffic.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Learn from all of the data, however long it takes.")] = False,
 ) -> None:
     """The whole loop on real feed logs: ingest, train, release, replay, drift, retrain, canary, rollback.

@@ -28,7 +28,7 @@ class Plan:
 
 TOUR = Plan(
     "tour",
-    "under 10 minutes, the first timeline within 3",
+    "about 12 minutes, the first timeline after 5,",
     train=TrainingLimits(seconds=30, judged_rows=6_000, epochs=1, members=1, teacher_share=0, ensemble=False, slates=40),
     retrain=TrainingLimits(seconds=45, epochs=1, members=1, teacher_share=0, ensemble=False, slates=40),
     replay_visits=1_500,
@@ -37,7 +37,7 @@ TOUR = Plan(
 )
 QUICK = Plan(
     "quick",
-    "under 3 minutes",
+    "about 8 minutes",
     train=TrainingLimits(
         seconds=10, judged_rows=6_000, epochs=1, members=1, teacher_share=0, ensemble=False, slates=30, baselines=False
     ),
