@@ -23,7 +23,7 @@ typedef struct {
 
 /*
  * n moments sorted by key and time; counts: (n, sums + undated); emit: whether the state after a moment is wanted. Between two
- * calls `place`, `sums` (windows x sums), `undated` and `last` (ages; -1: never) remember where a key was left. `out` holds a row
+ * calls `place`, `sums` (windows x sums), `undated` and `last` (ages; INT64_MIN: never) remember where a key was left. `out` holds a row
  * of `width` for each state wanted, filled with what a state has where nothing happened.
  */
 EXPORT void fold_moments(const Layout *layout, uint64_t n, const int64_t *key, const int64_t *at, const double *counts,
@@ -34,7 +34,7 @@ EXPORT void fold_moments(const Layout *layout, uint64_t n, const int64_t *key, c
         if (!place->begun || key[i] != place->key) {
             memset(sums, 0, layout->windows * m * sizeof *sums);
             memset(undated, 0, layout->undated * sizeof *undated);
-            for (uint64_t a = 0; a < layout->ages; a++) last[a] = -1;
+            for (uint64_t a = 0; a < layout->ages; a++) last[a] = INT64_MIN;
             *place = (Place){key[i], at[i], 1};
         }
         const double elapsed = (double)(at[i] - place->at);
@@ -51,7 +51,7 @@ EXPORT void fold_moments(const Layout *layout, uint64_t n, const int64_t *key, c
         for (uint64_t j = 0; j < layout->windows * m; j++) out[layout->sum_place[j]] = (float)sums[j];
         for (uint64_t j = 0; j < layout->undated; j++) out[layout->undated_place[j]] = (float)undated[j];
         for (uint64_t a = 0; a < layout->ages; a++)
-            out[layout->age_place[a]] = (float)(last[a] < 0 ? layout->never : (double)(at[i] - last[a]) / 1e6);
+            out[layout->age_place[a]] = (float)(last[a] == INT64_MIN ? layout->never : (double)(at[i] - last[a]) / 1e6);
         out += layout->width;
     }
 }

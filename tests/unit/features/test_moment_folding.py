@@ -78,3 +78,8 @@ def test_what_no_action_of_the_log_moves_is_as_of_a_key_never_seen():
 
 def test_no_moments_give_no_states():
     assert list(folded([], SEEN)) == []
+
+
+def test_what_happened_before_1970_has_an_age_too():
+    _, _, states = states_of([moments_of([(1, -5_000_000, True, {"click": 1}), (1, -1_000_000, True, {"impression": 1})])])
+    assert states[1, STATE_INDEX["age.click"]] == pytest.approx(4)
