@@ -13,6 +13,9 @@ from feature_repo.dwell import MOST_TENTHS, seconds_of, tenths_of
 from feature_repo.heads import HEADS, flags_of, masks_of
 from feature_repo.surfaces import surface_code
 
+# The posts of a page are asked for together and seen one after another. Within so long after the first of them, an exposure is
+# of the same page; a request_id that lasts longer names a whole session, of many pages.
+PAGE_US = 10 * 60 * 1_000_000
 _NEVER = np.iinfo(np.int64).max
 _EQUALS = "event_hash"  # decides between exposures of the same moment and place, as in the stream engine
 
@@ -27,6 +30,7 @@ class ExposureLog:
     topic: np.ndarray  # int32, -1 = none
     product: np.ndarray  # int32 surface code
     at_us: np.ndarray  # int64
+    asked_us: np.ndarray  # int64: when the page was asked for, which is what a ranker knew: see `asked_moments`
     dated: np.ndarray  # bool
     actions: np.ndarray  # uint64, bits in the order of HEADS: everything that ever followed
     # int64 (late, len(HEADS)): when each action came, for the exposures whose actions came after the exposure's own moment.
@@ -71,6 +75,7 @@ def exposure_log(events: pl.DataFrame) -> ExposureLog:
         topic=rows["topic"].to_numpy(),
         product=buckets.to_numpy(),
         at_us=rows["at"].to_numpy(),
+        asked_us=asked_moments(rows),
         dated=~rows[UNDATED].to_numpy(),
         **_action_columns(answers.filter(pl.col("place") < len(HEADS)), rows["at"].to_numpy()),
         **_dwell_columns(answers.filter(pl.col("place") == ANSWERING.index(Action.DWELL)), rows["at"].to_numpy()),
@@ -86,6 +91,20 @@ def exposure_frame(events: pl.DataFrame) -> pl.DataFrame:
     shown = shown.with_columns(pl.Series(_EQUALS, text_hashes(shown["event_id"])[:, 0]))
     order = ["user_id", "at", UNDATED, "position", _EQUALS]
     return shown.sort(order, descending=[name == UNDATED for name in order])
+
+
+def asked_moments(rows: pl.DataFrame) -> np.ndarray:
+    """When each exposure of `rows` (from `exposure_frame`) was asked for, int64 (m,): the first moment of its page.
+
+    A page is what one request_id brought on one surface within PAGE_US. An exposure without a request_id is a page of its own.
+    """
+    request = pl.struct("user_id", "request_id", "product").hash()  # by which a million texts are grouped in half of the time
+    alone = (pl.col("request_id") == "") | pl.col(UNDATED)
+    asked = rows.select("at", alone=alone, request=request).with_columns(first=pl.col("at").min().over("request"))
+    asked = asked.with_columns(page=(pl.col("at") - pl.col("first")) // PAGE_US)
+    if (asked["page"] > 0).any():  # some request_id names more than a page
+        asked = asked.with_columns(first=pl.col("at").min().over("request", "page"))
+    return asked.select(pl.when("alone").then("at").otherwise("first")).to_series().to_numpy()
 
 
 def answer_frame(rows: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:

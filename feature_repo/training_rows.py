@@ -1,4 +1,7 @@
-"""Training rows: every dated impression of some days with its features strictly before its microsecond, and its labels.
+"""Training rows: every dated impression of some days with its labels, and its features strictly before its page was asked for.
+
+What a page's first posts brought is not known to the ranker that chose its last ones, and rows that knew it would teach it to
+read the place on the page from the moment.
 
 Feast's own historical retrieval joins each row with every older row of its key before it picks the newest, which explodes
 on popular topics; the as-of search used here costs a bisection. A test holds the two equal.
@@ -40,7 +43,7 @@ LABEL_GRACE = timedelta(days=1)
 def point_in_time_rows(settings: Settings, lakes: Sequence[Lake], days: Sequence[date]) -> FeatureRows:
     """One row per dated impression of `days` (local days of the first lake), sorted by time, with labels.
 
-    Aggregates and histories hold events strictly before the row's microsecond, from all of `lakes`.
+    Aggregates and histories hold events strictly before the row's page was asked for, from all of `lakes`.
     Raises ValueError where the days hold no impression.
     """
     events = read_events(lakes, until=known_until(days, lakes[0].day_offset))
@@ -115,9 +118,10 @@ class PointsInTime:
     def rows(self, chosen: np.ndarray, state_us: np.ndarray | None = None) -> FeatureRows:
         """Rows of the exposures at `chosen` (int64 (n,)), in that order, with their labels.
 
-        Everything is as of each exposure's own microsecond, or as of `state_us` (int64 (n,)) where that is given.
+        Everything is as of the moment at which each exposure's page was asked for, as it is when pages are served, or as of
+        `state_us` (int64 (n,)) where that is given.
         """
-        return _rows(self, chosen, self.log.at_us[chosen] if state_us is None else state_us)
+        return _rows(self, chosen, self.log.asked_us[chosen] if state_us is None else state_us)
 
     @cached_property
     def user_facts(self) -> np.ndarray:

@@ -97,7 +97,7 @@ def learned_rows(
     users = rows.user_id[index]
     speed = known_speed(settings.paths.home, options) or probed_speed(rows.take(index[-PROBE_FROM:]), options)
     unlimited = limits is None or limits.seconds is None
-    wanted = len(index) if unlimited else int(limits.seconds * speed.rows_per_s)
+    wanted = len(index) if unlimited else max(int(limits.seconds * speed.rows_per_s), limits.least_rows)
     sample = sampled_users(users, wanted, settings.seed + DRAW_SEED, of)
     announce(f"learning from {sample.words()}; about {minutes(speed.seconds(len(sample.index)))}, by {speed.source}")
     chosen = index[sample.index]
@@ -122,7 +122,7 @@ def row_share(days: list[date], limits: TrainingLimits | None) -> tuple[float, i
     users = exposed_users(open_lakes(settings)[:1], days)
     speed = known_speed(settings.paths.home, training_options(settings, limits))
     most = limits.seconds * (FASTEST_ROWS_PER_S if speed is None else speed.rows_per_s)
-    return share_for(users, max(int(most), limits.judged_rows or 0), settings.seed), len(users)
+    return share_for(users, max(int(most), limits.least_rows, limits.judged_rows or 0), settings.seed), len(users)
 
 
 def minutes(seconds: float) -> str:

@@ -89,14 +89,15 @@ def scored_decisions(decisions: Decisions, pool: Pool, predict: Predict) -> Iter
     """
     as_of = PoolAsOf(pool, decisions.known.tables)
     for start in range(0, len(decisions), DECISIONS_AT_ONCE):
-        rows = decisions.known.rows(decisions.exposure[start : start + DECISIONS_AT_ONCE])
+        chosen = decisions.exposure[start : start + DECISIONS_AT_ONCE]
+        rows, asked_us = decisions.known.rows(chosen), decisions.known.log.asked_us[chosen]
         for row in range(len(rows)):
             if (start + row) % TOLD_EVERY == 0:
                 announce(f"scoring the pool: {start + row:,} of {len(decisions):,} decisions")
             ids, probabilities = [np.zeros(0, np.int64)], [np.zeros((0, len(HEADS)), np.float32)]
-            for part in as_of.parts(int(rows.occurred_at[row])):
+            for part in as_of.parts(int(asked_us[row])):
                 ids.append(part.post_id)
-                probabilities.append(predict(_candidates(rows, row, part, decisions.products)))
+                probabilities.append(predict(_candidates(rows, row, int(asked_us[row]), part, decisions.products)))
             yield _scored(start + row, np.concatenate(ids), np.concatenate(probabilities), int(rows.post_id[row]))
 
 
@@ -106,12 +107,12 @@ def _scored(number: int, post_id: np.ndarray, probabilities: np.ndarray, logged:
     return Scored(number, post_id, probabilities, place if held else -1)
 
 
-def _candidates(rows: FeatureRows, row: int, part: Snapshot, products: dict[int, str]) -> FeatureRows:
-    """All posts of `part` beside the user of training row `row`, at its moment."""
+def _candidates(rows: FeatureRows, row: int, asked_us: int, part: Snapshot, products: dict[int, str]) -> FeatureRows:
+    """All posts of `part` beside the user of training row `row`, as of the moment at which its page was asked for."""
     user = UserFeatures(
         user_id=int(rows.user_id[row]),
         user=rows.blocks["user"][row : row + 1],
         history=rows.history.rows(np.array([row])),
         known=True,
     )
-    return candidate_rows(user, part, np.arange(len(part)), products[int(rows.product[row])], int(rows.occurred_at[row]))
+    return candidate_rows(user, part, np.arange(len(part)), products[int(rows.product[row])], asked_us)

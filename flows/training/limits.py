@@ -8,13 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 class TrainingLimits(BaseModel):
     """Limits of one training; with None, the settings decide.
 
-    `seconds` sets how many exposures the training learns from, given the speed measured on this machine. The others replace
-    options of the recipe. Flows take the limits as a parameter, so that a run's page shows them.
+    `seconds` sets how many exposures the training learns from, given the speed measured on this machine, but not fewer than
+    `least_rows`. The others replace options of the recipe. Flows take the limits as a parameter, so that a run's page shows them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seconds: float | None = Field(None, gt=0)  # that fitting may take
+    least_rows: int = Field(0, ge=0)  # exposures that are learned from whatever the time
     judged_rows: int | None = Field(None, ge=1)  # most test exposures that models are compared on, about
     epochs: int | None = Field(None, ge=1)
     members: int | None = Field(None, ge=1)

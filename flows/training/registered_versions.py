@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from flows.training import registry
 from infra.settings import Settings
@@ -30,8 +31,17 @@ def bundle_of(settings: Settings, model: str) -> Path:
 
 def recorded_deciding_heads(settings: Settings, version: str) -> tuple[str, ...]:
     """The heads that decide by the record of model `version`; none where its exposures could judge none."""
-    description = json.loads((bundle_of(settings, version) / DESCRIPTION).read_text())
-    return tuple(description["details"].get("deciding_heads", ()))
+    return tuple(_details(settings, version).get("deciding_heads", ()))
+
+
+def rows_learned(settings: Settings, model: str) -> int:
+    """Exposures that `model` (alias or version) was trained on; 0 where its bundle does not say."""
+    return int(_details(settings, model).get("rows", 0))
+
+
+def _details(settings: Settings, model: str) -> dict[str, Any]:
+    """What the training of `model` recorded with its bundle."""
+    return json.loads((bundle_of(settings, model) / DESCRIPTION).read_text())["details"]
 
 
 def data_fingerprint(settings: Settings, version: str) -> str:

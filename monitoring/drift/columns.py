@@ -92,12 +92,13 @@ def _judge(
     significant = q <= policy.alpha
     vanished = comparison.missing_current - comparison.missing_reference >= policy.gross_missing
     moved = comparison.psi >= policy.gross_psi or abs(comparison.shift_sigmas) >= policy.gross_sigmas
-    gross = significant and (vanished or (moved and not policy.may_move(name)))
+    telling = not policy.may_move(name)
+    gross = significant and (vanished or (moved and telling))
     return ColumnDrift(
         name=name,
         family=family,
         q=q,
-        drifted=bool(significant and (gross or comparison.psi >= policy.psi)),
+        drifted=bool(significant and (gross or (telling and comparison.psi >= policy.psi))),
         gross=bool(gross),
         **asdict(comparison),
     )

@@ -21,10 +21,10 @@ class DriftPolicy:
     gross_psi: float = 3.0
     gross_sigmas: float = 3.0
     gross_missing: float = 0.3  # rise of the share of missing values
-    # Columns that follow the clock (prefixes): every window differs in them from every other, so that they move only warns.
+    # Columns that follow the clock (prefixes): every window differs in them from every other, so that they move is no drift.
     clock_columns: tuple[str, ...] = ("post.log_age_s", "context.weekday_", "context.hour_")
     # Columns since the first event (suffixes). In the first weeks of a log counts grow far and rates leave their priors, so
-    # that they move only warns: a broken feed shows in the columns that fade too.
+    # that they move is no drift: a broken feed shows in the columns that fade too.
     lifetime_columns: tuple[str, ...] = tuple(f".{name}" for name in LIFETIME_WINDOWS)
     calibration_tolerance: float = 0.25  # predicted/observed outside [1 - t, 1 / (1 - t)] with 99 % certainty
     auc_drop: float = 0.02  # loss against the reference that counts, beyond the interval of the difference
@@ -48,5 +48,5 @@ class DriftPolicy:
             raise ValueError(f"alpha must lie in (0, 1), got {self.alpha}")
 
     def may_move(self, column: str) -> bool:
-        """Whether `column` moves far on sound data, so that its moving only warns; that its values vanish still decides."""
+        """Whether `column` moves far on sound data, which is no drift then; that its values vanish still decides."""
         return column.startswith(self.clock_columns) or column.endswith(self.lifetime_columns)

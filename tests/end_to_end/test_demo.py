@@ -40,8 +40,9 @@ def environment(home) -> dict[str, str]:
     # Prefect's worker answers on the port beside the server's.
     places = {"GATEWAY": 0, "PREFECT": 1, "MLFLOW": 3, "EVIDENTLY": 4, "BROKER": 5}
     chosen = {f"MIXER_{name}_PORT": str(first + place) for name, place in places.items()}
-    # Users enough for two canaries: the judge of the first may want most visits of 700.
+    # Users enough for two canaries, of which each meets one; a rarer second head that decides would need more of them.
     world = {"MIXER_DATASET": "world", "MIXER_WORLD_USERS": "1100", "MIXER_WORLD_POSTS": "800"}
+    world["MIXER_DECIDING_HEADS"] = "click"
     return {**os.environ, **chosen, **world, "MIXER_HOME": str(home), "MIXER_MIXER_BASE_PORT": str(first + 6)}
 
 

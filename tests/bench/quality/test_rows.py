@@ -29,6 +29,7 @@ def log_of(*exposures: tuple[int, int, int]) -> ExposureLog:
         topic=none,
         product=none,
         at_us=at,
+        asked_us=at,
         dated=np.ones(n, bool),
         actions=none.astype(np.uint64),
         action_at=np.zeros((0, len(HEADS)), np.int64),

@@ -224,8 +224,9 @@ def test_the_pool_holds_what_training_rows_hold_of_the_same_moment(settings, lat
     pool = Pool(posts, np.zeros(len(posts), np.int64), np.full(len(posts), np.iinfo(np.int64).max))
     as_of = PoolAsOf(pool, decisions.known.tables)
     for row in range(len(rows)):
-        (part,) = as_of.parts(int(rows.occurred_at[row]))
-        found = choices._candidates(rows, row, part, decisions.products)
+        asked_us = int(decisions.known.log.asked_us[decisions.exposure[row]])
+        (part,) = as_of.parts(asked_us)
+        found = choices._candidates(rows, row, asked_us, part, decisions.products)
         at = int(np.searchsorted(found.post_id, rows.post_id[row]))
         for name in BLOCKS:
             np.testing.assert_allclose(found.blocks[name][at], rows.blocks[name][row], rtol=1e-5, atol=1e-6, err_msg=name)

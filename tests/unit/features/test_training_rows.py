@@ -110,6 +110,26 @@ def test_an_action_that_comes_late_is_a_label_at_once_and_history_only_later(tmp
     assert result.history.actions[:, -2:].tolist() == [[0, 0], [0, 0], [1 << click, 0]]
 
 
+def test_what_a_page_brought_is_not_known_to_its_own_rows(tmp_path):
+    """A ranker chose the last post of a page before the first was seen; a later page of the same session knows both."""
+    shown = START + timedelta(hours=1)
+    base = {"user_id": 1, "author_id": 1, "product": "tab_1", "request_id": "r", "action": "impression"}
+    rows = [
+        {**base, "event_id": "a", "post_id": 101, "occurred_at": shown},
+        {**base, "event_id": "b", "post_id": 101, "action": "click", "occurred_at": shown + timedelta(seconds=30)},
+        {**base, "event_id": "c", "post_id": 102, "occurred_at": shown + timedelta(minutes=1)},
+        {**base, "event_id": "d", "post_id": 103, "occurred_at": shown + timedelta(minutes=12)},
+        {**base, "event_id": "e", "post_id": 104, "occurred_at": shown + timedelta(minutes=14)},
+        {**base, "event_id": "f", "post_id": 105, "request_id": None, "occurred_at": shown + timedelta(minutes=15)},
+    ]
+    result = rows_of(tmp_path, pl.DataFrame(rows, schema=small_events(1).schema), days=DAYS[:1])
+    known = [set(history[history >= 0].tolist()) for history in result.history.post_id]
+    assert known == [set(), set(), {101, 102}, {101, 102}, {101, 102, 103, 104}]
+    shown_before = result.blocks["user"][:, result.names["user"].index("log_impression.all")]
+    assert shown_before[0] == shown_before[1] < shown_before[2] == shown_before[3] < shown_before[4]
+    assert result.occurred_at.tolist() == [round((shown + timedelta(minutes=m)).timestamp() * 1e6) for m in (0, 1, 12, 14, 15)]
+
+
 def test_rows_hold_every_dated_impression_of_the_days_once_in_time_order(tmp_path):
     events = small_events()
     rows = rows_of(tmp_path, events, days=DAYS[1:3])

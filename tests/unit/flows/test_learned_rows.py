@@ -35,6 +35,14 @@ def test_time_for_some_is_spent_on_whole_users_and_said_beforehand(settings):
     assert "by the last such training, of 45,000 exposures" in heard[0]
 
 
+def test_a_slow_machine_still_learns_from_the_least_rows(settings):
+    rows = synthetic_rows(6_000, seed=1, users=500)
+    limits = TrainingLimits(seconds=1, least_rows=5_500, epochs=1)
+    keep_speed(settings.paths.home, training_options(settings, limits), rows=45_000, seconds=4_500.0)
+    with learned_rows(rows, np.arange(len(rows)), limits) as (learned, _):
+        assert len(learned) > 5_200
+
+
 def test_without_a_limit_all_rows_are_learned_from_and_the_time_is_said(settings):
     rows = synthetic_rows(300, seed=1)
     keep_speed(settings.paths.home, training_options(settings), rows=45_000, seconds=4_500_000.0)
