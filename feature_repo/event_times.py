@@ -1,4 +1,4 @@
-"""How far from the clock an event's moment may lie: one rule for every door that events come through.
+"""How far from the clock a live event's moment may lie. Files of logs have bounds of their own: see plausible_times.py.
 
 An event is checked twice on its way: by intake against its own clock, and by the stream worker against the broker's. Intake
 allows less, so that two clocks that differ by up to a minute refuse nothing later that was accepted before.

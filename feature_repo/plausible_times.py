@@ -1,4 +1,7 @@
-"""Which event times are believed: not before the owner's bound, not after the present."""
+"""Which event times of files are believed: not before the owner's bound, not after the present.
+
+Live events have bounds of their own, around their broker's clock: see event_times.py.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Training rows: every dated impression of some days with its labels, and its features strictly before its page was asked for.
 
-What a page's first posts brought is not known to the ranker that chose its last ones, and rows that knew it would teach it to
-read the place on the page from the moment.
+A page is ranked as a whole, so the ranker does not know what its first posts led to. Rows that did would leak the position on
+the page through the time.
 
 Feast's own historical retrieval joins each row with every older row of its key before it picks the newest, which explodes
 on popular topics; the as-of search used here costs a bisection. A test holds the two equal.

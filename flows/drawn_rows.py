@@ -16,6 +16,7 @@ from flows.training.sampled_users import sampled_users
 
 # Added to the settings' seed, so that these users are drawn apart from those who are replayed and those who judge a challenger.
 DRAW_SEED = 2
+JUDGE_SEED = 1
 
 
 def exposed_users(lakes: Sequence[Lake], days: Sequence[date]) -> np.ndarray:
@@ -41,11 +42,16 @@ def draw_of(share: float, seed: int) -> RowDraw | None:
     return RowDraw(f"{share:.6f} of users, seed {seed}", lambda user_id, at_us: in_sample(user_id, share, seed + DRAW_SEED))
 
 
+def judging(user_id: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """bool (n,): of `user_id` (int64 (n,)) the users who judge a challenger, where a `share` of all do."""
+    return in_sample(user_id, share, seed + JUDGE_SEED)
+
+
 def with_judges(draw: RowDraw | None, share: float, since_us: int, seed: int) -> RowDraw | None:
-    """`draw`, and from `since_us` on the rows of a `share` of the users by another hash: those who judge a challenger."""
+    """`draw`, and from `since_us` on the rows of those who judge a challenger, where a `share` of the users does."""
     if draw is None:
         return None
     return RowDraw(
         f"{draw.name}, and {share:.6f} since {since_us}",
-        lambda user_id, at_us: draw.keep(user_id, at_us) | ((at_us >= since_us) & in_sample(user_id, share, seed + 1)),
+        lambda user_id, at_us: draw.keep(user_id, at_us) | ((at_us >= since_us) & judging(user_id, share, seed)),
     )

@@ -17,11 +17,10 @@ from feature_repo.feature_rows import FeatureRows
 from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from flows.days import microseconds
-from flows.drawn_rows import draw_of, with_judges
+from flows.drawn_rows import draw_of, judging, with_judges
 from flows.lakes import open_lakes, splits_of
 from flows.progress import announce
 from flows.retries import PURE_STEP
-from flows.traffic.visits import in_sample
 from flows.train import fit, learned_rows, read_rows, register, row_share
 from flows.training.bundle_folder import bundle_folder
 from flows.training.limits import TrainingLimits
@@ -111,7 +110,9 @@ def retrain_flow(reason: str = "scheduled", limits: TrainingLimits | None = None
     announce(f"retraining on {days[0]}..{days[-1]}: {reason}")
     since_us = microseconds(splits_of(settings).train_end)
     share, exposures = row_share(days, limits)
-    judges = GATE_SHARE if exposures is None else min(GATE_SHARE, 2 * share)  # no more to judge on than there is to learn from
+    judges = (
+        GATE_SHARE if exposures is None else min(GATE_SHARE, 2 * share)
+    )  # judges of a small sample are few: their rows are built too
     rows = read_rows(days, with_judges(draw_of(share, settings.seed), judges, since_us, settings.seed))
     kept_out = newest_users(rows, since_us, judges)
     judging = rows.take(np.flatnonzero(kept_out))
@@ -139,4 +140,4 @@ def retrain_flow(reason: str = "scheduled", limits: TrainingLimits | None = None
 
 def newest_users(rows: FeatureRows, since_us: int, share: float = GATE_SHARE) -> np.ndarray:
     """bool (n,): rows from `since_us` on of the users who judge the challenger."""
-    return (rows.occurred_at >= since_us) & in_sample(rows.user_id, share, get_settings().seed + 1)
+    return (rows.occurred_at >= since_us) & judging(rows.user_id, share, get_settings().seed)

@@ -148,7 +148,7 @@ class Rollout:
         return route.canary_percent if route.canary == release_id else 0.0
 
     def _step(self, release_id: str, percent: int, verdict: Verdict | None) -> None:
-        """Widen the canary. What it is judged by begins here: whoever met both releases across a step is nobody's evidence."""
+        """Widen the canary. Evidence begins anew: users who saw both releases across a step are excluded from both arms."""
         live = self.ledger.route().live
         newest = self.evidence.newest_us([release for release in (live, release_id) if release])
         evidence = {

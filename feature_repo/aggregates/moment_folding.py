@@ -1,4 +1,4 @@
-"""From moments to states: the sums of each (key, microsecond), in order, folded into the key's state after it.
+"""Folds each key's events, summed per microsecond and in time order, into the key's state after each of them.
 
 A running fold is what a database's window functions do slowest: one function for each column and window, 100 times the kernel's
 one pass over the moments.
@@ -65,7 +65,7 @@ def folded(batches: Iterable[pa.RecordBatch], moments: Moments) -> Iterator[tupl
         if table.num_rows < 2:
             waiting = next(iter(table.to_batches()), None)
             continue
-        # Whether a moment ends its run only the next one says: the last waits for it.
+        # Only the next row shows whether a run ends, so the last row of a batch is held back.
         waiting = table.slice(table.num_rows - 1).to_batches()[0]
         yield fold.states(table)
     if waiting is not None:

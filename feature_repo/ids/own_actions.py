@@ -20,7 +20,7 @@ _SLOT = re.compile(f"(?<![A-Za-z0-9])({'|'.join(slot for slots in OWN_SLOTS.valu
 
 
 def slots_by_name(table: IdTable) -> dict[str, str]:
-    """Name -> `own_1` to `own_8`; ingestion gives the names of each role their codes in the order of its slots."""
+    """Own action name -> its slot, `own_1` to `own_8`: the name with code k has the k-th slot of its role."""
     return {
         name: slot
         for role, slots in OWN_SLOTS.items()

@@ -1,7 +1,7 @@
 """The demo's stages. Each calls a flow, or watches the platform do what it does by itself, and returns what it found.
 
-A stage that was killed is run again: flows, replays and rollouts go on where they stopped. A stage that the data does not reach
-for says so and is skipped.
+A stage that was killed is run again: flows, replays and rollouts go on where they stopped. A stage for which there is too
+little data is skipped, with the reason.
 """
 
 from __future__ import annotations

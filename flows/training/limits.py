@@ -9,7 +9,7 @@ class TrainingLimits(BaseModel):
     """Limits of one training; with None, the settings decide.
 
     `seconds` sets how many exposures the training learns from, given the speed measured on this machine, but not fewer than
-    `least_rows`. The others replace options of the recipe. Flows take the limits as a parameter, so that a run's page shows them.
+    `least_rows`. The others replace options of the recipe. Flows take the limits as a parameter: a run's page shows them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,7 @@
-"""What an ingestion would say of files, without one: every refusal, and by reason the first rows that would be left out."""
+"""What an ingestion would say of files, without one: every refusal, and by reason the first rows that would be left out.
+
+One refusal needs the ingestion itself: that rows which the home has ingested are missing from the files now.
+"""
 
 from __future__ import annotations
 

@@ -91,7 +91,8 @@ WITH marked AS (
 ), named AS (
     SELECT *, coalesce(request_id, 'visit-' || user_id || '-' || visit) AS session FROM numbered
 )
-SELECT user_id, post_id, min(author_id) AS author_id, min(product) AS product, session, min(occurred_at) AS occurred_at
+SELECT user_id, post_id, first(author_id ORDER BY occurred_at, product, author_id) AS author_id,
+    first(product ORDER BY occurred_at, product, author_id) AS product, session, min(occurred_at) AS occurred_at
 FROM named GROUP BY user_id, post_id, session ORDER BY occurred_at, user_id, post_id, session
 """
 

@@ -28,10 +28,8 @@ class Seen:
             )
             return
         first = pl.col("occurred_at").min().alias("first")
-        self._add(
-            events.group_by("post_id").agg(pl.col("author_id").first(), first),
-            events.group_by("user_id").agg(first),
-        )
+        author = pl.col("author_id").get(pl.col("occurred_at").arg_min())  # of the earliest row, as where rows are sorted
+        self._add(events.group_by("post_id").agg(author, first), events.group_by("user_id").agg(first))
 
     def _add(self, posts: pl.DataFrame, users: pl.DataFrame) -> None:
         self._posts.append(posts)

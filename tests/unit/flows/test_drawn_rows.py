@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from feature_repo.contracts import HISTORY_BEFORE
-from flows.drawn_rows import draw_of, exposed_users, share_for, with_judges
+from flows.drawn_rows import draw_of, exposed_users, judging, share_for, with_judges
 from tests.small_events import FIRST_DAY, small_lake
 
 USERS = np.arange(20_000)
@@ -37,5 +37,7 @@ def test_judges_are_added_from_their_moment_on_only():
     judged = with_judges(draw, 0.15, 100, 7)
     assert np.array_equal(judged.keep(USERS, LATER - 1), draw.keep(USERS, LATER))
     assert abs(judged.keep(USERS, LATER).mean() - (1 - 0.9 * 0.85)) < 0.02
+    added = judged.keep(USERS, LATER) & ~draw.keep(USERS, LATER)
+    assert np.array_equal(added | draw.keep(USERS, LATER), judging(USERS, 0.15, 7) | draw.keep(USERS, LATER))
     assert with_judges(None, 0.15, 100, 7) is None
     assert judged.name != draw.name

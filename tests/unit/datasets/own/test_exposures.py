@@ -31,6 +31,19 @@ def test_one_impression_per_user_post_and_session_at_the_first_interaction(tmp_p
     assert shown["request_id"].n_unique() == 2
 
 
+def test_a_derived_impression_has_the_surface_and_author_of_its_first_interaction(tmp_path: Path) -> None:
+    first = event(1, action="click", product="search", author_id=9, occurred_at=START.isoformat())
+    second = event(2, action="click", product="home", author_id=4, occurred_at=(START + timedelta(minutes=5)).isoformat())
+    for number, rows in enumerate(([first, second], [second, first])):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write_lines(folder / "events.jsonl", rows)
+        adapter = own(folder)
+        shown = read(adapter).good.filter(action="impression")
+        assert shown.select("product", "author_id", "occurred_at").rows() == [("search", 9, START)]
+        assert adapter.posts().select("post_id", "author_id").rows() == [(5, 9)]
+
+
 def test_the_request_of_the_files_parts_sessions(tmp_path: Path) -> None:
     rows = [event(n, action="click", request_id=request) for n, request in enumerate(["a", "b", "a"])]
     write_lines(tmp_path / "events.jsonl", rows)
