@@ -19,7 +19,7 @@ from feature_repo.datasets.own.id_columns import IdNumbers, IdReading, id_faults
 from feature_repo.datasets.own.mapping import EventsMapping
 from feature_repo.datasets.own.number_columns import cast_number
 from feature_repo.datasets.own.reader import KIND, RawBatch
-from feature_repo.datasets.own.reasons import Reasons, cells
+from feature_repo.datasets.own.reasons import NO_TEXT, Reasons, cells
 from feature_repo.datasets.own.times import Bounds, TimeReading
 from feature_repo.plausible_times import CLOCK_SKEW
 from feature_repo.surfaces import DEFAULT_SURFACE
@@ -304,8 +304,7 @@ def raw_lines(rows: pl.DataFrame) -> pl.Series:
 
 
 def _as_text(values: pl.Series) -> pl.Series:
-    kind = values.dtype
-    if isinstance(kind, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object):
+    if isinstance(values.dtype, NO_TEXT):
         return pl.Series(values.name, [None] * values.len(), pl.String)
     return values.cast(pl.String)
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import polars as pl
 
+# Types whose values no text stands for without loss: polars writes a time of day without its fraction.
+NO_TEXT = (pl.List, pl.Array, pl.Struct, pl.Binary, pl.Object, pl.Time, pl.Duration)
+
 
 class Reasons:
     """Collects reasons for `height` rows; the first reason of a row stays."""
@@ -66,6 +69,6 @@ def cells(rows: pl.DataFrame, column: pl.Series) -> pl.Series:
 
 
 def _as_text(values: pl.Series) -> pl.Series:
-    if isinstance(values.dtype, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object):
+    if isinstance(values.dtype, NO_TEXT):
         return pl.Series([None if value is None else str(value) for value in values.to_list()], dtype=pl.String)
     return values.cast(pl.String)

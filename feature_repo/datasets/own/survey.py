@@ -16,6 +16,7 @@ from feature_repo.datasets.own.event_rows import blanks
 from feature_repo.datasets.own.id_columns import IdCheck, IdReading
 from feature_repo.datasets.own.mapping import EventsMapping
 from feature_repo.datasets.own.reader import KIND, RawBatch, TableReader
+from feature_repo.datasets.own.reasons import NO_TEXT
 from feature_repo.datasets.own.refusal import Refusal
 from feature_repo.datasets.own.times import Bounds, TimeCheck, TimeReading
 from feature_repo.datasets.read_ahead import read_ahead
@@ -23,7 +24,6 @@ from feature_repo.datasets.repeats import EventIds
 
 ID_COLUMNS = ("user_id", "post_id", "author_id")
 TEXT_COLUMNS = ("event_id", "action", "surface", "release", "request_id")
-NO_TEXT = (pl.List, pl.Array, pl.Struct, pl.Binary, pl.Object)
 MOST_ACTIONS = 1_000  # distinct values of an action column; more means that it is another column
 
 
