@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -78,12 +78,14 @@ def back(adapter: OwnData, column: str, events: pl.DataFrame) -> pl.Series:
 
 
 def comes_back(given_: object, held: object) -> bool:
-    """Whether a kept row holds what its cell said; a row may be without what may be left out only where the cell said nothing."""
+    """Whether a kept row holds what its cell said; only an empty cell may have become nothing."""
     said = None if given_ is None or not str(given_).strip() else given_
     if said is None:
         return True
     if held is None:
         return False
+    if isinstance(said, date):  # a moment too; polars writes its fraction in full
+        return str(said) == str(held) or str(said) == str(datetime.fromisoformat(held))
     if exact(said) is not None and exact(held) is not None:
         return exact(said) == exact(held) or abs(float(exact(said)) - float(held)) <= abs(float(held)) * 2**-23
     return str(said) == str(held) or str(said).strip() == str(held) or str(said).lower() == str(held)
