@@ -66,7 +66,7 @@ MOST_REQUEST_ID = 128
 # The most that an event's value may be: what is beyond is a fault of the sender, and one such row would move every mean.
 MOST_DURATION_MS = 30 * 24 * 3_600_000
 MOST_VALUE = 1e9
-_DURATIONS = (Action.DWELL.value, Action.VIDEO_VIEW.value)
+DURATIONS = (Action.DWELL.value, Action.VIDEO_VIEW.value)
 
 # Product name of exposures that are known only as an undated, ordered list from before the first logged day.
 # Their occurred_at is an upper bound; `position` carries the order within the user's list.
@@ -250,7 +250,7 @@ def _event_rules(absent: Callable[[str], pl.Expr] | None = None) -> list[tuple[p
 
 def _too_large(value: pl.Expr) -> list[tuple[pl.Expr, pl.Expr]]:
     """The two bounds of a value: that of durations, and that of all others."""
-    lasts = pl.col("action").is_in(_DURATIONS)
+    lasts = pl.col("action").is_in(DURATIONS)
     days = MOST_DURATION_MS // (24 * 3_600_000)
     too_long = f"value {{}} is above {MOST_DURATION_MS:,}, the most milliseconds ({days} days) that a {{}} may last"
     too_much = f"value {{}} is above {MOST_VALUE:,.0f}, the most that the value of an event may be"

@@ -48,6 +48,7 @@ class Head:
     promise: str  # ends the sentence "Ranked by the chance that you ..."
     prior_rate: float  # smoothing prior: the actions per impression assumed for a key with few impressions
     own_window: timedelta | None = None  # attribution window, where it is not that of the role
+    undated: bool = False  # logs hold it also of exposures from before their first day
     approves: bool = False  # says that the user wants more of the author; a visit, an answer or a passing on may be critical
 
     @property
@@ -62,8 +63,8 @@ class Head:
 
 _DECLARED = (
     Head(Action.CLICK, Role.OPENED, "open it", 0.35),
-    Head(Action.VIDEO_VIEW, Role.COMPLETED, "watch it through", 0.25),
-    Head(Action.LIKE, Role.LIKED, "like it", 0.015, approves=True),
+    Head(Action.VIDEO_VIEW, Role.COMPLETED, "watch it through", 0.25, undated=True),
+    Head(Action.LIKE, Role.LIKED, "like it", 0.015, undated=True, approves=True),
     Head(Action.PROFILE_CLICK, Role.LIKED, "visit the author's profile", 0.02, own_window=WINDOWS[Role.OPENED]),
     Head(Action.FOLLOW, Role.LIKED, "follow the author", 0.003, approves=True),
     Head(Action.REPLY, Role.LIKED, "reply to it", 0.004),
@@ -104,6 +105,7 @@ COMPLETED = heads_of(Role.COMPLETED)
 LIKED = heads_of(Role.LIKED)
 DISLIKED = heads_of(Role.DISLIKED)
 POSITIVE = heads_of(Role.OPENED, Role.COMPLETED, Role.LIKED)
+UNDATED_HEADS = tuple(sorted(name for name, head in HEAD_OF.items() if head.undated))
 APPROVED = tuple(name for name, head in HEAD_OF.items() if head.approves)
 
 # The slots that a dataset's own actions of a role may take, in the order in which they are allotted.

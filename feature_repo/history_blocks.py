@@ -9,7 +9,7 @@ from feature_repo.feature_rows import History
 from feature_repo.heads import COMPLETED, DISLIKED, LIKED, OPENED, places, prior_rate
 from feature_repo.history import action_columns
 
-# What the columns call clicked, viewed, liked and disliked: whether any action of the role followed.
+# What the columns call opened, completed, liked and disliked: whether any action of the role followed.
 _ROLES = [places(role) for role in (OPENED, COMPLETED, LIKED, DISLIKED)]
 _STRENGTH = np.float32(3.0)
 _RATES = np.array([prior_rate(OPENED), prior_rate(COMPLETED)], np.float32)
@@ -20,12 +20,12 @@ _LONG_S, _LONG_SHARE = np.float32(18.0), np.float32(0.28)
 
 MATCH_COLUMNS = (
     "log_seen",
-    "log_clicked",
-    "log_viewed",
+    "log_opened",
+    "log_completed",
     "log_liked",
     "log_disliked",
-    "click_rate",
-    "view_rate",
+    "opened_rate",
+    "completed_rate",
     "log_since_seen",
 )
 SPANS = (5, 20, 50)  # newest exposures
@@ -38,16 +38,16 @@ CONTEXT_COLUMNS = (
     "weekday_cos",
     "history_length",
     "log_since_exposure",
-    "last_clicked",
-    "last_viewed",
-    *(f"{name}_rate_last_{span}" for span in SPANS for name in ("click", "view")),
-    *(f"log_{name}_last_{int(seconds)}s" for seconds in RECENT_S for name in ("seen", "clicked", "viewed")),
+    "last_opened",
+    "last_completed",
+    *(f"{name}_rate_last_{span}" for span in SPANS for name in ("opened", "completed")),
+    *(f"log_{name}_last_{int(seconds)}s" for seconds in RECENT_S for name in ("seen", "opened", "completed")),
     *(f"product_{name}" for name in MATCH_COLUMNS),
     "product_share",
     "last_same_product",
     # What went before in this session. The last exposure's other signals are above.
     *(f"{place}_log_dwell" for place in ("last", *_EARLIER)),
-    *(f"{place}_{name}" for name in ("clicked", "viewed", "same_product", "log_since") for place in _EARLIER),
+    *(f"{place}_{name}" for name in ("opened", "completed", "same_product", "log_since") for place in _EARLIER),
     "log_dwell_mean",
     f"dwell_share_below_{int(_SHORT_S)}s",
     f"dwell_share_from_{int(_LONG_S)}s",
@@ -64,9 +64,9 @@ class HistorySignals:
         acted = action_columns(history)  # (n, L, heads)
         shown = (history.post_id >= 0).astype(np.float32)
         dated = ~np.isnan(history.age_s)
-        clicked, viewed, liked, disliked = (acted[:, :, role].max(axis=2) for role in _ROLES)
+        opened, completed, liked, disliked = (acted[:, :, role].max(axis=2) for role in _ROLES)
         # Clicks are unknown for undated exposures, so click rates divide by dated ones only.
-        self.weights = np.stack([shown, clicked, viewed, liked, disliked, dated.astype(np.float32)], axis=2)  # (n, L, 6)
+        self.weights = np.stack([shown, opened, completed, liked, disliked, dated.astype(np.float32)], axis=2)  # (n, L, 6)
         self.age_s = np.where(dated, history.age_s, np.float32(NEVER_S))
         self.log_dwell = np.log1p(history.dwell_s)  # 0 where nothing is dated
 
@@ -107,13 +107,13 @@ class HistorySignals:
     def _session(self, same_product: np.ndarray) -> np.ndarray:
         """The context columns of the last exposures and of dwell, float32 (m, k); same_product: float32 (m, L)."""
         earlier = slice(-2, -5, -1)
-        clicked, viewed, dated = (self.weights[:, :, index] for index in (1, 2, 5))
+        opened, completed, dated = (self.weights[:, :, index] for index in (1, 2, 5))
         in_product = same_product * dated
         weight, last_s = dated.sum(axis=1) + _STRENGTH, self.history.dwell_s[:, -1]
         short, long = (self.history.dwell_s < _SHORT_S) * dated, (self.history.dwell_s >= _LONG_S) * dated
         idle_s = self.age_s[:, -1] - last_s
         dwell_in_product = (self.log_dwell * in_product).sum(axis=1) + _STRENGTH * _LOG_DWELL
-        per_history = [self.log_dwell[:, :-5:-1], clicked[:, earlier], viewed[:, earlier]]
+        per_history = [self.log_dwell[:, :-5:-1], opened[:, earlier], completed[:, earlier]]
         of_dwell = [
             (self.log_dwell.sum(axis=1) + _STRENGTH * _LOG_DWELL) / weight,
             (short.sum(axis=1) + _STRENGTH * _SHORT_SHARE) / weight,
@@ -127,27 +127,27 @@ class HistorySignals:
 
     def _mood(self) -> np.ndarray:
         """The context columns that depend on the history alone, float32 (n, k)."""
-        shown, clicked, viewed, dated = (self.weights[:, :, index] for index in (0, 1, 2, 5))
+        shown, opened, completed, dated = (self.weights[:, :, index] for index in (0, 1, 2, 5))
         newest = self.age_s.min(axis=1)
-        columns = [shown.sum(axis=1), np.log1p(newest), clicked[:, -1], viewed[:, -1]]
+        columns = [shown.sum(axis=1), np.log1p(newest), opened[:, -1], completed[:, -1]]
         for span in SPANS:
             tail = slice(-span, None)
-            clicks = np.stack([clicked[:, tail].sum(axis=1), viewed[:, tail].sum(axis=1)], axis=1)
+            acted = np.stack([opened[:, tail].sum(axis=1), completed[:, tail].sum(axis=1)], axis=1)
             seen = np.stack([dated[:, tail].sum(axis=1), shown[:, tail].sum(axis=1)], axis=1)
-            columns += list(((clicks + _STRENGTH * _RATES) / (seen + _STRENGTH)).T)
+            columns += list(((acted + _STRENGTH * _RATES) / (seen + _STRENGTH)).T)
         for seconds in RECENT_S:
             recent = (self.age_s <= seconds).astype(np.float32)
-            columns += [np.log1p((recent * weight).sum(axis=1)) for weight in (shown, clicked, viewed)]
+            columns += [np.log1p((recent * weight).sum(axis=1)) for weight in (shown, opened, completed)]
         return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _match_columns(sums: np.ndarray, youngest_s: np.ndarray) -> np.ndarray:
-    seen, clicked, viewed, _, _, dated = sums.T
+    seen, opened, completed, _, _, dated = sums.T
     return np.concatenate(
         [
             np.log1p(sums[:, :5]),
-            ((clicked + _STRENGTH * _RATES[0]) / (dated + _STRENGTH))[:, None],
-            ((viewed + _STRENGTH * _RATES[1]) / (seen + _STRENGTH))[:, None],
+            ((opened + _STRENGTH * _RATES[0]) / (dated + _STRENGTH))[:, None],
+            ((completed + _STRENGTH * _RATES[1]) / (seen + _STRENGTH))[:, None],
             np.log1p(youngest_s)[:, None],
         ],
         axis=1,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from feature_repo.contracts import Action
+from feature_repo.contracts import DURATIONS, Action
+from feature_repo.heads import UNDATED_HEADS
 
 MICROSECONDS = 1_000_000
 MINUTE_US = 60 * MICROSECONDS
@@ -45,7 +46,9 @@ BUCKETS = 5
 ERA_HALF_LIVES = 256
 
 COUNTED = tuple(action.value for action in Action)
-VALUED = {"dwell_s": Action.DWELL.value, "video_view_s": Action.VIDEO_VIEW.value}  # measure -> the action whose value it adds
-UNDATED = {f"undated_{action}": action for action in ("impression", "like", "video_view")}  # measure -> the action it counts
+VALUED = {f"{action}_s": action for action in DURATIONS}  # measure -> the action whose value it adds
+UNDATED = {
+    f"undated_{action}": action for action in (Action.IMPRESSION.value, *UNDATED_HEADS)
+}  # measure -> the action it counts
 MEASURES = (*COUNTED, *VALUED, *UNDATED)
 MEASURE_INDEX = {name: index for index, name in enumerate(MEASURES)}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from feature_repo.contracts import Action
-from feature_repo.heads import COMPLETED, HEADS, LIKED, OPENED, Role
+from feature_repo.heads import COMPLETED, HEADS, LIKED, OPENED, UNDATED_HEADS, Role
 
 MICROSECONDS = 1_000_000
 HOUR_US = 3_600 * MICROSECONDS
@@ -50,8 +50,8 @@ DWELL = "dwell_s"  # seconds watched or read, each exposure capped
 DWELL_CAP_S = 300.0
 MEASURES = (*COUNTED, DWELL)
 
-# Undated exposures from before the first logged day carry only these three signals.
-PRIOR = (Action.IMPRESSION.value, Action.LIKE.value, Action.VIDEO_VIEW.value)
+# Undated exposures from before the first logged day carry only these signals.
+PRIOR = (Action.IMPRESSION.value, *UNDATED_HEADS)
 AGED = (Action.IMPRESSION.value, *OPENED, *COMPLETED)
 NEVER = -1.0  # value of an age column before its first event
 

@@ -11,7 +11,7 @@ from operator import or_
 
 import polars as pl
 
-from feature_repo.contracts import EVENTS, HISTORY_BEFORE, SplitEvents, split_events
+from feature_repo.contracts import DURATIONS, EVENTS, HISTORY_BEFORE, SplitEvents, split_events
 from feature_repo.datasets.own.actions import IMPRESSION, ActionReader, Happened
 from feature_repo.datasets.own.authors import AuthorLookup
 from feature_repo.datasets.own.columns import Columns
@@ -38,7 +38,6 @@ LEFT_OUT_SCHEMA = {
 }
 DEAD_SCHEMA = {**SCHEMA, **LEFT_OUT_SCHEMA}
 PLACE, VALUE_COLUMN = "\0place", "\0value column"  # where an event is from: names that no column of files can have
-NOT_NEGATIVE = ("dwell", "video_view")  # their value is milliseconds
 
 
 @dataclass(frozen=True)
@@ -235,7 +234,7 @@ class EventRows:
             if not below.any():
                 continue
             action = one.action
-            timed = action.is_in(NOT_NEGATIVE).fill_null(False) if isinstance(action, pl.Series) else action in NOT_NEGATIVE
+            timed = action.is_in(DURATIONS).fill_null(False) if isinstance(action, pl.Series) else action in DURATIONS
             reasons.add(below & timed, "value is negative, but it is milliseconds", self._value_column(one))
 
     def _part(self, rows: pl.DataFrame, chosen: pl.Series, one: Happened) -> pl.DataFrame:

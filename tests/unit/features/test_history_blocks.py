@@ -53,12 +53,12 @@ def test_context_says_what_the_last_exposures_were_and_how_long_they_held():
     assert context.shape == (1, len(CONTEXT_COLUMNS))
     log_dwell = np.log1p([1.5, 18.0, 40.0])
     expected = {
-        **{"last_clicked": 1, "last_viewed": 0, "last_same_product": 0, "last_log_dwell": log_dwell[2]},
-        **{"second_last_clicked": 0, "second_last_viewed": 1, "second_last_same_product": 1},
+        **{"last_opened": 1, "last_completed": 0, "last_same_product": 0, "last_log_dwell": log_dwell[2]},
+        **{"second_last_opened": 0, "second_last_completed": 1, "second_last_same_product": 1},
         **{"second_last_log_dwell": log_dwell[1], "second_last_log_since": np.log1p(200.0)},
-        **{"third_last_clicked": 1, "third_last_viewed": 1, "third_last_same_product": 0},
+        **{"third_last_opened": 1, "third_last_completed": 1, "third_last_same_product": 0},
         **{"third_last_log_dwell": log_dwell[0], "third_last_log_since": np.log1p(300.0)},
-        **{"fourth_last_clicked": 0, "fourth_last_same_product": 1, "fourth_last_log_dwell": 0.0},
+        **{"fourth_last_opened": 0, "fourth_last_same_product": 1, "fourth_last_log_dwell": 0.0},
         "fourth_last_log_since": np.log1p(NEVER_S),
         # Three dated exposures, and the belief that is worth three more.
         "log_dwell_mean": (log_dwell.sum() + 3 * 2.0) / 6,
