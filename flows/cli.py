@@ -55,8 +55,11 @@ def main() -> None:
 def demo(
     fresh: Annotated[bool, typer.Option(help="Begin a new run even where an unfinished one could be carried on.")] = False,
     down: Annotated[bool, typer.Option(help="Stop the platform at the end instead of leaving its pages open.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller trainings and less traffic.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small, and only to the first timeline: about three minutes.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Learn from all of the data, however long it takes.")] = False,
+    until: Annotated[
+        str | None, typer.Option(help="End after this stage, such as `release` or `drift`; a later call goes on from there.")
+    ] = None,
 ) -> None:
     """The whole loop on real feed logs: ingest, train, release, replay, drift, retrain, canary, rollback.
 
@@ -68,7 +71,7 @@ def demo(
     from flows.demo.job import run_demo
 
     plan = "quick" if quick else "full" if full else None
-    leave(run_demo(get_settings(), plan=plan, fresh=fresh, down=down))
+    leave(run_demo(get_settings(), plan=plan, until=until, fresh=fresh, down=down))
 
 
 @app.command()

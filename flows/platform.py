@@ -47,10 +47,10 @@ class Platform:
         if wait:
             self.supervisor.wait_ready(spec)
 
-    def start_serving(self) -> None:
+    def start_serving(self, *, wait: bool = True) -> None:
         """Stream worker and gateway: what clients need besides the mixers."""
         self.start(processes.stream_worker(self.settings), wait=False)
-        self.start(processes.gateway(self.settings))
+        self.start(processes.gateway(self.settings), wait=wait)
 
     def start_pages(self) -> None:
         """The pages of MLflow and Evidently."""

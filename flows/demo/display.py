@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-State = Literal["waiting", "running", "done", "kept", "partly", "skipped", "failed"]
+State = Literal["waiting", "running", "done", "kept", "partly", "skipped", "left out", "failed"]
 
 MARKS: dict[State, tuple[str, str]] = {
     "waiting": ("·", "dim"),
@@ -23,6 +23,7 @@ MARKS: dict[State, tuple[str, str]] = {
     "kept": ("↺", "blue"),
     "partly": ("!", "bold yellow"),
     "skipped": ("–", "yellow"),
+    "left out": ("–", "dim"),
     "failed": ("✗", "bold red"),
 }
 

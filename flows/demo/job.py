@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import traceback
+from collections.abc import Collection
 
 from flows.demo.apart import discard_prepared, prepare
 from flows.demo.display import Display
@@ -14,7 +15,7 @@ from flows.demo.new_run import reset_live_state
 from flows.demo.plan import PLANS, TOUR
 from flows.demo.plan_words import announced
 from flows.demo.run_folder import Outcome, RunFolder
-from flows.demo.stages import STAGES, Context, Stage, unmet_need
+from flows.demo.stages import LAST, STAGES, Context, Stage, beyond, unmet_need
 from flows.demo.summary import build_summary, print_summary
 from flows.platform import Platform
 from flows.progress import listening
@@ -24,15 +25,20 @@ from infra.process_memory import give_back
 from infra.settings import Settings
 
 MEMORY_SAMPLE_S = 5.0  # between two samples, at least
+LEFT_OUT = "`mixer demo` goes on with it"  # why a stage beyond the last one asked for was not run
 MEMORY_SHARE = 0.005  # of the time that sampling may take: the system counts every page of every process for it
 
 
-def run_demo(settings: Settings, *, plan: str | None = None, fresh: bool = False, down: bool = False) -> int:
+def run_demo(
+    settings: Settings, *, plan: str | None = None, until: str | None = None, fresh: bool = False, down: bool = False
+) -> int:
     """Run or carry on the main job; returns the process's exit code.
 
     0: every stage was done, or skipped for a reason that it names. 1: a stage failed. 130: after Ctrl-C. `plan` names one of
-    PLANS; a run that is carried on keeps the plan that it was begun with.
+    PLANS; a run that is carried on keeps the plan that it was begun with. `until` names the stage to end after, by default that
+    of the plan that the command names: what is left out, the next call goes on with.
     """
+    left_out = beyond(until or (PLANS[plan].until if plan else None))
     platform = Platform(settings)
     folder, new = RunFolder.open(settings.paths.runs, fresh=fresh)
     if new:
@@ -45,13 +51,13 @@ def run_demo(settings: Settings, *, plan: str | None = None, fresh: bool = False
     chosen = PLANS[folder.plan or TOUR.name]
     title = f"Home Mixer, {'new' if new else 'resumed'} run {folder.name}; log: {folder.log}"
     display = Display([("platform", "platform"), *((stage.name, stage.title) for stage in STAGES)], title)
-    for line in announced(settings, chosen, asked=plan):
+    for line in announced(settings, chosen, plan, left_out):
         display.console.print(line, highlight=False)
     memory = MemoryWatch(platform)
     interrupts = Interrupts()
     try:
         with interrupts, libraries_to_log(folder.log), memory, display.live():
-            _run_stages(Context(settings, platform, folder, chosen), display)
+            _run_stages(Context(settings, platform, folder, chosen), display, left_out)
             summary = build_summary(settings, platform, folder, memory.peak_mb, display.elapsed())
             folder.write_summary(summary)
     except KeyboardInterrupt:
@@ -92,9 +98,9 @@ def _say_how_to_go_on(folder: RunFolder, display: Display) -> None:
     display.console.print(f"the whole story is in {folder.log}; mend the cause and run it again to carry on", highlight=False)
 
 
-def _run_stages(context: Context, display: Display) -> None:
+def _run_stages(context: Context, display: Display, left_out: Collection[str]) -> None:
     display.start("platform")
-    waiting = [stage for stage in STAGES if (kept := context.folder.outcome(stage.name)) is None or kept.again]
+    waiting = stages_to_run(context.folder, left_out)
     _prepare(waiting[:1], context)
     context.platform.start_foundations()
     names = context.platform.await_foundations(
@@ -105,11 +111,21 @@ def _run_stages(context: Context, display: Display) -> None:
     display.finish("platform", "done", f"Prefect, broker, {len(names)} deployments")
     for stage in STAGES:
         kept = context.folder.outcome(stage.name)
-        if kept is not None and not kept.again:
-            display.finish(stage.name, "kept", f"kept: {words_of(stage, kept)}", kept.seconds)
+        if stage not in waiting:
+            if kept is None or kept.again:
+                kept = context.folder.finish(stage.name, None, 0.0, "left out", LEFT_OUT, again=True)
+                display.finish(stage.name, "left out", words_of(stage, kept), 0.0)
+            else:
+                display.finish(stage.name, "kept", f"kept: {words_of(stage, kept)}", kept.seconds)
             continue
         _prepare(waiting[waiting.index(stage) :][1:2], context)
         run_stage(stage, context, display)
+
+
+def stages_to_run(folder: RunFolder, left_out: Collection[str]) -> list[Stage]:
+    """Those without a result, or to be tried again, but for those left out; and the last: what it showed is outdated."""
+    wanted = [stage for stage in STAGES if stage.name not in left_out]
+    return [stage for stage in wanted if (kept := folder.outcome(stage.name)) is None or kept.again or stage.name == LAST]
 
 
 def _prepare(following: list[Stage], context: Context) -> None:

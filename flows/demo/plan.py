@@ -20,6 +20,7 @@ class Plan:
     replay_visits: int | None = None  # that are replayed, about, of users drawn by a hash; None = the settings' share of users
     drift_rows: int | None = None  # exposures that drift is judged on, of users drawn by a hash
     slice_hours: int = SLICE_HOURS  # of the replay; fewer slices wait less often for their events to be applied
+    until: str | None = None  # the stage to end after, where the command names none
 
     def parameters(self) -> dict[str, dict[str, Any]]:
         """Parameters of the deployments that the tour's automations start."""
@@ -28,7 +29,7 @@ class Plan:
 
 TOUR = Plan(
     "tour",
-    "about 12 minutes, the first timeline after 5,",
+    "about 10 minutes, the first timeline after 3,",
     train=TrainingLimits(seconds=30, judged_rows=6_000, epochs=1, members=1, teacher_share=0, ensemble=False, slates=40),
     retrain=TrainingLimits(seconds=45, epochs=1, members=1, teacher_share=0, ensemble=False, slates=40),
     replay_visits=1_500,
@@ -37,7 +38,7 @@ TOUR = Plan(
 )
 QUICK = Plan(
     "quick",
-    "about 8 minutes",
+    "about 3 minutes to a timeline, and there it ends,",
     train=TrainingLimits(
         seconds=10, judged_rows=6_000, epochs=1, members=1, teacher_share=0, ensemble=False, slates=30, baselines=False
     ),
@@ -45,6 +46,7 @@ QUICK = Plan(
     replay_visits=400,
     drift_rows=15_000,
     slice_hours=12,
+    until="release",
 )
 FULL = Plan("full", "as long as two trainings on all of the data take, and about 6 minutes more", train=None, retrain=None)
 PLANS = {plan.name: plan for plan in (TOUR, QUICK, FULL)}

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from flows.demo.plan import Plan
 from flows.training.limits import TrainingLimits
 from infra.settings import Settings
 
+TO_DO = {
+    "ingest": "ingest and validate the data",
+    "features": "build features",
+    "train": "train a first model",
+    "release": "release it",
+    "replay": "replay later days as live traffic",
+    "drift": "check drift",
+    "fault": "plant a fault and retrain",
+    "canary": "take the challenger through a canary",
+    "bad_release": "and a bad release out of one",
+}
 
-def announced(settings: Settings, plan: Plan, asked: str | None) -> Iterator[str]:
-    """The lines, in order. `asked`: the plan that the command named, which a run that is carried on does not take."""
+
+def announced(settings: Settings, plan: Plan, asked: str | None, left_out: Collection[str]) -> Iterator[str]:
+    """The lines, in order. `asked`: the plan that the command named, which a run that is carried on does not take. `left_out`:
+    stages that this call does not go on to.
+    """
     yield from _of_dataset(settings)
     yield f"plan: {plan.name}, {plan.takes} on two cores"
     if asked is not None and asked != plan.name:
         yield f"this run was begun as {plan.name!r} and stays so; --fresh begins a new one as {asked!r}"
     yield f"training: {_of_training(plan.train)}; retraining: {_of_training(plan.retrain)}"
-    yield (
-        "to do: ingest and validate the data, build features, train and release a first model, replay later days as live "
-        "traffic, check drift, plant a fault and retrain, take the challenger through a canary, and a bad release out of one"
-    )
+    words = [said for stage, said in TO_DO.items() if stage not in left_out]
+    yield f"to do: {', '.join(words)}" + ("; `mixer demo` goes on from there" if left_out else "")
 
 
 def _of_dataset(settings: Settings) -> Iterator[str]:

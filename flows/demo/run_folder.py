@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from infra.storage import replace_atomically
 
-StageState = Literal["done", "partly", "skipped", "failed"]
+StageState = Literal["done", "partly", "skipped", "failed", "left out"]
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ DRIFT = "flows.drift:drift_flow"
 DRIFT_IMPORTS = ("services.ranking.bundle", "mlflow", "evidently", "evidently.ui.workspace", "monitoring.drift.report")
 TRAIN_IMPORTS = ("flows.training.measured", "flows.training.fit", "lightgbm", "mlflow", "feature_repo.stored_rows")
 FAILED_SHARE = 0.5  # of a replay's requests: where more were errors, nothing that follows means anything
-WORDS = {"failed": "failed", "skipped": "was skipped"}  # of a stage that has no result
+WORDS = {"failed": "failed", "skipped": "was skipped", "left out": "was left out"}  # of a stage that has no result
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def features(context: Context) -> Output:
 
 
 def train(context: Context) -> Output:
+    context.platform.start_serving(wait=False)  # the first release needs them as soon as there is a model
     return context.run_flow(TRAIN, limits=limits_of(context.plan.train))
 
 
@@ -269,6 +270,19 @@ STAGES = (
         lacking=_timeline_lacks,
     ),
 )
+
+
+LAST = STAGES[-1].name  # always run: it shows what there is
+
+
+def beyond(until: str | None) -> frozenset[str]:
+    """The stages that a run leaves out which is to end after `until`; none without it. Raises ValueError for no stage."""
+    names = [stage.name for stage in STAGES if stage.name != LAST]
+    if until is None:
+        return frozenset()
+    if until not in names:
+        raise ValueError(f"--until {until!r} names no stage: give one of {', '.join(names)}")
+    return frozenset(names[names.index(until) + 1 :])
 
 
 def unmet_need(stage: Stage, outcomes: Mapping[str, Outcome]) -> str | None:

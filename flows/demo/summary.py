@@ -113,7 +113,12 @@ def notes(settings: Settings, outcomes: Mapping[str, Outcome]) -> list[str]:
         sentences.append(f"sampled: the visits of {share:.0%} of the users were replayed; events are everybody's")
     sentences += found.get("train", {}).get("not_measured", ())
     titles = {stage.name: stage.title for stage in STAGES}
-    sentences += [f"{o.state}: {titles[name]}: {o.reason}" for name, o in outcomes.items() if o.state != "done"]
+    left = [titles[name] for name, outcome in outcomes.items() if outcome.state == "left out"]
+    if left:
+        sentences.append(f"left out: {', '.join(left)}; `mixer demo` goes on with them")
+    sentences += [
+        f"{o.state}: {titles[name]}: {o.reason}" for name, o in outcomes.items() if o.state not in ("done", "left out")
+    ]
     return sentences
 
 

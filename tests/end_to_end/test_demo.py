@@ -48,7 +48,7 @@ def environment(home) -> dict[str, str]:
 
 def _start(environment: dict[str, str], log: Path) -> subprocess.Popen:
     return subprocess.Popen(
-        [MIXER, "demo", "--quick", "--down"],
+        [MIXER, "demo", "--quick", "--until", "bad_release", "--down"],
         env=environment,
         stdout=log.open("ab"),
         stderr=subprocess.STDOUT,

@@ -12,10 +12,10 @@ from rich.console import Console
 from flows.demo import job, stages
 from flows.demo.display import Display
 from flows.demo.faults import NotCaught, await_challenger, is_planted
-from flows.demo.job import run_stage
+from flows.demo.job import LEFT_OUT, run_stage, stages_to_run
 from flows.demo.plan import TOUR
 from flows.demo.run_folder import RunFolder
-from flows.demo.stages import STAGES, Context, Stage, errors_of, unmet_need
+from flows.demo.stages import STAGES, Context, Stage, beyond, errors_of, unmet_need
 from flows.demo.summary import notes, offline_table, print_summary, seconds_to_first_timeline
 from flows.platform import Platform
 from flows.too_little import TooLittleData
@@ -176,6 +176,30 @@ def test_a_run_with_failed_stages_is_carried_on_with_them_alone(tmp_path):
     assert again.outcome("train").again
     again.finish("train", {"n": 2}, 1.0)
     assert RunFolder.open(tmp_path)[1]
+
+
+def test_a_tour_that_ends_early_is_carried_on_from_there(tmp_path, context):
+    folder, _ = RunFolder.open(tmp_path)
+    left_out = beyond("release")
+    names = [stage.name for stage in stages_to_run(folder, left_out)]
+    assert names == ["ingest", "validate", "features", "train", "release", "pages"]
+    for name in names:
+        folder.finish(name, {"n": 1}, 1.0)
+    for name in left_out:
+        folder.finish(name, None, 0.0, "left out", LEFT_OUT, again=True)
+    folder.write_summary({})
+    titles = "replay as live traffic, drift on real data, planted fault, retrain, challenger's canary, bad release"
+    in_order = {stage.name: outcome for stage in STAGES if (outcome := folder.outcome(stage.name)) is not None}
+    assert notes(context.settings, in_order) == [f"left out: {titles}; `mixer demo` goes on with them"]
+    again, new = RunFolder.open(tmp_path)
+    assert not new
+    assert [stage.name for stage in stages_to_run(again, beyond("drift"))] == ["replay", "drift", "pages"]
+    assert [stage.name for stage in stages_to_run(again, beyond(None))][-4:] == ["fault", "canary", "bad_release", "pages"]
+
+
+def test_an_unknown_last_stage_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="--until 'replays' names no stage: give one of ingest, validate, .*, bad_release"):
+        beyond("replays")
 
 
 def test_the_summary_of_a_tour_that_went_only_so_far_names_what_is_missing(context):
