@@ -32,14 +32,14 @@ def stranger_number(text: str) -> int:
 
 
 class RememberedIds:
-    """The ids of one platform database, in front of an IdTable. Safe to share between threads."""
+    """The ids of one platform database, in front of an IdTable. Safe to share between threads.
+
+    `own_actions`: the dataset's own actions by name, each with the action of the contract that stands for it. `post_authors`:
+    whose those posts are that only events named.
+    """
 
     def __init__(self, database_url: str, users: int = USERS_KEPT, posts: int = POSTS_KEPT) -> None:
-        """users, posts: how many of them are kept in memory.
-
-        own_actions: the dataset's own actions by name, each with the action of the contract that stands for it.
-        post_authors: whose those posts are that only events named.
-        """
+        """users, posts: how many of them are kept in memory."""
         self._url = database_url
         self.post_authors = PostAuthors(database_url)
         self._numbers = {"user": _Newest(users), "author": _Newest(users), "post": _Newest(posts)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from feature_repo.datasets.own.guess_names import (
     plain,
 )
 from feature_repo.datasets.own.mapping import FilesMapping, Mapping
-from feature_repo.datasets.own.reader import KIND, TableReader
+from feature_repo.datasets.own.reader import KIND, RawBatch, TableReader
 from feature_repo.datasets.own.times import Bounds, TimeCheck, TimeReading
 from feature_repo.surfaces import DEFAULT_SURFACE
 
@@ -115,7 +116,7 @@ def _opened(root: Path, files: list[str], names: dict[str, tuple[str, ...]]) -> 
     if FORMATS[suffix_of(first)] == "csv" and (header := _missing_header(first)):
         table["header"] = header
     reader = _reader(root, files, table)
-    frames = [batch.frame for batch in reader.batches(reader.columns, limit=SAMPLE_ROWS)][:4]
+    frames = [batch.frame for batch in islice(reader.batches(reader.columns, limit=SAMPLE_ROWS), 4)]
     frame = pl.concat(frames, how="vertical_relaxed")
     table["columns"] = _by_name([name for name in frame.columns if not name.endswith(KIND)], names)
     return table, frame
@@ -169,8 +170,6 @@ def _guess_time(columns: dict[str, str], frame: pl.DataFrame, guess: Guess) -> N
         if name in columns.values() or name.endswith(KIND):
             continue
         check = TimeCheck(name, FilesMapping().time, bounds)
-        from feature_repo.datasets.own.reader import RawBatch
-
         check.add(frame[name], RawBatch("", frame, pl.int_range(1, frame.height + 1, eager=True)))
         if check.rows and isinstance(check.decide(), TimeReading):
             columns["occurred_at"] = name

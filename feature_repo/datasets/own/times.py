@@ -131,8 +131,7 @@ class TimeCheck:
 
     def add(self, values: pl.Series, batch: RawBatch) -> None:
         """Count what the values of one batch may be."""
-        values = values.drop_nulls() if values.null_count() == values.len() else values
-        if not values.len():
+        if values.null_count() == values.len():
             return
         self.rows += values.len() - values.null_count()
         kind = values.dtype
