@@ -83,22 +83,24 @@ def choose(
 
 
 def scored_decisions(decisions: Decisions, pool: Pool, predict: Predict) -> Iterator[Scored]:
-    """Every decision with the model's probabilities of all posts that were open then, in order of time.
+    """Every decision with the model's probabilities of all posts that were open then, by when its page was asked for.
 
     Memory holds DECISIONS_AT_ONCE users and the blocks of `pool.POSTS_AT_ONCE` posts at a time.
     """
     as_of = PoolAsOf(pool, decisions.known.tables)
+    asked_us = decisions.known.log.asked_us[decisions.exposure]
+    in_order = np.argsort(asked_us, kind="stable")
     for start in range(0, len(decisions), DECISIONS_AT_ONCE):
-        chosen = decisions.exposure[start : start + DECISIONS_AT_ONCE]
-        rows, asked_us = decisions.known.rows(chosen), decisions.known.log.asked_us[chosen]
-        for row in range(len(rows)):
+        numbers = in_order[start : start + DECISIONS_AT_ONCE].tolist()
+        rows = decisions.known.rows(decisions.exposure[numbers])
+        for row, number in enumerate(numbers):
             if (start + row) % TOLD_EVERY == 0:
                 announce(f"scoring the pool: {start + row:,} of {len(decisions):,} decisions")
             ids, probabilities = [np.zeros(0, np.int64)], [np.zeros((0, len(HEADS)), np.float32)]
-            for part in as_of.parts(int(asked_us[row])):
+            for part in as_of.parts(int(asked_us[number])):
                 ids.append(part.post_id)
-                probabilities.append(predict(_candidates(rows, row, int(asked_us[row]), part, decisions.products)))
-            yield _scored(start + row, np.concatenate(ids), np.concatenate(probabilities), int(rows.post_id[row]))
+                probabilities.append(predict(_candidates(rows, row, int(asked_us[number]), part, decisions.products)))
+            yield _scored(number, np.concatenate(ids), np.concatenate(probabilities), int(rows.post_id[row]))
 
 
 def _scored(number: int, post_id: np.ndarray, probabilities: np.ndarray, logged: int) -> Scored:
