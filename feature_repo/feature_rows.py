@@ -84,6 +84,12 @@ class FeatureRows:
     occurred_at: np.ndarray | None = None  # int64 microseconds, training rows only
     names: dict[str, tuple[str, ...]] = field(default_factory=dict)  # BLOCKS -> column names
     dwell_s: np.ndarray | None = None  # float32 (n,), seconds that the row's post was watched or read, training rows only
+    asked_us: np.ndarray | None = None  # int64 (n,), when the row's page was asked for; None: when it occurred
+
+    @property
+    def as_of_us(self) -> np.ndarray | None:
+        """The moment that the features are of, int64 (n,); None where it is unknown."""
+        return self.occurred_at if self.asked_us is None else self.asked_us
 
     def __len__(self) -> int:
         return len(self.post_id)
@@ -111,4 +117,5 @@ class FeatureRows:
             occurred_at=None if self.occurred_at is None else self.occurred_at[index],
             names=self.names,
             dwell_s=None if self.dwell_s is None else self.dwell_s[index],
+            asked_us=None if self.asked_us is None else self.asked_us[index],
         )

@@ -21,10 +21,11 @@ from feature_repo.column_files import ColumnFiles, mapped
 from feature_repo.feature_rows import BLOCKS, HEADS, HISTORY_LENGTH, MODEL_BLOCKS, FeatureRows, History
 from infra.full_disk import told_when_full
 
-FORMAT = 4  # 3 since masks of actions have 64 bits and surfaces are codes, 4 since an action answers one exposure
+# 3: masks of actions have 64 bits and surfaces are codes; 4: an action answers one exposure; 5: rows are as of their page.
+FORMAT = 5
 DESCRIPTION = "rows.json"
 _IDS = ("user_id", "post_id", "author_id", "topic", "product")
-_OUTCOMES = ("labels", "occurred_at", "dwell_s")
+_OUTCOMES = ("labels", "occurred_at", "dwell_s", "asked_us")
 _READ_AT_ONCE = 1 << 20  # bytes
 ROWS_AT_ONCE = 16_384  # of a piece, where nothing else is said
 

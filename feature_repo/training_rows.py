@@ -187,6 +187,7 @@ def _rows(known: PointsInTime, chosen: np.ndarray, now_us: np.ndarray) -> Featur
         occurred_at=log.at_us[chosen],
         names=BLOCK_NAMES,
         dwell_s=log.dwell_s(chosen),
+        asked_us=now_us,
     )
 
 

@@ -33,12 +33,12 @@ class Catalogue:
         """Candidates `chosen` (int64 (n,), places in the catalogue) for the user and the moment of row `request`.
 
         The user, the history and what it says of every candidate are as of that moment; the posts' own blocks are as of their
-        newest row, which leaks nothing here: a slate is scored by models, it has no outcome. Needs `occurred_at`.
+        newest row, which leaks nothing here: a slate is scored by models, it has no outcome. Needs `as_of_us`.
         """
         n = len(chosen)
         history = rows.history.rows(np.array([request]))
         post_id, author_id, topic = self.post_id[chosen], self.author_id[chosen], self.topic[chosen]
-        product, now_us = np.full(n, rows.product[request]), np.full(n, rows.occurred_at[request])
+        product, now_us = np.full(n, rows.product[request]), np.full(n, rows.as_of_us[request])
         user = rows.blocks["user"][request : request + 1]
         return FeatureRows(
             user_id=np.full(n, rows.user_id[request]),

@@ -45,7 +45,7 @@ class UserSequences:
     @staticmethod
     def of(source: FeatureRows, chosen: np.ndarray, bits: TableBits) -> UserSequences:
         """Sequences over the rows of `source` at `chosen` (int64 (n,)), read piece by piece; `row` counts within `chosen`."""
-        user, at_us = source.user_id[chosen], source.occurred_at[chosen]
+        user, at_us = source.user_id[chosen], source.as_of_us[chosen]
         order = np.lexsort((at_us, user))
         row_at = at_us[order] / _MICROSECONDS
         place = _place_in_run(user[order])

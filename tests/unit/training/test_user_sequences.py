@@ -1,9 +1,16 @@
 """Which rows and exposures a sequence has."""
 
-import numpy as np
+from datetime import timedelta
 
+import numpy as np
+import polars as pl
+
+from feature_repo.aggregates.event_messages import EVENT_SCHEMA
+from feature_repo.training_rows import point_in_time_rows
 from flows.training.user_sequences import UserSequences
+from infra.settings import Settings
 from services.ranking.inputs import TableBits
+from tests.small_events import FIRST_DAY, START, small_lake
 from tests.timelines import timelines
 
 
@@ -21,3 +28,18 @@ def test_no_row_reads_an_exposure_of_another_user():
     batch = sequences.batch(np.arange(len(sequences)))
     assert not (batch.seen & batch.tokens.padding.unsqueeze(1)).any()
     assert batch.seen.sum(dim=2)[batch.there].tolist() == sequences.end.tolist()
+
+
+def test_rows_of_one_page_know_the_same_and_each_exposure_is_there_once(tmp_path):
+    base = {"user_id": 1, "author_id": 1, "product": "home", "action": "impression"}
+    shown = [(0, "a", 101), (1, "a", 102), (20, "b", 103), (21, "b", 104), (40, "c", 105)]
+    events = [
+        {**base, "event_id": f"e{post}", "post_id": post, "request_id": page, "occurred_at": START + timedelta(minutes=minute)}
+        for minute, page, post in shown
+    ]
+    lake = small_lake(tmp_path / "lake", pl.DataFrame(events, schema=EVENT_SCHEMA))
+    rows = point_in_time_rows(Settings(home=tmp_path), [lake], [FIRST_DAY])
+    sequences = UserSequences.of(rows, np.arange(len(rows)), TableBits())
+    assert sequences.end.tolist() == [0, 0, 2, 2, 4]
+    in_minutes = (sequences.token_at - START.timestamp()) / 60
+    assert np.round(in_minutes, 2).tolist() == [0, 1, 20, 21]
