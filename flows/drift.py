@@ -5,7 +5,7 @@ A decision to retrain or roll back is emitted as an event; automations on the se
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from feature_repo.datasets.splits import local_day
 from feature_repo.feature_rows import HEADS, FeatureRows
 from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name, with_own_names
+from feature_repo.lake import Lake
 from flows.days import day_start, microseconds
 from flows.deployments import RETRAIN_EVENT, ROLLBACK_EVENT
 from flows.drawn_rows import draw_of, exposed_users, share_for
@@ -41,8 +42,7 @@ def build_frames(days: list[date], since_us: int, most_rows: int | None = None) 
 
     settings = get_settings()
     lake, _ = open_lakes(settings)
-    before = [day for day in lake.event_days() if microseconds(day_start(day, lake.day_offset)) < since_us]
-    every = sorted({*before[-REFERENCE_DAYS:], *days})
+    every = sorted({*reference_days(lake, since_us), *days})
     share = 1.0 if most_rows is None else share_for(exposed_users([lake], every), most_rows, settings.seed)
     rows = rows_of(every, draw_of(share, settings.seed))
     reference, window = split_at(rows, since_us)
@@ -56,6 +56,12 @@ def build_frames(days: list[date], since_us: int, most_rows: int | None = None) 
     return _frame(drift_frame, bundle, reference, kept_out), _frame(drift_frame, bundle, window, None)
 
 
+def reference_days(lake: Lake, since_us: int) -> list[date]:
+    """The newest days of which some is before `since_us`; the log's first day where there is none."""
+    days = lake.event_days()
+    return [day for day in days if microseconds(day_start(day, lake.day_offset)) < since_us][-REFERENCE_DAYS:] or days[:1]
+
+
 def _frame(drift_frame, bundle, rows: FeatureRows, scored: np.ndarray | None) -> pl.DataFrame:
     judged = np.ones(len(rows), bool) if scored is None else scored
     probabilities = np.full((len(rows), len(HEADS)), np.nan, np.float32)
@@ -64,16 +70,24 @@ def _frame(drift_frame, bundle, rows: FeatureRows, scored: np.ndarray | None) ->
 
 
 @task(name="decide and report", **PURE_STEP)
-def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str, planted: bool) -> dict[str, Any]:
+def decide_and_report(
+    reference: pl.DataFrame, window: pl.DataFrame, label: str, planted: bool, log_age: timedelta
+) -> dict[str, Any]:
+    """log_age: from the log's first day to the reference's."""
     from monitoring.drift.decision import decide
     from monitoring.drift.planted import plant_shift, planted_column
-    from monitoring.drift.policy import DriftPolicy
+    from monitoring.drift.policy import DriftPolicy, unsettled_windows
     from monitoring.drift.records import keep_decision, load_history
     from monitoring.drift.report import write_report
 
     folder = get_settings().paths.reports / "drift"
     own_actions = slots_by_name(IdTable(get_settings().platform_database_url))
-    policy = DriftPolicy(deciding_heads=deciding_heads(get_settings()) or None)
+    policy = DriftPolicy(deciding_heads=deciding_heads(get_settings()) or None).of_log(log_age)
+    filling = [
+        f"sums that fade over {window} are not judged: they were still filling, since the log began only {log_age.days} days "
+        "before the reference"
+        for window in unsettled_windows(log_age)
+    ]
     fault = plant_shift(window, planted_column(reference, policy), reference=reference) if planted else None
     rows = fault.rows if fault else window
     described = with_own_names(fault.description, own_actions) if fault else None
@@ -92,7 +106,7 @@ def decide_and_report(reference: pl.DataFrame, window: pl.DataFrame, label: str,
     keep_decision(folder, decision, report=page.name)
     return {
         "verdict": decision.verdict,
-        "reasons": list(decision.reasons),
+        "reasons": [*decision.reasons, *filling],
         "planted": described,
         "window": label,
         "rows": {"reference": decision.rows_reference, "window": decision.rows_current},
@@ -120,8 +134,9 @@ def drift_flow(planted: bool = False, days: list[date] | None = None, most_rows:
         raise TooLittleData(f"nothing from {train_end} on was lived through yet; replay or wait for traffic, then check drift")
     since = day_start(chosen[0], lake.day_offset) if days else train_end
     reference, window = build_frames(chosen, microseconds(since), most_rows)
+    log_age = reference_days(lake, microseconds(since))[0] - lake.event_days()[0]
     label = f"{dataset_marker(settings)['label']}: {chosen[0]}..{chosen[-1]}"
-    found = decide_and_report(reference, window, label, planted)
+    found = decide_and_report(reference, window, label, planted, log_age)
     create_table_artifact(key="drift-columns", table=found["columns"], description=f"{found['verdict']}: {label}")
     link = f"{settings.gateway_url}/{found['report']}"
     create_link_artifact(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from feature_repo.aggregates.ranking_state import LIFETIME_WINDOWS
+from feature_repo.aggregates.ranking_state import LIFETIME_WINDOWS, MICROSECONDS, WINDOWS
 from feature_repo.heads import MOST_DECIDING
+
+SETTLED_HALF_LIVES = 3  # after so many a fading sum holds seven eighths of what it comes to, and grows little more
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,18 @@ class DriftPolicy:
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha must lie in (0, 1), got {self.alpha}")
 
+    def of_log(self, age: timedelta) -> DriftPolicy:
+        """This policy for rows of a log that began `age` before the reference: sums that fade too slowly to have settled since
+        then grow like those since the first event, and are not judged either."""
+        filling = unsettled_windows(age)
+        return replace(self, lifetime_columns=(*self.lifetime_columns, *(f".{name}" for name in filling)))
+
     def may_move(self, column: str) -> bool:
         """Whether `column` moves far on sound data, which is no drift then; that its values vanish still decides."""
         return column.startswith(self.clock_columns) or column.endswith(self.lifetime_columns)
+
+
+def unsettled_windows(age: timedelta) -> tuple[str, ...]:
+    """The fading windows whose sums are still filling `age` after the log's first event."""
+    half_lives = {w.name: timedelta(seconds=w.half_life_us / MICROSECONDS) for w in WINDOWS if w.half_life_us is not None}
+    return tuple(name for name, half_life in half_lives.items() if age < SETTLED_HALF_LIVES * half_life)

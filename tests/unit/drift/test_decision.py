@@ -10,7 +10,7 @@ import pytest
 
 from monitoring.drift.decision import decide
 from monitoring.drift.planted import plant_shift
-from monitoring.drift.policy import DriftPolicy
+from monitoring.drift.policy import DriftPolicy, unsettled_windows
 from monitoring.drift.verdict import DriftDecision
 from tests.drift_frames import drift_rows
 
@@ -84,6 +84,16 @@ def test_a_column_since_the_first_event_is_not_judged_unless_it_goes_missing(key
         assert decide(grown(REFERENCE, 0, name), grown(SAME, None, name), at=NOON).verdict == "retrain"
     for name in ("log_impression.24h", "like_rate.7d"):
         assert decide(grown(REFERENCE, 0, name), grown(SAME, 9, name), at=NOON).verdict == "retrain"
+
+
+def test_sums_of_a_young_log_are_not_judged_before_they_have_settled():
+    def grown(rows: pl.DataFrame, by: float) -> pl.DataFrame:
+        return rows.with_columns((pl.col("user.normal_0") + by).alias("author.log_impression.7d"))
+
+    old, young = (DriftPolicy().of_log(timedelta(days=age)) for age in (21, 20))
+    assert decide(grown(REFERENCE, 0), grown(SAME, 9), old, at=NOON).verdict == "retrain"
+    assert decide(grown(REFERENCE, 0), grown(SAME, 9), young, at=NOON).verdict == "ok"
+    assert [unsettled_windows(timedelta(days=age)) for age in (0, 3, 20, 21)] == [("24h", "7d"), ("7d",), ("7d",), ()]
 
 
 def test_miscalibration_decides_when_it_repeats_in_two_of_three_windows():
