@@ -83,6 +83,7 @@ PRIOR_STRENGTH = 5.0  # impressions that the prior of a smoothed rate (heads.PRI
 EXPOSED = {Action.IMPRESSION.value: (Action.IMPRESSION.value,)}
 LOGGED_COUNTS = {**EXPOSED, Role.OPENED.value: OPENED, Role.COMPLETED.value: COMPLETED, Role.LIKED.value: LIKED}
 SINCE = {**EXPOSED, Role.OPENED.value: OPENED, Role.COMPLETED.value: COMPLETED}
+LIFETIME_RATE = f"lifetime_{Role.COMPLETED.value}_rate"
 LIFETIME_WINDOWS = tuple(window.name for window in WINDOWS if window.half_life_us is None)  # since the first event
 
 
@@ -98,7 +99,7 @@ def _derived_columns() -> tuple[Column, ...]:
     columns += [Column(f"log_prior_{action}", f"log1p of undated {action} count") for action in PRIOR]
     columns += [Column(f"prior_{action}_rate", f"smoothed undated {action} per undated impression") for action in PRIOR[1:]]
     lifetime = f"smoothed completions ({_words(COMPLETED)}) per impression, dated and undated together"
-    columns.append(Column(f"lifetime_{Role.COMPLETED.value}_rate", lifetime))
+    columns.append(Column(LIFETIME_RATE, lifetime))
     columns += [
         Column(f"log_since_{name}", f"log1p of seconds since the last event ({_words(actions)})")
         for name, actions in SINCE.items()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from feature_repo.aggregates.ranking_state import LIFETIME_WINDOWS, MICROSECONDS, WINDOWS
+from feature_repo.aggregates.ranking_state import LIFETIME_RATE, LIFETIME_WINDOWS, MICROSECONDS, WINDOWS
 from feature_repo.heads import MOST_DECIDING
 
 SETTLED_HALF_LIVES = 3  # after so many a fading sum holds seven eighths of what it comes to, and grows little more
@@ -25,9 +25,9 @@ class DriftPolicy:
     gross_missing: float = 0.3  # rise of the share of missing values
     # Columns that follow the clock (prefixes): every window differs in them from every other, so that they move is no drift.
     clock_columns: tuple[str, ...] = ("post.log_age_s", "context.weekday_", "context.hour_")
-    # Columns since the first event (suffixes). In the first weeks of a log counts grow far and rates leave their priors, so
+    # Columns since the first event (endings). In the first weeks of a log counts grow far and rates leave their priors, so
     # that they move is no drift: a broken feed shows in the columns that fade too.
-    lifetime_columns: tuple[str, ...] = tuple(f".{name}" for name in LIFETIME_WINDOWS)
+    lifetime_columns: tuple[str, ...] = (*(f".{name}" for name in LIFETIME_WINDOWS), f".{LIFETIME_RATE}")
     calibration_tolerance: float = 0.25  # predicted/observed outside [1 - t, 1 / (1 - t)] with 99 % certainty
     auc_drop: float = 0.02  # loss against the reference that counts, beyond the interval of the difference
     auc_collapse: float = 0.10  # loss that no drift explains within a day: the release is at fault

@@ -79,7 +79,7 @@ def test_a_column_since_the_first_event_is_not_judged_unless_it_goes_missing(key
     def grown(rows: pl.DataFrame, by: float | None, name: str) -> pl.DataFrame:
         return rows.with_columns((pl.col("user.normal_0") + by).alias(f"{key}.{name}"))
 
-    for name in ("log_impression.all", "like_rate.all", "mean_dwell.all"):
+    for name in ("log_impression.all", "like_rate.all", "mean_dwell.all", "lifetime_completed_rate"):
         assert decide(grown(REFERENCE, 0, name), grown(SAME, 9, name), at=NOON).verdict == "ok"
         assert decide(grown(REFERENCE, 0, name), grown(SAME, None, name), at=NOON).verdict == "retrain"
     for name in ("log_impression.24h", "like_rate.7d"):
