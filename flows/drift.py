@@ -84,8 +84,8 @@ def decide_and_report(
     own_actions = slots_by_name(IdTable(get_settings().platform_database_url))
     policy = DriftPolicy(deciding_heads=deciding_heads(get_settings()) or None).of_log(log_age)
     filling = [
-        f"sums that fade over {window} are not judged: they were still filling, since the log began only {log_age.days} days "
-        "before the reference"
+        f"sums that fade over {window} and users' histories are not judged: they were still filling, since the log began only "
+        f"{log_age.days} days before the reference"
         for window in unsettled_windows(log_age)
     ]
     fault = plant_shift(window, planted_column(reference, policy), reference=reference) if planted else None

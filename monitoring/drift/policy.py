@@ -9,6 +9,7 @@ from datetime import timedelta
 from feature_repo.aggregates.ranking_state import LIFETIME_RATE, LIFETIME_WINDOWS, MICROSECONDS, WINDOWS
 from feature_repo.heads import MOST_DECIDING
 
+HISTORY_COLUMNS = ("context.", "user_author.", "user_topic.", "user_post.")  # read off a user's newest exposures
 SETTLED_HALF_LIVES = 3  # after so many a fading sum holds seven eighths of what it comes to, and grows little more
 
 
@@ -23,7 +24,7 @@ class DriftPolicy:
     gross_psi: float = 3.0
     gross_sigmas: float = 3.0
     gross_missing: float = 0.3  # rise of the share of missing values
-    # Columns that follow the clock (prefixes): every window differs in them from every other, so that they move is no drift.
+    # Columns that follow the clock (beginnings): every window differs in them from every other, so that they move is no drift.
     clock_columns: tuple[str, ...] = ("post.log_age_s", "context.weekday_", "context.hour_")
     # Columns since the first event (endings). In the first weeks of a log counts grow far and rates leave their priors, so
     # that they move is no drift: a broken feed shows in the columns that fade too.
@@ -50,10 +51,17 @@ class DriftPolicy:
             raise ValueError(f"alpha must lie in (0, 1), got {self.alpha}")
 
     def of_log(self, age: timedelta) -> DriftPolicy:
-        """This policy for rows of a log that began `age` before the reference: sums that fade too slowly to have settled since
-        then grow like those since the first event, and are not judged either."""
+        """This policy for a reference that begins `age` after the log did.
+
+        Sums that fade too slowly to have settled by then grow like those since the first event, and so do histories: neither
+        is judged.
+        """
         filling = unsettled_windows(age)
-        return replace(self, lifetime_columns=(*self.lifetime_columns, *(f".{name}" for name in filling)))
+        return replace(
+            self,
+            lifetime_columns=(*self.lifetime_columns, *(f".{name}" for name in filling)),
+            clock_columns=(*self.clock_columns, *(HISTORY_COLUMNS if filling else ())),
+        )
 
     def may_move(self, column: str) -> bool:
         """Whether `column` moves far on sound data, which is no drift then; that its values vanish still decides."""

@@ -93,6 +93,7 @@ def test_sums_of_a_young_log_are_not_judged_before_they_have_settled():
     old, young = (DriftPolicy().of_log(timedelta(days=age)) for age in (21, 20))
     assert decide(grown(REFERENCE, 0), grown(SAME, 9), old, at=NOON).verdict == "retrain"
     assert decide(grown(REFERENCE, 0), grown(SAME, 9), young, at=NOON).verdict == "ok"
+    assert young.may_move("context.history_length") and not old.may_move("context.history_length")
     assert [unsettled_windows(timedelta(days=age)) for age in (0, 3, 20, 21)] == [("24h", "7d"), ("7d",), ("7d",), ()]
 
 
