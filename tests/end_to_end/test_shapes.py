@@ -15,7 +15,7 @@ from tests.end_to_end.short_tours import run_side_by_side
 pytestmark = pytest.mark.slow
 
 LIMIT_S = 1_500  # only ends a run that would hang
-VERDICTS = {"ok", "warn", "retrain", "rollback"}
+SOUND = {"ok", "warn"}  # verdicts on logs in which nothing was planted
 
 
 @pytest.fixture(scope="module")
@@ -42,16 +42,19 @@ def outcomes_of(root: Path, name: str) -> dict[str, Outcome]:
     return found
 
 
-@pytest.mark.parametrize("name", [shape.name for shape in SHAPES])
-def test_a_log_of_any_shape_gets_a_timeline_and_a_verdict_or_a_named_reason(root, name):
-    found = outcomes_of(root, name)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_a_log_of_any_shape_gets_a_timeline_and_a_verdict_or_a_named_reason(root, shape):
+    found = outcomes_of(root, shape.name)
     assert set(found) == set(ALL_STAGES)
     assert found["release"].output["state"] == "live"
     assert found["pages"].output["timeline"]["posts"]
     assert found["replay"].output["requests"] > 0
     assert found["replay"].output["errors"] == 0
     drift, canary = found["drift"], found["bad_release"]
-    assert (drift.output or {}).get("verdict") in VERDICTS or "too few" in drift.reason
+    if shape.drift_judged:
+        assert drift.output["verdict"] in SOUND, drift.output["reasons"]
+    else:
+        assert "too few rows to decide" in drift.reason
     assert "too few users for a canary" in canary.reason
 
 
