@@ -66,6 +66,8 @@ MOST_REQUEST_ID = 128
 # The most that an event's value may be: what is beyond is a fault of the sender, and one such row would move every mean.
 MOST_DURATION_MS = 30 * 24 * 3_600_000
 MOST_VALUE = 1e9
+# How the event_id of an impression begins that no log holds: read off interactions, or sampled beside one that was.
+DERIVED, SAMPLED = "derived-", "sampled-"
 DURATIONS = (Action.DWELL.value, Action.VIDEO_VIEW.value)
 
 # Product name of exposures that are known only as an undated, ordered list from before the first logged day.

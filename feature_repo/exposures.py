@@ -8,14 +8,15 @@ import numpy as np
 import polars as pl
 
 from feature_repo.attribution import ANSWERING, UNDATED, answered_rows
-from feature_repo.contracts import HISTORY_BEFORE, Action
+from feature_repo.contracts import DERIVED, HISTORY_BEFORE, SAMPLED, Action
 from feature_repo.dwell import MOST_TENTHS, seconds_of, tenths_of
 from feature_repo.heads import HEADS, flags_of, masks_of
 from feature_repo.surfaces import surface_code
 
-# The posts of a page are asked for together and seen one after another. Within so long after the first of them, an exposure is
-# of the same page; a request_id that lasts longer names a whole session, of many pages.
-PAGE_US = 10 * 60 * 1_000_000
+# The posts of a page are asked for together and seen one after another. A longer pause ends a page; so does its length, since
+# a request_id that lasts longer names a whole session, of many pages.
+PAUSE_US = 5 * 60 * 1_000_000
+PAGE_US = 30 * 60 * 1_000_000
 _NEVER = np.iinfo(np.int64).max
 _EQUALS = "event_hash"  # decides between exposures of the same moment and place, as in the stream engine
 
@@ -96,14 +97,20 @@ def exposure_frame(events: pl.DataFrame) -> pl.DataFrame:
 def asked_moments(rows: pl.DataFrame) -> np.ndarray:
     """When each exposure of `rows` (from `exposure_frame`) was asked for, int64 (m,): the first moment of its page.
 
-    A page is what one request_id brought on one surface within PAGE_US. An exposure without a request_id is a page of its own.
+    A page is what one request_id brought on one surface without a pause of more than PAUSE_US, and within PAGE_US. An exposure
+    without a request_id, or one that was derived from an interaction, is a page of its own.
     """
     request = pl.struct("user_id", "request_id", "product").hash()  # by which a million texts are grouped in half of the time
-    alone = (pl.col("request_id") == "") | pl.col(UNDATED)
-    asked = rows.select("at", alone=alone, request=request).with_columns(first=pl.col("at").min().over("request"))
-    asked = asked.with_columns(page=(pl.col("at") - pl.col("first")) // PAGE_US)
-    if (asked["page"] > 0).any():  # some request_id names more than a page
-        asked = asked.with_columns(first=pl.col("at").min().over("request", "page"))
+    made_up = pl.col("event_id").str.starts_with(DERIVED) | pl.col("event_id").str.starts_with(SAMPLED)
+    alone = (pl.col("request_id") == "") | pl.col(UNDATED) | made_up
+    asked = rows.select("at", alone=alone, request=request)
+    if asked["request"].n_unique() == asked.height:
+        return rows["at"].to_numpy()
+    asked = asked.with_columns(page=(pl.col("at").diff().over("request") > PAUSE_US).fill_null(False).cum_sum().over("request"))
+    asked = asked.with_columns(first=pl.col("at").min().over("request", "page"))
+    long = (pl.col("at") - pl.col("first")) // PAGE_US
+    if asked.select((long > 0).any()).item():
+        asked = asked.with_columns(first=pl.col("at").min().over("request", "page", long))
     return asked.select(pl.when("alone").then("at").otherwise("first")).to_series().to_numpy()
 
 

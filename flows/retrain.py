@@ -67,7 +67,10 @@ def worse_than_tolerated(challenger: np.ndarray, champion: np.ndarray, rows: Fea
     from flows.training.compare import log_loss_difference
 
     for head in heads:
-        lost = log_loss_difference(challenger, champion, rows.labels, rows.user_id, head)
+        try:
+            lost = log_loss_difference(challenger, champion, rows.labels, rows.user_id, head)
+        except ValueError as error:
+            return f"on {len(rows):,} rows kept out, nothing can be judged: {error}; it is not registered"
         if lost.difference > GATE_TOLERANCE and lost.low > 0:
             return (
                 f"on {len(rows):,} rows kept out, the challenger's {head} log loss is {lost.difference:.4f} above the "

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from flows.demo.apart import discard_prepared, prepare
 from flows.demo.display import Display
 from flows.demo.logs import libraries_to_log
-from flows.demo.new_run import reset_live_state
+from flows.demo.new_run import current_dataset, reset_live_state
 from flows.demo.plan import PLANS, TOUR
 from flows.demo.plan_words import announced
 from flows.demo.run_folder import Outcome, RunFolder
@@ -39,8 +39,9 @@ def run_demo(
     of the plan that the command names: what is left out, the next call goes on with.
     """
     left_out = beyond(until or (PLANS[plan].until if plan else None))
+    source = current_dataset(settings)
     platform = Platform(settings)
-    folder, new = RunFolder.open(settings.paths.runs, fresh=fresh)
+    folder, new = RunFolder.open(settings.paths.runs, fresh=fresh, source=source)
     if new:
         platform.stop()
         reset_live_state(settings, folder)
@@ -112,9 +113,10 @@ def _run_stages(context: Context, display: Display, left_out: Collection[str]) -
     for stage in STAGES:
         kept = context.folder.outcome(stage.name)
         if stage not in waiting:
-            if kept is None or kept.again:
+            if kept is None:
                 kept = context.folder.finish(stage.name, None, 0.0, "left out", LEFT_OUT, again=True)
-                display.finish(stage.name, "left out", words_of(stage, kept), 0.0)
+            if kept.again:
+                display.finish(stage.name, kept.state, words_of(stage, kept), 0.0)
             else:
                 display.finish(stage.name, "kept", f"kept: {words_of(stage, kept)}", kept.seconds)
             continue

@@ -36,12 +36,15 @@ class RunFolder:
         self._outcomes = {stage: Outcome(**entry) for stage, entry in kept.items()}
 
     @classmethod
-    def open(cls, runs: Path, *, fresh: bool = False) -> tuple[RunFolder, bool]:
-        """The unfinished run to carry on, or a new one (always new when `fresh`); the flag says whether it is new."""
+    def open(cls, runs: Path, *, fresh: bool = False, source: str | None = None) -> tuple[RunFolder, bool]:
+        """The unfinished run to carry on, or a new one; the flag says whether it is new.
+
+        New when `fresh`, and where the unfinished one ingested other data than that of fingerprint `source`.
+        """
         known = sorted(runs.glob("run-*"))
         if known and not fresh:
             newest = cls(known[-1])
-            if not newest.finished():
+            if not newest.finished() and not newest.ingested_other_than(source):
                 return newest, False
         number = int(known[-1].name.split("-")[1]) + 1 if known else 1
         return cls(runs / f"run-{number:03d}"), True
@@ -66,6 +69,11 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run has its summary and no stage is to be tried again."""
         return (self.folder / "summary.json").exists() and not any(outcome.again for outcome in self._outcomes.values())
+
+    def ingested_other_than(self, source: str | None) -> bool:
+        """Whether the run ingested data of another fingerprint; False where it ingested none, or `source` is unknown."""
+        ingested = self.output("ingest")
+        return source is not None and ingested is not None and not ingested["fingerprint"].startswith(f"{source}-")
 
     def outcome(self, stage: str) -> Outcome | None:
         """What became of `stage`, None before its end."""

@@ -65,7 +65,7 @@ def build_summary(
             "seconds_this_invocation": round(elapsed_s, 1),
             "seconds_of_all_stages": round(sum(seconds.values()), 1),
             "seconds_by_stage": seconds,
-            "seconds_to_first_timeline": seconds_to_first_timeline(seconds, elapsed_s),
+            "seconds_to_first_timeline": seconds_to_first_timeline(seconds, elapsed_s) if "release" in outputs else None,
             "peak_memory_mb": round(peak_mb),
             "memory_measure": "proportional set size (PSS) of the demo and every process of the platform, sampled",
         },

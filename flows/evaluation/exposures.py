@@ -108,7 +108,7 @@ def _asked(known: PointsInTime, first_us: int, day_offset: timedelta) -> Asked:
     live = known.rows(chosen)
     group = user_days(live, day_offset)
     begins = np.full(group.max() + 1, np.iinfo(np.int64).max)
-    np.minimum.at(begins, group, live.occurred_at)
+    np.minimum.at(begins, group, live.as_of_us)
     announce("state frozen at the start of every user-day")
     return Asked(live, known.rows(chosen, begins[group]), group)
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from feature_repo.heads import HEADS, LEAST_JUDGED
 from flows.training.evaluate import auc, row_losses
 
 COLUMNS = ("auc", "log_loss", "normalised_entropy", "ece", "ndcg_at_10")
 MOST_SHOWN = 4  # heads in a table
-_Z = 1.96
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,22 @@ def log_loss_difference(
 ) -> Difference:
     """Log loss of `first` minus that of `second` (both (n, len(HEADS)), n > 0) on one head.
 
-    Rows of one user are not independent: the interval is that of a mean over clusters, whose sums about it are what varies.
+    Rows of one user are not independent: the interval is that of a mean over clusters, whose sums about it are what varies, by
+    Student's t where users are few. Raises ValueError where there is one user, or a probability is no number.
     """
     index = HEADS.index(head)
     y = labels[:, index]
     lost = row_losses(first[:, index], y) - row_losses(second[:, index], y)
     mean = float(lost.mean())
+    if not np.isfinite(mean):
+        raise ValueError(f"a predicted probability of {head} is no number")
     _, user = np.unique(user_id, return_inverse=True)
     sums = np.bincount(user, weights=lost - mean)
     users = len(sums)
-    spread = float(np.sqrt(np.square(sums).sum() * users / max(users - 1, 1)) / len(lost)) if users > 1 else float("inf")
-    return Difference(head, mean, mean - _Z * spread, mean + _Z * spread)
+    if users < 2:
+        raise ValueError("all rows are of one user, by whom no two models can be told apart")
+    spread = float(np.sqrt(np.square(sums).sum() * users / (users - 1)) / len(lost) * stdtrit(users - 1, 0.975))
+    return Difference(head, mean, mean - spread, mean + spread)
 
 
 def _difference(first: np.ndarray, second: np.ndarray, y: np.ndarray) -> float | None:

@@ -19,7 +19,6 @@ from services.ranking.inputs import AGE_PADDING, HistoryTensors, TableBits, age_
 ROWS_OF_SEQUENCE = 24
 _ROWS_AT_ONCE = 16_384  # bounds the memory of gathered histories
 _MICROSECONDS = 1e6
-_ROUNDING_S = 0.1  # ages are float32: a week is known to some hundredths of a second
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,9 @@ class UserSequences:
         row_at = at_us[order] / _MICROSECONDS
         place = _place_in_run(user[order])
         begins = place % ROWS_OF_SEQUENCE == 0
-        since_s = np.where(begins, np.inf, np.diff(row_at, prepend=row_at[:1]))
+        # Rounded as ages are: an exposure at the former row's very moment has that age to the last bit.
+        since_s = (np.diff(at_us[order], prepend=at_us[order][:1]) / _MICROSECONDS).astype(np.float32)
+        since_s[begins] = np.inf
         pieces = [
             _new_exposures(source.history, chosen[order[span]], since_s[span], row_at[span], bits)
             for span in (slice(at, at + _ROWS_AT_ONCE) for at in range(0, len(order), _ROWS_AT_ONCE))
@@ -112,7 +113,7 @@ def _new_exposures(
     part = history.rows(index)
     present = part.post_id >= 0
     age = np.where(np.isnan(part.age_s), np.inf, part.age_s)
-    new = present & ((age <= since_s[:, None] + _ROUNDING_S) | np.isinf(since_s)[:, None]) & (since_s != 0)[:, None]
+    new = present & ((age <= since_s[:, None]) | np.isinf(since_s)[:, None]) & (since_s != 0)[:, None]
     encoded = history_tensors(part, bits)
     kept = torch.from_numpy(new)
     at = np.where(np.isnan(part.age_s), np.nan, row_at[:, None] - part.age_s)[new]

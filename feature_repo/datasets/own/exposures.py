@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from feature_repo.contracts import EVENTS
+from feature_repo.contracts import DERIVED, EVENTS, SAMPLED
 from feature_repo.datasets.own.actions import IMPRESSION
 
 SESSION_GAP_MINUTES = 30
@@ -88,8 +88,12 @@ WITH marked AS (
 ), numbered AS (
     SELECT *, sum(CASE WHEN before IS NULL OR occurred_at - before > INTERVAL {gap} MINUTE THEN 1 ELSE 0 END)
         OVER (PARTITION BY user_id ORDER BY occurred_at) AS visit FROM marked
+), placed AS (
+    -- A request_id that comes back after a pause names another visit: one impression could not be answered for days.
+    SELECT *, dense_rank() OVER (PARTITION BY user_id, request_id ORDER BY visit) AS nth FROM numbered
 ), named AS (
-    SELECT *, coalesce(request_id, 'visit-' || user_id || '-' || visit) AS session FROM numbered
+    SELECT *, CASE WHEN request_id IS NULL THEN 'visit-' || user_id || '-' || visit WHEN nth = 1 THEN request_id
+        ELSE request_id || '-' || nth END AS session FROM placed
 )
 SELECT user_id, post_id, first(author_id ORDER BY occurred_at, product, author_id) AS author_id,
     first(product ORDER BY occurred_at, product, author_id) AS product, session, min(occurred_at) AS occurred_at
@@ -104,12 +108,12 @@ def pair_hashes(users: pl.Series, posts: pl.Series) -> np.ndarray:
 
 def derived_events(exposures: pl.DataFrame) -> pl.DataFrame:
     """The exposures as impression events of the contract."""
-    return _as_events(exposures, "derived")
+    return _as_events(exposures, DERIVED)
 
 
-def _as_events(rows: pl.DataFrame, word: str) -> pl.DataFrame:
+def _as_events(rows: pl.DataFrame, begin: str) -> pl.DataFrame:
     at = pl.col("occurred_at").dt.epoch("us")
-    made = pl.concat_str(pl.lit(f"{word}-"), "user_id", pl.lit("-"), "post_id", pl.lit("-"), at, pl.lit("-"), "session")
+    made = pl.concat_str(pl.lit(begin), "user_id", pl.lit("-"), "post_id", pl.lit("-"), at, pl.lit("-"), "session")
     events = rows.with_columns(event_id=made, action=pl.lit(IMPRESSION), request_id=pl.col("session"))
     missing = [pl.lit(None, kind).alias(name) for name, kind in _SCHEMA.items() if name not in events.columns]
     return events.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in _SCHEMA.items())
@@ -146,4 +150,4 @@ class NegativeSampler:
         hashes = pair_hashes(sampled["user_id"], sampled["post_id"])
         places = np.minimum(np.searchsorted(self._interacted, hashes), max(len(self._interacted) - 1, 0))
         met = self._interacted[places] == hashes if len(self._interacted) else np.zeros(len(hashes), bool)
-        return _as_events(sampled.filter(pl.Series(~met)), "sampled")
+        return _as_events(sampled.filter(pl.Series(~met)), SAMPLED)

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -72,7 +73,7 @@ class TableReader:
                     frame = _as_frame(file, arrow)
                     if self.table.format == "jsonl":
                         frame = _without_json_nulls(frame, columns)
-                    yield RawBatch(shown, frame, self._row_numbers(shown, seen, frame.height))
+                    yield RawBatch(shown, in_calendar(frame), self._row_numbers(shown, seen, frame.height))
                     seen += frame.height
             except duckdb.Error as error:
                 raise MalformedFile(file, _parted_oddly(file) if _NO_ROWS in str(error) else _told(error)) from error
@@ -83,7 +84,8 @@ class TableReader:
         seen = 0
         try:
             for frame in plain_frames(file, columns, spans, BATCH_ROWS):
-                yield RawBatch(shown, frame, pl.int_range(seen + 1, seen + frame.height + 1, eager=True).alias("source_row"))
+                numbers = pl.int_range(seen + 1, seen + frame.height + 1, eager=True).alias("source_row")
+                yield RawBatch(shown, in_calendar(frame), numbers)
                 seen += frame.height
         except pl.exceptions.PolarsError as error:
             raise MalformedFile(file, _told(error)) from error
@@ -150,6 +152,33 @@ def _plain_spans(file: Path, columns: Sequence[str], limit: int | None) -> list[
         return plain_spans(file, columns, BATCH_ROWS, limit)
     except (pl.exceptions.PolarsError, pa.ArrowException, OSError):
         return None  # DuckDB says what is wrong
+
+
+_CALENDAR = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)  # with room for any zone
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS = {"ms": timedelta(milliseconds=1), "us": timedelta(microseconds=1)}
+
+
+def in_calendar(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame`, its dates and times beyond an end of the calendar set to that end: no text stands for them."""
+    return frame.with_columns(
+        ended
+        for column in frame.get_columns()
+        if isinstance(column.dtype, pl.Date | pl.Datetime) and (ended := _ended(column)) is not None
+    )
+
+
+def _ended(column: pl.Series) -> pl.Series | None:
+    """`column` between the calendar's ends; None where it lies there."""
+    kind = column.dtype
+    if isinstance(kind, pl.Datetime) and kind.time_unit == "ns":
+        return None  # which reach from 1677 to 2262
+    unit = timedelta(days=1) if kind == pl.Date else _UNITS[kind.time_unit]
+    first, last = ((end - _EPOCH) // unit for end in _CALENDAR)
+    numbers = column.to_physical()
+    if numbers.null_count() == len(numbers) or (numbers.min() >= first and numbers.max() <= last):
+        return None
+    return numbers.clip(first, last).cast(kind).alias(column.name)
 
 
 _KIND_SHOWN = " (JSON type)"  # a NUL in a name is more than SQL takes

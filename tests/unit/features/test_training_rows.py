@@ -120,7 +120,7 @@ def test_what_a_page_brought_is_not_known_to_its_own_rows(tmp_path):
         {**base, "event_id": "c", "post_id": 102, "occurred_at": shown + timedelta(minutes=1)},
         {**base, "event_id": "d", "post_id": 103, "occurred_at": shown + timedelta(minutes=12)},
         {**base, "event_id": "e", "post_id": 104, "occurred_at": shown + timedelta(minutes=14)},
-        {**base, "event_id": "f", "post_id": 105, "request_id": None, "occurred_at": shown + timedelta(minutes=15)},
+        {**base, "event_id": "derived-f", "post_id": 105, "occurred_at": shown + timedelta(minutes=15)},
     ]
     result = rows_of(tmp_path, pl.DataFrame(rows, schema=small_events(1).schema), days=DAYS[:1])
     known = [set(history[history >= 0].tolist()) for history in result.history.post_id]

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 import polars as pl
+import pytest
 
 from feature_repo.aggregates.event_messages import EVENT_SCHEMA
 from feature_repo.training_rows import point_in_time_rows
@@ -28,6 +29,17 @@ def test_no_row_reads_an_exposure_of_another_user():
     batch = sequences.batch(np.arange(len(sequences)))
     assert not (batch.seen & batch.tokens.padding.unsqueeze(1)).any()
     assert batch.seen.sum(dim=2)[batch.there].tolist() == sequences.end.tolist()
+
+
+@pytest.mark.parametrize("gap", [timedelta(days=40, seconds=7), timedelta(milliseconds=50)], ids=["forty days", "50 ms"])
+def test_sequences_hold_every_exposure_once_however_far_apart_rows_are(tmp_path, gap):
+    base = {"user_id": 1, "author_id": 1, "product": "home", "action": "impression"}
+    events = [
+        {**base, "event_id": f"e{n}", "post_id": n, "request_id": f"r{n}", "occurred_at": START + n * gap} for n in range(9)
+    ]
+    lake = small_lake(tmp_path / "lake", pl.DataFrame(events, schema=EVENT_SCHEMA))
+    rows = point_in_time_rows(Settings(home=tmp_path), [lake], lake.event_days())
+    assert UserSequences.of(rows, np.arange(len(rows)), TableBits()).end.tolist() == list(range(9))
 
 
 def test_rows_of_one_page_know_the_same_and_each_exposure_is_there_once(tmp_path):

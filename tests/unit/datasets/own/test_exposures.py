@@ -50,6 +50,15 @@ def test_the_request_of_the_files_parts_sessions(tmp_path: Path) -> None:
     assert sorted(read(own(tmp_path)).good.filter(action="impression")["request_id"]) == ["a", "b"]
 
 
+def test_a_request_that_comes_back_after_a_pause_is_another_visit(tmp_path: Path) -> None:
+    """One impression at the first of them would be out of every attribution window when the second came."""
+    rows = [event(n, day=day, action="click", request_id="always") for n, day in enumerate((0, 4, 5))]
+    write_lines(tmp_path / "events.jsonl", rows)
+    shown = read(own(tmp_path)).good.filter(action="impression").sort("occurred_at")
+    assert shown["request_id"].to_list() == ["always", "always-2", "always-3"]
+    assert shown["occurred_at"].to_list() == [START + timedelta(days=day) for day in (0, 4, 5)]
+
+
 def test_sampled_posts_were_known_before_and_never_met_by_the_user(tmp_path: Path) -> None:
     rows = plays(200, users=7, posts=40)
     write_lines(tmp_path / "events.jsonl", rows)

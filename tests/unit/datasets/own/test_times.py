@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from feature_repo.datasets.adapter import MalformedFile
+from feature_repo.datasets.own.check import check
 from tests.own_files import event, events_of, own, read, write_csv, write_lines
 
 AT = datetime(2025, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -174,3 +175,21 @@ def test_every_row_keeps_its_time_beside_its_neighbours(tmp_path: Path) -> None:
         "05:06:07.500000",
         "05:06:07.000000",
     ]
+
+
+@pytest.mark.parametrize(
+    "kind", [pl.Datetime("us"), pl.Datetime("ms"), pl.Datetime("us", "UTC"), pl.Date], ids=["us", "ms", "zoned", "date"]
+)
+@pytest.mark.parametrize("end", ["first", "last"])
+def test_a_time_beyond_the_calendar_is_one_row_left_out(tmp_path: Path, kind: pl.DataType, end: str) -> None:
+    """As sentinels are stored: the smallest or the largest number of the type."""
+    bits = 31 if kind == pl.Date else 63
+    odd = -(2**bits) if end == "first" else 2**bits - 1
+    days = pl.Series("occurred_at", [date(2025, 1, 1 + day) for day in range(9)], pl.Date).cast(kind)
+    numbers = pl.concat([days.to_physical(), pl.Series("occurred_at", [odd], days.to_physical().dtype)])
+    rows = pl.DataFrame([event(n) for n in range(10)]).with_columns(numbers.cast(kind))
+    rows.write_parquet(tmp_path / "events.parquet")
+    found = read(own(tmp_path))
+    assert found.good.height == 9
+    assert found.dead["event_id"].to_list() == ["e9"]
+    assert check(tmp_path).refusals == []

@@ -1,0 +1,46 @@
+"""A new run in a home forgets what the one before lived through, and none of the ids that the lake is written in."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from feature_repo.datasets.ingest import IngestError, ingest
+from feature_repo.ids import IdTable
+from feature_repo.lake import Lake
+from flows.demo.new_run import current_dataset, reset_live_state
+from flows.demo.run_folder import RunFolder
+from infra.settings import Settings
+from services.gateway.approvals import Approvals
+from tests.own_files import event, own, write_lines
+
+
+def settings_of(tmp_path, data) -> Settings:
+    return Settings(home=tmp_path / "home", dataset="own", data=data)
+
+
+def test_ids_outlive_what_a_run_lived_through(tmp_path):
+    settings = settings_of(tmp_path, tmp_path)
+    texts = pl.Series("user", ["ann", "bob"])
+    numbers = IdTable(settings.platform_database_url).numbers("user", texts)
+    Approvals(settings.platform_database_url).pending()
+    folder, _ = RunFolder.open(settings.paths.runs)
+    reset_live_state(settings, folder)
+    table = IdTable(settings.platform_database_url)
+    assert table.texts("user", numbers).to_list() == ["ann", "bob"]
+    assert table.numbers("user", pl.Series("user", ["cid"])).item() not in numbers.to_list()
+    assert (folder.folder / "platform-before.db").exists()
+    assert not Approvals(settings.platform_database_url).pending()
+    reset_live_state(settings, folder)  # a second time, as after a kill
+
+
+def test_another_dataset_is_refused_before_anything_is_forgotten(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_lines(tmp_path / name / "events.jsonl", [event(n, user_id=f"{name} {n}") for n in range(9)])
+    settings = settings_of(tmp_path, tmp_path / "one")
+    adapter = own(tmp_path / "one")
+    ingest(adapter, Lake(settings.paths.lake), Lake(settings.paths.holdout), hold_out=False)
+    assert current_dataset(settings) == adapter.fingerprint()
+    with pytest.raises(IngestError, match="holds dataset"):
+        current_dataset(settings_of(tmp_path, tmp_path / "two"))
