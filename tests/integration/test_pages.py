@@ -203,7 +203,10 @@ def test_a_posts_card_has_its_facts_whatever_form_its_id_has(tmp_path):
     lake = Lake(settings.paths.lake)
     lake.write("posts", posts.tail(2), "part")
     posts.head(1).drop("embedding").write_parquet(lake.root / "posts" / "from_before_embeddings.parquet")
+    ids.codes("topic", pl.Series(["politics"]))
     facts = post_facts(settings, [7, "p/ü", 2**62, "unknown"])
+    assert {topic for one in facts.values() for topic in one["topics"]} <= {"politics", *(f"topic {n}" for n in range(1, 99))}
+    assert all(facts[post]["topics"] for post in facts)
     assert {post: one["duration_ms"] for post, one in facts.items()} == {7: 9000, "p/ü": 9000, 2**62: 9000}
 
 
