@@ -47,8 +47,7 @@ ERA_HALF_LIVES = 256
 
 COUNTED = tuple(action.value for action in Action)
 VALUED = {f"{action}_s": action for action in DURATIONS}  # measure -> the action whose value it adds
-UNDATED = {
-    f"undated_{action}": action for action in (Action.IMPRESSION.value, *UNDATED_HEADS)
-}  # measure -> the action it counts
+# Measure -> the action whose undated events it counts.
+UNDATED = {f"undated_{action}": action for action in (Action.IMPRESSION.value, *UNDATED_HEADS)}
 MEASURES = (*COUNTED, *VALUED, *UNDATED)
 MEASURE_INDEX = {name: index for index, name in enumerate(MEASURES)}

@@ -62,3 +62,13 @@ def test_what_may_be_chance_is_not_held_against_a_challenger():
     noisy = {id(rows): 1 / (1 + np.exp(-(odds[id(rows)] + noise[: len(rows)]))) for rows in (many, few)}
     assert worse_than_tolerated(noisy[id(many)], _probabilities(many), many, ("click",)) is not None
     assert worse_than_tolerated(noisy[id(few)], _probabilities(few), few, ("click",)) is None
+
+
+def test_one_judge_or_a_prediction_that_is_no_number_lets_no_challenger_pass():
+    rows = synthetic_rows(4_000, seed=1)
+    alone = rows.take(np.flatnonzero(rows.user_id == rows.user_id[0]))
+    told = worse_than_tolerated(_probabilities(alone), _probabilities(alone), alone, ("click",))
+    assert "all rows are of one user" in told
+    unknown = np.full_like(_probabilities(rows), np.nan)
+    told = worse_than_tolerated(unknown, _probabilities(rows), rows, ("click",))
+    assert "a predicted probability of click is no number" in told

@@ -197,6 +197,30 @@ def test_a_tour_that_ends_early_is_carried_on_from_there(tmp_path, context):
     assert [stage.name for stage in stages_to_run(again, beyond(None))][-4:] == ["fault", "canary", "bad_release", "pages"]
 
 
+def test_a_failure_is_not_forgotten_by_a_call_that_does_not_reach_it(context, shown, monkeypatch):
+    folder = context.folder
+    for stage in STAGES:
+        folder.finish(stage.name, {"n": 1}, 1.0)
+    folder.finish("canary", None, 1.0, "failed", "the challenger's mixer died", again=True)
+    monkeypatch.setattr(Platform, "start_foundations", lambda self: None)
+    monkeypatch.setattr(Platform, "await_foundations", lambda self, **given: [])
+    monkeypatch.setattr(job, "words_of", lambda stage, kept: kept.reason or "all of it")
+    monkeypatch.setattr(job, "run_stage", lambda stage, context, display: None)
+    display = Display(
+        [("platform", "platform"), *((one.name, one.title) for one in STAGES)], "t", Console(file=shown, width=200)
+    )
+    job._run_stages(context, display, beyond("release"))
+    assert folder.outcome("canary").state == "failed"
+    assert "✗ challenger's canary the challenger's mixer died" in _lines(shown)
+
+
+def test_a_tour_without_a_timeline_times_none(context):
+    context.settings.paths.home.mkdir()
+    context.folder.finish("release", None, 0.0, "left out", LEFT_OUT, again=True)
+    summary = job.build_summary(context.settings, context.platform, context.folder, 100.0, 9.0)
+    assert summary["cost"]["seconds_to_first_timeline"] is None
+
+
 def test_an_unknown_last_stage_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="--until 'replays' names no stage: give one of ingest, validate, .*, bad_release"):
         beyond("replays")
