@@ -29,6 +29,7 @@ class DriftPolicy:
     # Columns since the first event (endings). In the first weeks of a log counts grow far and rates leave their priors, so
     # that they move is no drift: a broken feed shows in the columns that fade too.
     lifetime_columns: tuple[str, ...] = (*(f".{name}" for name in LIFETIME_WINDOWS), f".{LIFETIME_RATE}")
+    filling_columns: tuple[str, ...] = ()  # columns that still fill, as histories of a young log do (beginnings): see `of_log`
     calibration_tolerance: float = 0.25  # predicted/observed outside [1 - t, 1 / (1 - t)] with 99 % certainty
     auc_drop: float = 0.02  # loss against the reference that counts, beyond the interval of the difference
     auc_collapse: float = 0.10  # loss that no drift explains within a day: the release is at fault
@@ -60,12 +61,12 @@ class DriftPolicy:
         return replace(
             self,
             lifetime_columns=(*self.lifetime_columns, *(f".{name}" for name in filling)),
-            clock_columns=(*self.clock_columns, *(HISTORY_COLUMNS if filling else ())),
+            filling_columns=HISTORY_COLUMNS if filling else (),
         )
 
     def may_move(self, column: str) -> bool:
         """Whether `column` moves far on sound data, which is no drift then; that its values vanish still decides."""
-        return column.startswith(self.clock_columns) or column.endswith(self.lifetime_columns)
+        return column.startswith((*self.clock_columns, *self.filling_columns)) or column.endswith(self.lifetime_columns)
 
 
 def unsettled_windows(age: timedelta) -> tuple[str, ...]:
