@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
 import pytest
 
 from feature_repo.datasets.splits import Splits
@@ -36,8 +40,22 @@ def test_it_needs_a_lake_and_says_how_to_get_one(settings, tmp_path):
         bench_rows(settings, tmp_path, batches=5)
 
 
-def test_memory_that_a_block_takes_is_seen():
+def test_memory_that_a_block_takes_is_seen_whatever_garbage_was_left_before():
+    # In a process of its own, as the bench measures: what other tests held may be given back meanwhile.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        most_mb = process.submit(_seen_of_64_mb).result()
+    assert most_mb is None or most_mb > 60
+
+
+def _seen_of_64_mb() -> float | None:
+    """The peak seen over a block that collects garbage of 128 MB and takes 64 MB."""
+    with memory_peak():
+        pass  # imports collect garbage too
+    circle: list[object] = [b"x" * (128 << 20)]
+    circle.append(circle)
+    del circle
     with memory_peak() as peak:
+        gc.collect()
         held = bytearray(64 << 20)
         held[::4_096] = b"x" * len(held[::4_096])
-    assert peak.most_mb is None or peak.most_mb > 60
+    return peak.most_mb
