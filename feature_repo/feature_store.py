@@ -38,8 +38,7 @@ def open_store(settings: Settings, *, feasts_own: bool = False) -> FeatureStore:
 
     feasts_own: SQLite as Feast itself lays it out, with which the bench compares.
     """
-    from feast import FeatureStore, RepoConfig
-    from feast.repo_config import RegistryConfig
+    from feature_repo.quick_feast import FeatureStore, RegistryConfig, RepoConfig
 
     features = settings.paths.features
     features.mkdir(parents=True, exist_ok=True)
@@ -65,11 +64,11 @@ def open_store(settings: Settings, *, feasts_own: bool = False) -> FeatureStore:
 
 def apply(settings: Settings, *, feasts_own: bool = False) -> list[str]:
     """Register entities, views and services; returns the names of all registered objects. feasts_own: see `open_store`."""
+    store = open_store(settings, feasts_own=feasts_own)  # first: it imports Feast quickly
     from feature_repo.entities import ENTITIES
     from feature_repo.feature_services import feature_services
     from feature_repo.views import feature_views
 
-    store = open_store(settings, feasts_own=feasts_own)
     views = feature_views(settings.paths.features)
     services = feature_services(views)
     store.apply([*ENTITIES.values(), *views, *services])

@@ -102,6 +102,12 @@ DEPLOYMENTS = (
 )
 
 
+def import_flows() -> None:
+    """Import the flows that are to be registered, which takes seconds."""
+    for deployed in DEPLOYMENTS:
+        _flow_of(deployed)
+
+
 def register(settings: Settings, *, paused: bool = False, parameters: Mapping[str, dict[str, Any]] | None = None) -> list[str]:
     """Create the work pool, register every deployment and its automation on the server; returns `flow/deployment` names.
 
@@ -125,8 +131,7 @@ def _register_one(deployed: Deployed, paused: bool, parameters: dict[str, Any]) 
     from prefect.deployments.runner import EntrypointType
     from prefect.events import DeploymentEventTrigger
 
-    module, function = deployed.entrypoint.split(":")
-    flow = getattr(importlib.import_module(module), function)
+    flow = _flow_of(deployed)
     triggers = []
     if deployed.on_event:
         triggers.append(
@@ -150,3 +155,8 @@ def _register_one(deployed: Deployed, paused: bool, parameters: dict[str, Any]) 
     )
     deployment.apply()
     return f"{flow.name}/{deployed.name}"
+
+
+def _flow_of(deployed: Deployed) -> Any:
+    module, function = deployed.entrypoint.split(":")
+    return getattr(importlib.import_module(module), function)

@@ -32,8 +32,9 @@ class Platform:
 
         parameters: by deployment, as `flows.deployments.register` takes them.
         """
-        from flows.deployments import register
+        from flows.deployments import import_flows, register
 
+        import_flows()  # in the time that the server needs
         for spec in (processes.broker(self.settings), processes.prefect_server(self.settings)):
             tell(f"waiting for {spec.name}")
             self.supervisor.wait_ready(spec)
@@ -52,12 +53,12 @@ class Platform:
         self.start(processes.stream_worker(self.settings), wait=False)
         self.start(processes.gateway(self.settings), wait=wait)
 
-    def start_pages(self) -> None:
+    def start_pages(self, *, wait: bool = True) -> None:
         """The pages of MLflow and Evidently."""
         specs = [processes.mlflow_page(self.settings), processes.evidently_page(self.settings)]
         for spec in specs:
             self.supervisor.start(spec)
-        for spec in specs:
+        for spec in specs if wait else ():
             self.supervisor.wait_ready(spec)
 
     def bring_back_releases(self) -> list[dict[str, str]]:

@@ -117,9 +117,12 @@ class OnlineWriter:
     def _take_over(self, left: np.ndarray) -> None:
         """Let the keys wait that the last run left (WAITING (n,), a key as often as it had cells waiting)."""
         for family in FAMILIES:
-            keys = np.unique(left[left["family"] == _PLACE[family.name]])
-            ids = [np.ascontiguousarray(keys[place]) for place in ("a", "b")[: len(family.ids)]]
-            self._waiting[family.name].add(rows_of_keys(self._state.engine.tables[family.name], *ids))
+            table, waiting = self._state.engine.tables[family.name], self._waiting[family.name]
+            keys = left[left["family"] == _PLACE[family.name]]
+            if len(keys) == len(table):  # all of them, as after seeding
+                waiting.add(np.arange(len(table)))
+            else:
+                waiting.add(rows_of_keys(table, *_different(*(keys[part] for part in ("a", "b")[: len(family.ids)]))))
 
     def close(self) -> None:
         """Finish what was begun, and close the connection to the store."""
@@ -168,13 +171,16 @@ class OnlineWriter:
 
 def _keys(cells: np.ndarray, rows: np.ndarray, parts: int) -> list[np.ndarray]:
     """The different keys of the cells at `rows`, int64 (n,) for each of their parts."""
-    first = cells["a"][rows]
-    if parts == 1:
+    return _different(*(cells[part][rows] for part in ("a", "b")[:parts]))
+
+
+def _different(first: np.ndarray, second: np.ndarray | None = None) -> list[np.ndarray]:
+    """The different keys among those of one part or two (int64 (n,) each), sorted."""
+    if second is None:
         return [np.unique(first)]
-    second = cells["b"][rows]
     order = np.lexsort((second, first))
     first, second = first[order], second[order]
-    new = np.ones(len(rows), bool)
+    new = np.ones(len(first), bool)
     new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
     return [first[new], second[new]]
 

@@ -44,21 +44,21 @@ def run_flow(target: str, log: Path, /, **parameters: Any) -> Any:
         child.stdin.write(json.dumps(parameters) + "\n")
         child.stdin.flush()
         answer = _listen(child.stdout)
-        code = _ended(child)
     except BrokenPipeError:  # it ended before it was asked
-        answer, code = {}, _ended(child)
+        answer = {}
     except BaseException:
-        _end(child)
+        child.send_signal(signal.SIGINT)
+        _ended(child)
         raise
-    finally:
-        child.stdout.close()
-        with suppress(BrokenPipeError):
-            child.stdin.close()
+    if not answer:
+        code = _ended(child)
+        raise FlowFailed(f"the process of {target} ended with code {code} and said no reason; see {log}")
+    _let_end(child)
     if "result" in answer:
         return answer["result"]
     if "too_little" in answer:
         raise TooLittleData(answer["too_little"])
-    raise FlowFailed(answer.get("failed") or f"the process of {target} ended with code {code} and said no reason; see {log}")
+    raise FlowFailed(answer["failed"])
 
 
 def prepare(target: str, log: Path, imports: Sequence[str] = ()) -> None:
@@ -72,15 +72,21 @@ def prepare(target: str, log: Path, imports: Sequence[str] = ()) -> None:
 
 def discard_prepared(target: str | None = None) -> None:
     """End the processes that were prepared and are not wanted: that of `target`, or all."""
-    for name in list(_prepared) if target is None else [target] if target in _prepared else []:
+    for name in [name for name in _prepared if target in (None, name)]:
         child = _prepared.pop(name)
         child.kill()
-        child.wait()
-        child.stdout.close()
-        child.stdin.close()
+        _ended(child)
+
+
+def end_all() -> None:
+    """End what was prepared, and wait until every process that has answered has ended: its last words are in the log then."""
+    discard_prepared()
+    while _ending:
+        _ending.pop().join()
 
 
 _prepared: dict[str, subprocess.Popen] = {}
+_ending: list[threading.Thread] = []
 
 
 def _started(target: str, log: Path, imports: Sequence[str] = ()) -> subprocess.Popen:
@@ -102,18 +108,25 @@ def _listen(lines: TextIO) -> dict[str, Any]:
 
 
 def _ended(child: subprocess.Popen) -> int:
-    """The exit code. Prefect sends its last logs and events at exit, without end where its server is gone: then killed."""
+    """The exit code, once it has ended. Prefect sends its last logs and events at exit, without end where its server is gone:
+    then killed."""
     try:
         return child.wait(END_GRACE_S)
     except subprocess.TimeoutExpired:
         logger.warning("process %d was done and did not end within %.0f s: killed", child.pid, END_GRACE_S)
         child.kill()
         return child.wait()
+    finally:
+        child.stdout.close()
+        with suppress(BrokenPipeError):
+            child.stdin.close()
 
 
-def _end(child: subprocess.Popen) -> None:
-    child.send_signal(signal.SIGINT)
-    _ended(child)
+def _let_end(child: subprocess.Popen) -> None:
+    """Let it send what Prefect sends at exit, which takes seconds in which the next flow can be at work."""
+    thread = threading.Thread(target=_ended, args=(child,), name=f"end-of-{child.pid}", daemon=True)
+    thread.start()
+    _ending.append(thread)
 
 
 def main(target: str, log: str, *imports: str) -> int:

@@ -12,7 +12,6 @@ import polars as pl
 from flows.admin_client import answer
 from flows.lakes import open_lakes, split_days, splits_of, within
 from flows.progress import announce
-from flows.replay import replay_days
 from flows.too_little import TooLittleData
 from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
@@ -205,6 +204,8 @@ class _Traffic:
         return None if state is ReleaseState.CANARY else f"{self.release_id} is {state}"
 
     def _run(self) -> None:
+        from flows.replay import replay_days  # it brings Prefect, which the tour's first page should not wait for
+
         try:
             days = list(split_days(self.settings)[2])
             span = splits_of(self.settings).canary

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Collection
 
-from flows.demo.apart import discard_prepared, prepare
+from flows.demo.apart import discard_prepared, end_all, prepare
 from flows.demo.display import Display
 from flows.demo.logs import libraries_to_log
 from flows.demo.new_run import current_dataset, reset_live_state
@@ -62,7 +62,7 @@ def run_demo(
             summary = build_summary(settings, platform, folder, memory.peak_mb, display.elapsed())
             folder.write_summary(summary)
     except KeyboardInterrupt:
-        discard_prepared()
+        end_all()
         interrupts.heard()
         platform.stop()
         display.console.print(f"stopped; all finished stages are kept: run it again to carry on ({folder.folder})")
@@ -70,12 +70,12 @@ def run_demo(
     except Exception as error:
         with folder.log.open("a") as log:
             traceback.print_exc(file=log)
-        discard_prepared()
+        end_all()
         platform.stop()
         display.console.print(f"[bold red]failed:[/] {error}", highlight=False)
         _say_how_to_go_on(folder, display)
         return 1
-    discard_prepared()
+    end_all()
     print_summary(summary, display.console)
     return _ended(platform, folder, display, down)
 

@@ -20,7 +20,6 @@ from flows.platform import Platform
 from flows.too_little import TooLittleData
 from flows.traffic.asker import ReplayFailed
 from flows.training.limits import TrainingLimits
-from infra import processes
 from infra.settings import Settings
 
 Output = dict[str, Any]
@@ -33,7 +32,10 @@ REPLAY = "flows.replay:replay_flow"
 DRIFT = "flows.drift:drift_flow"
 # What those flows import only when they need it: a process that is prepared has it already.
 DRIFT_IMPORTS = ("services.ranking.bundle", "mlflow", "evidently", "evidently.ui.workspace", "monitoring.drift.report")
-TRAIN_IMPORTS = ("flows.training.measured", "flows.training.fit", "lightgbm", "mlflow", "feature_repo.stored_rows")
+TRAIN_IMPORTS = (
+    *("flows.training.measured", "flows.training.fit", "feature_repo.stored_rows", "lightgbm", "mlflow"),
+    "torch._dynamo",  # which every optimiser imports, in three seconds
+)
 FAILED_SHARE = 0.5  # of a replay's requests: where more were errors, nothing that follows means anything
 WORDS = {"failed": "failed", "skipped": "was skipped", "left out": "was left out"}  # of a stage that has no result
 
@@ -114,6 +116,7 @@ def limits_of(limits: TrainingLimits | None) -> Output | None:
 def release(context: Context) -> Output:
     """Release 1: no live release yet, so readiness alone decides."""
     context.platform.start_serving()
+    context.platform.start_pages(wait=False)  # the machine waits for the release's start half of the time
     trained = context.folder.output("train")
     note = f"first release; learned from {trained['learned_from']}" if trained["sampled"] else "first release"
     found = context.run_flow(RELEASE, model="champion", note=note)
@@ -178,8 +181,7 @@ def pages(context: Context) -> Output:
 
     context.platform.start_serving()
     canaries.ensure_arms(context.settings)
-    context.platform.start(processes.mlflow_page(context.settings), wait=False)
-    context.platform.start(processes.evidently_page(context.settings), wait=False)
+    context.platform.start_pages(wait=False)
     timeline = example_timeline(context.settings)
     context.platform.start_pages()
     return {"at": datetime.now(UTC).isoformat(), "timeline": timeline}
@@ -244,7 +246,7 @@ STAGES = (
         features,
         lambda found: f"{sum(found['online'].values()):,} online rows, {found['as_of'][:16]} UTC",
         needs=("ingest", "validate"),
-        apart=(FEATURES, "feast", "feature_repo.offline", "feature_repo.snapshot"),
+        apart=(FEATURES, "feature_repo.quick_feast", "feature_repo.offline", "feature_repo.snapshot"),
     ),
     Stage("train", "train", train, _trained, needs=("features",), apart=(TRAIN, *TRAIN_IMPORTS)),
     Stage("release", "release 1", release, _first_released, needs=("train",), apart=(RELEASE, "mlflow")),

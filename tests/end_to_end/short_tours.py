@@ -47,7 +47,8 @@ PORTS_EACH = 4
 IMPORTED = (
     "prometheus_client",  # before Feast tells it to keep metrics in files
     *("flows.ingest", "flows.validate", "flows.features", "flows.train", "flows.release", "flows.replay", "flows.drift"),
-    *("great_expectations", "feast", "feature_repo.offline", "feature_repo.snapshot", "bentoml", "torch._dynamo"),
+    *("great_expectations", "feature_repo.quick_feast", "feature_repo.offline", "feature_repo.snapshot"),
+    "bentoml",
     *stages.TRAIN_IMPORTS,
     *stages.DRIFT_IMPORTS,
     *SERVER_IMPORTS,

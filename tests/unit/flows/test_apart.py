@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from flows.demo import apart
-from flows.demo.apart import FlowFailed, discard_prepared, prepare, run_flow
+from flows.demo.apart import FlowFailed, discard_prepared, end_all, prepare, run_flow
 from flows.progress import listening
 from flows.too_little import TooLittleData
 from tests.interruptible import hear_interrupts
@@ -27,6 +27,7 @@ def test_result_and_progress_arrive_and_what_is_printed_goes_to_the_log(tmp_path
     heard: list[str] = []
     with listening(heard.append):
         assert run_flow(f"{HERE}:add", tmp_path / "log", left=2, right=3) == {"sum": 5}
+    end_all()
     assert heard == ["adding 2 and 3"]
     assert "printed by the step" in (tmp_path / "log").read_text()
 
@@ -34,6 +35,7 @@ def test_result_and_progress_arrive_and_what_is_printed_goes_to_the_log(tmp_path
 def test_an_error_arrives_with_its_reason_and_its_traceback_is_in_the_log(tmp_path):
     with pytest.raises(FlowFailed, match="ValueError: no lake at /nowhere"):
         run_flow(f"{HERE}:fail", tmp_path / "log")
+    end_all()
     assert "Traceback" in (tmp_path / "log").read_text()
 
 
@@ -75,9 +77,12 @@ def test_a_process_that_dies_without_a_word_is_named(tmp_path):
         run_flow(f"{HERE}:die", tmp_path / "log")
 
 
-def test_a_process_that_answered_and_cannot_end_is_killed(tmp_path, monkeypatch):
+def test_a_process_that_answered_holds_nobody_up_and_is_killed_where_it_cannot_end(tmp_path, monkeypatch):
     monkeypatch.setattr(apart, "END_GRACE_S", 0.5)
-    assert run_flow(f"{HERE}:answer_and_hang", tmp_path / "log") == "answered"
+    child = psutil.Process(run_flow(f"{HERE}:answer_and_hang", tmp_path / "log"))
+    assert child.is_running()
+    end_all()
+    assert not child.is_running()
 
 
 PARENT = """
