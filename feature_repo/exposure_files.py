@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
@@ -21,12 +21,23 @@ _TOTAL = "unanswered"  # a column of sums over all users, not of rows
 _LATE = {("action_at",): "late_row", ("dwell_at", "dwell_so_far"): "late_dwell"}
 
 
-def map_exposure_log(files: Sequence[Path], folder: Path) -> ExposureLog:
-    """`exposure_log` of the events in Parquet `files`, its arrays mapped from files in `folder` that this writes."""
+Wanted = Callable[[np.ndarray], np.ndarray]
+
+
+def everybody(user_id: np.ndarray) -> np.ndarray:
+    """bool (n,): every user is wanted."""
+    return np.ones(len(user_id), bool)
+
+
+def map_exposure_log(files: Sequence[Path], folder: Path, wanted: Wanted = everybody) -> ExposureLog:
+    """`exposure_log` of the events in Parquet `files`, its arrays mapped from files in `folder` that this writes.
+
+    wanted: of user ids (int64 (n,)) those whose exposures are asked for, bool (n,).
+    """
     written, unanswered = dict.fromkeys(_LATE, 0), np.zeros(len(ANSWERING), np.int64)
     with ExitStack() as open_files:
         columns, *late = [open_files.enter_context(ColumnFiles(folder)) for _ in (None, *_LATE)]
-        for part in _by_users(files):
+        for part in _by_users(files, wanted):
             log = exposure_log(part)
             arrays = {field.name: getattr(log, field.name) for field in fields(ExposureLog)}
             unanswered = unanswered + arrays.pop(_TOTAL)
@@ -40,10 +51,14 @@ def map_exposure_log(files: Sequence[Path], folder: Path) -> ExposureLog:
     return ExposureLog(**rows, unanswered=unanswered)
 
 
-def _by_users(files: Sequence[Path]) -> Iterator[pl.DataFrame]:
-    """All events, by ranges of users in ascending order; at least one frame, which may be empty."""
+def _by_users(files: Sequence[Path], wanted: Wanted) -> Iterator[pl.DataFrame]:
+    """All events of the wanted users, by ranges of users in ascending order; at least one frame, which may be empty."""
     events = pl.scan_parquet(files)
     counts = events.group_by("user_id").len().sort("user_id").collect(engine="streaming")
+    kept = wanted(counts["user_id"].to_numpy())
+    if not kept.all():
+        counts = counts.filter(pl.Series(kept))
+        events = events.filter(pl.col("user_id").is_in(counts["user_id"].implode()))
     part = counts["len"].cum_sum() // EVENTS_AT_ONCE
     ranges = counts.group_by(part.alias("part"), maintain_order=True).agg(
         first=pl.col("user_id").min(), last=pl.col("user_id").max()

@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from feature_repo.aggregates.batch import write_states, write_states_of_files
+from feature_repo.aggregates.asked_states import Asked
+from feature_repo.aggregates.batch import ALL, write_states, write_states_of_files
 from feature_repo.aggregates.batch_engine import EngineLimits
 from feature_repo.aggregates.ranking_state import Key
 from feature_repo.blocks import BLOCK_NAMES, history_blocks, post_block, user_block
 from feature_repo.event_log import end_of_days, read_events, read_table, write_events
-from feature_repo.exposure_files import map_exposure_log
+from feature_repo.exposure_files import everybody, map_exposure_log
 from feature_repo.exposures import ExposureLog, exposure_log
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.history import histories_as_of
@@ -64,10 +65,7 @@ def row_pieces(
     """
     settings.paths.training_rows.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.paths.training_rows, prefix=".known-") as folder:
-        known = PointsInTime.on_disk(settings, lakes, known_until(days, lakes[0].day_offset), Path(folder))
-        chosen = known.impressions_of(lakes, days)
-        if draw is not None:
-            chosen = chosen[draw.keep(known.log.user_id[chosen], known.log.at_us[chosen])]
+        known, chosen = PointsInTime.on_disk(settings, lakes, days, Path(folder), draw)
         for start in range(0, len(chosen), CHUNK_ROWS):
             yield known.rows(chosen[start : start + CHUNK_ROWS])
 
@@ -92,23 +90,30 @@ class PointsInTime:
         return PointsInTime(exposure_log(events), _state_tables(settings, events), users, posts)
 
     @staticmethod
-    def on_disk(settings: Settings, lakes: Sequence[Lake], until: datetime, folder: Path) -> PointsInTime:
-        """What the events of `lakes` up to `until` say, mapped from files in `folder`, which must outlive it."""
-        files = write_events(lakes, folder, until)
-        log = map_exposure_log(files, folder)
-        write_states_of_files(files, folder, EngineLimits(folder, ENGINE_MEMORY_GB, settings.threads))
+    def on_disk(
+        settings: Settings, lakes: Sequence[Lake], days: Sequence[date], folder: Path, draw: RowDraw | None = None
+    ) -> tuple[PointsInTime, np.ndarray]:
+        """What the events of `lakes` say of the rows of `days`, mapped from files in `folder`, which must outlive it; and the
+        indices of their exposures, oldest first.
+
+        With a `draw` only what the rows say that it keeps: few rows need few of all states. Raises ValueError where the days
+        hold no impression.
+        """
+        files = write_events(lakes, folder, known_until(days, lakes[0].day_offset))
+        users, posts = read_table(lakes, "users"), read_table(lakes, "posts")
+        log = map_exposure_log(files, folder, everybody if draw is None else draw.users)
+        chosen, asked = impressions_of(log, lakes, days), ALL
+        if draw is not None:
+            chosen = chosen[draw.keep(log.user_id[chosen], log.at_us[chosen])]
+            ids = {Key.USER: log.user_id, Key.POST: log.post_id, Key.AUTHOR: log.author_id, Key.TOPIC: log.topic}
+            asked = {key: Asked(column[chosen], log.asked_us[chosen]) for key, column in ids.items()}
+        write_states_of_files(files, folder, EngineLimits(folder, ENGINE_MEMORY_GB, settings.threads), asked)
         tables = {key: map_state_table(folder / f"{key.value}.parquet", key, folder) for key in Key}
-        return PointsInTime(log, tables, read_table(lakes, "users"), read_table(lakes, "posts"))
+        return PointsInTime(log, tables, users, posts), chosen
 
     def impressions_of(self, lakes: Sequence[Lake], days: Sequence[date]) -> np.ndarray:
         """Indices of the dated exposures of `days`, oldest first. Raises ValueError where there are none."""
-        chosen = _impressions_of(self.log, days, lakes[0].day_offset)
-        if len(chosen) == 0:
-            held = sorted({day for lake in lakes for day in lake.event_days()})
-            raise ValueError(
-                f"no dated impression on {[str(day) for day in days]}; the lakes hold {[str(day) for day in held]}"
-            )
-        return chosen
+        return impressions_of(self.log, lakes, days)
 
     def dated(self, first_us: int, last_us: int) -> np.ndarray:
         """Indices of the dated exposures between two moments, both included, oldest first."""
@@ -134,14 +139,17 @@ class PointsInTime:
         return np.concatenate([post_profiles(self.posts), unknown_post_profile()])
 
 
-def _impressions_of(log: ExposureLog, days: Sequence[date], offset: timedelta) -> np.ndarray:
-    """Indices of the dated exposures of `days`, oldest first."""
-    midnights = [datetime.combine(day, datetime.min.time(), tzinfo=UTC) - offset for day in sorted(set(days))]
+def impressions_of(log: ExposureLog, lakes: Sequence[Lake], days: Sequence[date]) -> np.ndarray:
+    """Indices of the dated exposures of `days` (of the first lake), oldest first. Raises ValueError where there are none."""
+    midnights = [datetime.combine(day, datetime.min.time(), tzinfo=UTC) - lakes[0].day_offset for day in sorted(set(days))]
     wanted = np.zeros(len(log), bool)
     for start in midnights:
         first_us = int(start.timestamp() * 1e6)
         wanted |= (log.at_us >= first_us) & (log.at_us < first_us + 86_400_000_000)
     chosen = np.flatnonzero(wanted & log.dated)
+    if len(chosen) == 0:
+        held = sorted({day for lake in lakes for day in lake.event_days()})
+        raise ValueError(f"no dated impression on {[str(day) for day in days]}; the lakes hold {[str(day) for day in held]}")
     return chosen[np.argsort(log.at_us[chosen], kind="stable")]
 
 

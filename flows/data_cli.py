@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -43,15 +44,28 @@ def data_inspect(
 
 @data.command("check")
 def data_check(path: Place) -> None:
-    """Say what an ingestion of your files would say, and change nothing; exit code 1 where it would be refused."""
+    """Say what an ingestion and validation of your files would say, and change nothing.
+
+    Exit code 1 where they would be refused.
+    """
     from feature_repo.datasets.own.check import check
     from feature_repo.ids.own_actions import held_names
+    from feature_repo.ids.owner_ids import with_owner_ids
     from flows.data_display import print_check
+    from monitoring.expectations.bounds import Bounds
+    from monitoring.expectations.forecast import Forecast
 
     settings = get_settings()
-    report = check(path, held_names(settings.platform_database_url), (settings.paths.lake, settings.paths.holdout))
-    print_check(path, report, out)
-    if not report.accepted:
+    forecast = Forecast(Bounds(settings.quarantine_bound, settings.quarantine_bounds))
+    held = held_names(settings.platform_database_url)
+    report = check(
+        path,
+        held,
+        (settings.paths.lake, settings.paths.holdout),
+        lambda table, rows, own: forecast.add(table, rows, own.earliest, partial(with_owner_ids, ids=own.ids)),
+    )
+    print_check(path, report, forecast, out)
+    if not report.accepted or forecast.stops:
         raise typer.Exit(1)
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from feature_repo.datasets.own.check import CheckReport, RowFault
 from feature_repo.datasets.own.inspection import FileFact, Inspection
+from monitoring.expectations.forecast import Forecast
 
 MOST_SHOWN = 60  # characters of a value
 
@@ -39,13 +40,12 @@ def print_inspection(found: Inspection, out: Console) -> None:
     _sentences(out, "what follows from it", found.notes, "cyan")
 
 
-def print_check(path: Path, report: CheckReport, out: Console) -> None:
+def print_check(path: Path, report: CheckReport, forecast: Forecast, out: Console) -> None:
     """The verdict first, then every refusal, the first rows of each fault, doubts and notes."""
     if report.accepted:
         days = f", {report.days[0]} to {report.days[1]}" if report.days else ""
-        out.print(
-            f"[green]{escape(str(path))} can be ingested[/]: {report.events:,} events{days}", highlight=False, soft_wrap=True
-        )
+        verdict = "[red]can be ingested, but not validated[/]" if forecast.stops else "[green]can be ingested[/]"
+        out.print(f"{escape(str(path))} {verdict}: {report.events:,} events{days}", highlight=False, soft_wrap=True)
         out.print(_outcome(report))
     else:
         out.print(f"[red]{escape(str(path))} would be refused[/]", highlight=False, soft_wrap=True)
@@ -54,6 +54,8 @@ def print_check(path: Path, report: CheckReport, out: Console) -> None:
         _heading(out, "rows left out")
         for fault in sorted(report.faults.values(), key=lambda fault: -fault.count):
             _fault(out, fault)
+    _sentences(out, "refused by validation", forecast.stops, "red")
+    _sentences(out, "set aside by validation", forecast.told, "yellow")
     _sentences(out, "doubtful", report.doubts, "yellow")
     _sentences(out, "what follows from it", report.notes, "cyan")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
+from feature_repo.ids import IdTable
+from feature_repo.ids.owner_ids import with_owner_ids
 from flows.lakes import dataset_marker, open_lakes
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, PURE_STEP
@@ -52,6 +55,7 @@ def check_tables(tables: dict[str, pl.DataFrame]):
         label=marker["label"],
         earliest=datetime.fromisoformat(marker["earliest"]),
         bounds=quarantine_bounds(settings),
+        named=partial(with_owner_ids, ids=IdTable(settings.platform_database_url)),
     )
 
 

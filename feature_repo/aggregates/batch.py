@@ -6,8 +6,9 @@ sorting them, is an Ibis expression (DuckDB here, warehouses beyond); `moment_fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import ibis
@@ -17,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from feature_repo.aggregates.asked_states import Asked
 from feature_repo.aggregates.batch_engine import EngineLimits, open_engine
 from feature_repo.aggregates.moment_folding import Moments, folded
 from feature_repo.aggregates.ranking_state import DWELL, DWELL_CAP_S, STATE_WIDTH, Key
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 EVENTS = "events"  # the engine's name for the table of all events
 _EVENTS = {"key": "int64", "at": "int64", "action": "string", "product": "string", "value": "float64"}
 BATCH_ROWS = 65_536  # moments that are folded at once
+ALL: Mapping[Key, Asked] = MappingProxyType({})  # every state of every key
 
 
 def write_states(events: pl.DataFrame, folder: Path, keys: tuple[Key, ...] = tuple(Key)) -> dict[str, int]:
@@ -45,24 +48,35 @@ def write_states(events: pl.DataFrame, folder: Path, keys: tuple[Key, ...] = tup
         connection.disconnect()
 
 
-def write_states_of_files(files: Sequence[Path], folder: Path, limits: EngineLimits) -> dict[str, int]:
-    """`write_states` of all keys from Parquet files of such events, within `limits`: what does not fit is spilled to disk."""
+def write_states_of_files(
+    files: Sequence[Path], folder: Path, limits: EngineLimits, asked: Mapping[Key, Asked] = ALL
+) -> dict[str, int]:
+    """`write_states` of all keys from Parquet files of such events, within `limits`: what does not fit is spilled to disk.
+
+    asked: of these keys only the states that are asked for.
+    """
     with open_engine(limits) as connection:
         connection.read_parquet([str(file) for file in files], table_name=EVENTS)
-        return _write(connection, folder, tuple(Key))
+        return _write(connection, folder, tuple(Key), asked)
 
 
-def _write(connection: Backend, folder: Path, keys: tuple[Key, ...]) -> dict[str, int]:
+def _write(connection: Backend, folder: Path, keys: tuple[Key, ...], asked: Mapping[Key, Asked] = ALL) -> dict[str, int]:
     """Write the states of the connection's table EVENTS."""
     events = connection.table(EVENTS)
     actions = connection.raw_sql(f"SELECT DISTINCT action FROM {EVENTS}").fetchall()
     moments = Moments.of(action for (action,) in actions)
     written = {}
     for key in keys:
-        in_order = _moments(_keyed(events, key), moments).order_by(["key", "at"])
+        keyed = _keyed(events, key)
+        if key in asked:
+            name = f"asked_{key.value}"
+            connection.con.register(name, pa.table({"key": np.unique(asked[key].ids)}))
+            keyed = keyed.semi_join(connection.table(name), "key")
+        in_order = _moments(keyed, moments).order_by(["key", "at"])
         batches = connection.con.sql(ibis.to_sql(in_order, dialect="duckdb", pretty=False)).to_arrow_reader(BATCH_ROWS)
+        parts = folded(batches, moments)
         with replace_atomically(folder / f"{key.value}.parquet") as temporary:
-            written[key.value] = _write_folded(folded(batches, moments), temporary, key)
+            written[key.value] = _write_folded(asked[key].of(parts) if key in asked else parts, temporary, key)
     return written
 
 

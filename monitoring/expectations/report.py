@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,14 @@ from monitoring.expectations.quarantine import QuarantineSplit
 from monitoring.expectations.rule import Rule, Severity
 
 EXAMPLE_ROWS = 5  # of the rows that break a rule, in a failure's sentence
+
+
+Named = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+def as_they_are(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with the platform's own ids."""
+    return rows
 
 
 @dataclass(frozen=True)
@@ -40,19 +48,8 @@ class TableReport:
 
     @property
     def exceeded(self) -> dict[str, float]:
-        """Hard rules that too many rows break, the worst first, with the bound of each. Soft rules never fail a table.
-
-        A rule with a bound of its own is held against that; the others are held together against the table's.
-        """
-        shares = {rule: rows / self.rows for rule, rows in self.quarantined_by_rule.items()}
-        together = sum(share for rule, share in shares.items() if rule not in self.rule_bounds)
-        bounds = {rule: self.rule_bounds.get(rule, self.max_quarantined_share) for rule in shares}
-        over = {
-            rule: bounds[rule]
-            for rule, share in shares.items()
-            if (share if rule in self.rule_bounds else together) > bounds[rule]
-        }
-        return dict(sorted(over.items(), key=lambda item: -shares[item[0]]))
+        """Hard rules that too many rows break, the worst first, with the bound of each. Soft rules never fail a table."""
+        return exceeded(self.quarantined_by_rule, self.rows, self.max_quarantined_share, self.rule_bounds)
 
     @property
     def passed(self) -> bool:
@@ -67,11 +64,15 @@ class TableReport:
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """The whole batch; `splits` holds each table's clean and quarantined rows."""
+    """The whole batch; `splits` holds each table's clean and quarantined rows.
+
+    `named` gives rows that are shown the ids that their owner knows.
+    """
 
     tables: dict[str, TableReport]
     splits: dict[str, QuarantineSplit]
     docs: Path | None  # the Data Docs page; None when no folder was given
+    named: Named = as_they_are
 
     @property
     def passed(self) -> bool:
@@ -80,7 +81,7 @@ class ValidationReport:
     @property
     def failures(self) -> list[str]:
         """One paragraph per failed table: which rules, how many rows, some of them, and what to do."""
-        return [_failure(table, self.splits[name]) for name, table in self.tables.items() if not table.passed]
+        return [_failure(table, self.splits[name], self.named) for name, table in self.tables.items() if not table.passed]
 
     def summary(self) -> dict[str, Any]:
         """Plain values for summary.json and flow artifacts."""
@@ -101,6 +102,18 @@ class ValidationReport:
                 for name, table in self.tables.items()
             },
         }
+
+
+def exceeded(by_rule: Mapping[str, int], rows: int, overall: float, own: Mapping[str, float]) -> dict[str, float]:
+    """Of the rules that so many of the `rows` break those that too many do, the worst first, with the bound of each.
+
+    A rule with a bound of its `own` is held against that; the others are held together against the `overall` one.
+    """
+    shares = {rule: broken / rows for rule, broken in by_rule.items()}
+    together = sum(share for rule, share in shares.items() if rule not in own)
+    bounds = {rule: own.get(rule, overall) for rule in shares}
+    over = {rule: bounds[rule] for rule, share in shares.items() if (share if rule in own else together) > bounds[rule]}
+    return dict(sorted(over.items(), key=lambda item: -shares[item[0]]))
 
 
 def table_report(
@@ -128,7 +141,7 @@ def table_report(
     )
 
 
-def _failure(table: TableReport, split: QuarantineSplit) -> str:
+def _failure(table: TableReport, split: QuarantineSplit, named: Named) -> str:
     why = {outcome.rule.name: outcome.rule for outcome in table.outcomes}
     lines = [
         f"{table.name}: {table.quarantined:,} of {table.rows:,} rows ({table.quarantined_share:.2%}) break a hard rule; "
@@ -137,8 +150,8 @@ def _failure(table: TableReport, split: QuarantineSplit) -> str:
     for rule, bound in table.exceeded.items():
         rows = table.quarantined_by_rule[rule]
         lines.append(f"{rule!r} is broken by {rows:,} rows ({rows / table.rows:.2%}; bound {bound:.2%}): {why[rule].why}.")
-        lines += [f"    {example}" for example in _examples(table.name, why[rule], split.quarantined)]
-    needed = {f"{table.name}.{rule}": _rounded_up(table.quarantined_by_rule[rule] / table.rows) for rule in table.exceeded}
+        lines += [f"    {example}" for example in examples(table.name, why[rule], split.quarantined, named)]
+    needed = allowing(table.name, {rule: table.quarantined_by_rule[rule] / table.rows for rule in table.exceeded})
     lines.append(
         "Mend the source and ingest it again; or, where these rows may be set aside, allow as many: "
         f"MIXER_QUARANTINE_BOUNDS='{json.dumps(needed)}'."
@@ -146,14 +159,14 @@ def _failure(table: TableReport, split: QuarantineSplit) -> str:
     return "\n".join(lines)
 
 
-def _examples(table: str, rule: Rule, quarantined: pl.DataFrame) -> list[str]:
-    """Some rows that broke `rule`: the table's key and the columns that the rule reads."""
+def examples(table: str, rule: Rule, quarantined: pl.DataFrame, named: Named) -> list[str]:
+    """Some rows that broke `rule`: the table's key and the columns that the rule reads, as `named` gives them."""
     read = rule.broken.meta.root_names() if rule.broken is not None else []
     columns = [name for name in dict.fromkeys([*KEYS[table], *read]) if name in quarantined.columns]
-    rows = quarantined.filter(pl.col("rule") == rule.name).head(EXAMPLE_ROWS).select(columns)
+    rows = named(quarantined.filter(pl.col("rule") == rule.name).head(EXAMPLE_ROWS).select(columns))
     return [", ".join(f"{name} = {value}" for name, value in row.items()) for row in rows.iter_rows(named=True)]
 
 
-def _rounded_up(share: float) -> float:
-    """`share` rounded up to a whole percent, so that a bound of it lets these rows pass."""
-    return math.ceil(share * 100) / 100
+def allowing(table: str, shares: Mapping[str, float]) -> dict[str, float]:
+    """Bounds that let such shares by rule of `table` pass: rounded up to a whole percent."""
+    return {f"{table}.{rule}": math.ceil(share * 100) / 100 for rule, share in shares.items()}

@@ -12,7 +12,7 @@ from feature_repo.plausible_times import EARLIEST, latest_plausible
 from monitoring.expectations.bounds import Bounds
 from monitoring.expectations.gx_checkpoint import RuleOutcome, run_checkpoint
 from monitoring.expectations.quarantine import part_rows
-from monitoring.expectations.report import TableReport, ValidationReport, table_report
+from monitoring.expectations.report import Named, TableReport, ValidationReport, as_they_are, table_report
 from monitoring.expectations.rule import Rule, Severity
 from monitoring.expectations.suites import suite, traits_of, with_references
 
@@ -31,12 +31,14 @@ def validate_tables(
     latest: datetime | None = None,
     earliest: datetime = EARLIEST,
     bounds: Bounds = DEFAULT_BOUNDS,
+    named: Named = as_they_are,
 ) -> ValidationReport:
     """Run the suites on `tables` (contract tables by name; any subset) and part the rows that break a hard rule.
 
     The page goes to `docs_folder/index.html` (readable without a network), GX's own site beside it. `label` names the data
     on the page (such as "world (simulated)"). `latest`: later times are implausible; default is now plus the clock skew;
-    `earliest`: earlier ones are. `bounds`: how many rows may break which rule.
+    `earliest`: earlier ones are. `bounds`: how many rows may break which rule. `named`: gives rows that are shown the ids
+    that their owner knows.
     """
     latest = latest or latest_plausible()
     given = set(tables) | traits_of(tables)
@@ -53,7 +55,7 @@ def validate_tables(
         reports[name] = table_report(name, prepared[name], splits[name], outcomes[name], skipped, bounds)
         _counts_agree(reports[name], outcomes[name])
     page = None if docs_folder is None else docs_folder / "index.html"
-    report = ValidationReport(tables=reports, splits=splits, docs=page)
+    report = ValidationReport(tables=reports, splits=splits, docs=page, named=named)
     if docs_folder is not None:
         from monitoring.expectations.data_docs import write_data_docs
 

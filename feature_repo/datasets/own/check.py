@@ -6,7 +6,7 @@ One refusal needs the ingestion itself: that rows which the home has ingested ar
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +73,13 @@ class CheckReport:
             fault.rows += wanted.select("source_file", "source_row", "source_column", "source_value").rows()
 
 
+Look = Callable[[str, pl.DataFrame, OwnData], None]  # table, rows of its contract, and of what data
+
+
+def _look_away(table: str, rows: pl.DataFrame, data: OwnData) -> None:
+    """For whoever wants the report alone."""
+
+
 @contextmanager
 def scratch_ids() -> Iterator[IdTable]:
     """A table of ids that is gone afterwards, so that looking at files changes nothing."""
@@ -80,11 +87,13 @@ def scratch_ids() -> Iterator[IdTable]:
         yield IdTable(f"sqlite:///{Path(folder) / 'ids.sqlite'}")
 
 
-def check(place: Path, held: Mapping[str, list[str]] = NOTHING_HELD, lakes: Sequence[Path] = ()) -> CheckReport:
+def check(
+    place: Path, held: Mapping[str, list[str]] = NOTHING_HELD, lakes: Sequence[Path] = (), look: Look = _look_away
+) -> CheckReport:
     """Read all files at `place` as an ingestion would, and write nothing.
 
     held: names of own actions that the home of the ingestion knows, by kind, in the order of their slots. lakes: folders of the
-    home's lakes, which may hold another dataset.
+    home's lakes, which may hold another dataset. look: is shown the rows that the lake would have, of each table in turn.
     """
     with scratch_ids() as ids:
         for kind, names in held.items():
@@ -95,7 +104,7 @@ def check(place: Path, held: Mapping[str, list[str]] = NOTHING_HELD, lakes: Sequ
             _check_home(adapter, [Lake(folder, adapter.day_offset) for folder in lakes if folder.exists()], report)
             _check_columns(adapter, report)
             if not adapter.survey.refusals and not any(rows.refusals for rows in adapter.side_rows().values()):
-                _check_rows(adapter, report)
+                _check_rows(adapter, report, look)
         except (MalformedFile, ActionError) as error:
             report.refusals.append(str(error))
     return report
@@ -114,13 +123,14 @@ def _check_columns(adapter: OwnData, report: CheckReport) -> None:
         report.refusals += [str(refusal.error(adapter.table(name))) for refusal in rows.refusals]
 
 
-def _check_rows(adapter: OwnData, report: CheckReport) -> None:
+def _check_rows(adapter: OwnData, report: CheckReport, look: Look) -> None:
     refused: MalformedFile | None = None
     ids = EventIds()
     try:
         for batch in adapter.event_batches():
             report.add_days(batch.good, adapter)
             report.events += batch.good.height
+            look("events", batch.good, adapter)
             if not adapter.distinct_ids:
                 ids.add(batch.good["event_id"])
             if batch.dead.height:
@@ -142,4 +152,7 @@ def _check_rows(adapter: OwnData, report: CheckReport) -> None:
     if edges is not None:
         report.refusals += [str(refusal.error(adapter.table("edges"))) for refusal in edges.refusals]
         report.edges = edges.frame.height
-    report.posts, report.users = adapter.posts().height, adapter.users().height
+    posts, users = adapter.posts(), adapter.users()
+    report.posts, report.users = posts.height, users.height
+    for table, rows in (("posts", posts), ("users", users), *([] if edges is None else [("edges", edges.frame)])):
+        look(table, rows, adapter)

@@ -12,6 +12,7 @@ from feature_repo.datasets.own.seen import Seen
 if TYPE_CHECKING:
     from feature_repo.datasets.own.adapter import OwnData
 
+FEW_LOST = 0.01  # share of the rows that may be left out, or count once with others, before it is doubtful
 MOST_UNSEEN = 0.5  # share of a table's ids that no event names, beyond which the ids look written in another way
 
 
@@ -55,6 +56,7 @@ def looks_wrong(data: OwnData, seen: Seen | None) -> list[str]:
             "right one under `events: columns: surface:`."
         )
     if seen is not None:
+        doubts += _lost_rows(data)
         tables = data.side_rows()
         if (posts := tables.get("posts")) is not None:
             doubts += [
@@ -63,6 +65,24 @@ def looks_wrong(data: OwnData, seen: Seen | None) -> list[str]:
             ]
         if (users := tables.get("users")) is not None:
             doubts += _unseen(data, "user", users.frame["user_id"], seen.users()["user_id"])
+    return doubts
+
+
+def _lost_rows(data: OwnData) -> list[str]:
+    """Rows that are no events, or that count once with others, where they are many."""
+    counts, doubts = data.counts, []
+    if counts.dead > FEW_LOST * counts.rows:
+        reason, rows = counts.reasons.most_common(1)[0]
+        doubts.append(
+            f"{counts.dead:,} of {counts.rows:,} rows ({counts.dead / counts.rows:.1%}) are left out, most often ({rows:,} "
+            f"rows) because {reason}."
+        )
+    if counts.repeats > FEW_LOST * counts.rows:
+        doubts.append(
+            f"{counts.repeats:,} of {counts.rows:,} rows ({counts.repeats / counts.rows:.1%}) have the event_id of another row "
+            f"and count once with it. Check that column {data.columns['event_id']!r} names one event each, and not a session "
+            "or a request; without a column of event ids every row is an event."
+        )
     return doubts
 
 

@@ -11,10 +11,11 @@ import pytest
 
 from feature_repo import stored_rows as module
 from feature_repo import training_rows
+from feature_repo.aggregates.ranking_state import Key
 from feature_repo.row_draw import RowDraw
 from feature_repo.row_shards import DESCRIPTION
 from feature_repo.stored_rows import KEPT_FOLDERS, selected_rows, stored_fingerprint, stored_rows
-from feature_repo.training_rows import point_in_time_rows, row_pieces
+from feature_repo.training_rows import PointsInTime, point_in_time_rows, row_pieces
 from infra.settings import Settings
 from tests.small_events import FIRST_DAY, small_events, small_lake, small_users
 from tests.unit.features.test_row_shards import assert_same_rows
@@ -57,6 +58,19 @@ def test_a_draw_of_users_gives_their_rows_as_they_are_among_all(settings, lake):
     assert 0 < len(wanted) < len(everybody)
     assert_same_rows(stored_rows(settings, [lake], DAYS, odd), everybody.take(wanted))
     assert_same_rows(stored_rows(settings, [lake], DAYS), everybody)  # not mistaken for the drawn ones
+
+
+def test_a_draw_of_few_users_reads_no_others(settings, lake):
+    everybody = point_in_time_rows(settings, [lake], DAYS)
+    few = RowDraw("one in five", lambda user_id, at_us: user_id % 5 == 0)
+    wanted = np.flatnonzero(everybody.user_id % 5 == 0)
+    assert 0 < len(wanted) < len(everybody) / 2
+    (known, chosen) = PointsInTime.on_disk(settings, [lake], DAYS, settings.home, few)
+    assert len(chosen) == len(wanted)
+    assert set(np.unique(known.log.user_id) % 5) == {0}
+    for key, ids in ((Key.USER, everybody.user_id), (Key.POST, everybody.post_id), (Key.TOPIC, everybody.topic)):
+        assert 0 < len(known.tables[key].ids) <= len(np.unique(ids[wanted])) + len(wanted)
+    assert_same_rows(stored_rows(settings, [lake], DAYS, few), everybody.take(wanted))
 
 
 def test_rows_are_built_once_for_the_same_data_and_days(settings, lake, built):

@@ -134,3 +134,27 @@ def test_the_commands_print_plain_text_and_tell_by_their_exit_code(tmp_path: Pat
     bad = shell.invoke(data, ["check", str(tmp_path)])
     assert bad.exit_code == 1 and "would be refused" in bad.output
     assert "\x1b" not in shown.output + good.output + bad.output
+
+
+def test_check_says_which_rows_validation_would_set_aside_with_the_owners_ids(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("flows.data_cli.get_settings", lambda: Settings(home=tmp_path / "home"))
+    write_lines(tmp_path / "log" / "events.jsonl", [event(n, n % 9, position=-3 if n == 7 else 1) for n in range(200)])
+    write_lines(tmp_path / "log" / "users.jsonl", [{"user_id": "anna", "followers": -1}])
+    told = CliRunner().invoke(data, ["check", str(tmp_path / "log")])
+    assert told.exit_code == 1
+    assert "can be ingested, but not validated" in told.output
+    assert "events: 1 of 200 rows (0.50%) break the rule 'position_in_range', such as event_id = e7" in told.output
+    assert "such as user_id = anna, followers = -1" in told.output
+    assert "validation would stop at 'followers_in_range'" in told.output
+    assert "validation would stop at 'position_in_range'" not in told.output
+    assert not (tmp_path / "home").exists()
+
+
+def test_many_rows_left_out_or_counted_once_are_doubtful(tmp_path: Path) -> None:
+    rows = [event(n, n % 9) for n in range(90)]
+    write_lines(tmp_path / "events.jsonl", [*rows, event(90, user_id=None), event(91, user_id=None), *rows[:5]])
+    doubts = " ".join(check(tmp_path).doubts)
+    assert "2 of 97 rows (2.1%) are left out, most often (2 rows) because user_id" in doubts
+    assert "5 of 97 rows (5.2%) have the event_id of another row and count once with it. Check that column 'event_id'" in doubts
+    write_lines(tmp_path / "events.jsonl", [*rows, *(event(n, n % 9) for n in range(100, 120)), rows[0]])
+    assert check(tmp_path).doubts == []

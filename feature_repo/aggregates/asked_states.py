@@ -1,0 +1,34 @@
+"""Which states of a kind of key are wanted, where a few moments are asked about and every event has a state of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from feature_repo.as_of import last_before
+
+
+class Asked:
+    """Questions: the newest state of an id strictly before a moment."""
+
+    def __init__(self, ids: np.ndarray, at_us: np.ndarray) -> None:
+        """ids, at_us: int64 (n,), in any order."""
+        order = np.argsort(ids, kind="stable")
+        self.ids, self._at_us = ids[order].astype(np.int64), at_us[order]
+
+    def of(
+        self, parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Of states in order of (id, time), as (ids, times, states (m, STATE_WIDTH)), those that answer a question.
+
+        A state that ends a part may be kept though a later part has the answer.
+        """
+        for ids, at_us, states in parts:
+            if len(ids) == 0:
+                continue
+            some = slice(np.searchsorted(self.ids, ids[0], "left"), np.searchsorted(self.ids, ids[-1], "right"))
+            rows = np.unique(last_before(ids, at_us, self.ids[some], self._at_us[some]))
+            rows = rows[rows >= 0]
+            if len(rows):
+                yield ids[rows], at_us[rows], states[rows]

@@ -1,0 +1,80 @@
+"""What a validation would set aside of rows that come batch by batch, before any of them is in a lake.
+
+By the hard rules about one row alone: what needs all rows at once, such as uniqueness, is left to the validation itself.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+
+from feature_repo.plausible_times import latest_plausible
+from monitoring.expectations.bounds import Bounds
+from monitoring.expectations.quarantine import part_rows
+from monitoring.expectations.report import Named, allowing, as_they_are, examples, exceeded
+from monitoring.expectations.rule import Rule, Severity
+from monitoring.expectations.suites import suite, traits_of
+
+
+@dataclass
+class _Counted:
+    rows: int = 0
+    by_rule: dict[str, int] = field(default_factory=dict)  # the first hard rule that each row broke
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+
+class Forecast:
+    """Counts rows of contract tables that break a hard rule; `told` and `stops` say what that means."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._latest = latest_plausible()
+        self._counted: dict[str, _Counted] = {}
+
+    def add(self, table: str, rows: pl.DataFrame, earliest: datetime, named: Named = as_they_are) -> None:
+        """Count `rows` of contract table `table`; times before `earliest` are implausible.
+
+        named: gives rows that are shown the ids that their owner knows.
+        """
+        counted = self._counted.setdefault(table, _Counted())
+        counted.rows += rows.height
+        if rows.is_empty():
+            return
+        traits = traits_of({table: rows})
+        rules = {rule.name: rule for rule in suite(table, self._latest, earliest) if _of_one_row(rule) and rule.needs <= traits}
+        broken = part_rows(rows, rows, list(rules.values())).quarantined
+        for name, number in broken.group_by("rule").len().sort("rule").iter_rows():
+            counted.by_rule[name] = counted.by_rule.get(name, 0) + number
+            counted.examples.setdefault(name, examples(table, rules[name], broken, named))
+
+    @property
+    def told(self) -> list[str]:
+        """One sentence for each rule that some rows break, with the first of them."""
+        return [
+            f"{table}: {number:,} of {counted.rows:,} rows ({number / counted.rows:.2%}) break the rule {name!r}, such as "
+            f"{counted.examples[name][0]}"
+            for table, counted in self._counted.items()
+            for name, number in counted.by_rule.items()
+        ]
+
+    @property
+    def stops(self) -> list[str]:
+        """One sentence for each table in which too many rows break a rule, so that validation fails; none where it passes."""
+        found = []
+        for table, counted in self._counted.items():
+            over = exceeded(counted.by_rule, counted.rows, self._bounds.overall, self._bounds.of_table(table))
+            if over:
+                allowed = allowing(table, {name: counted.by_rule[name] / counted.rows for name in over})
+                found.append(
+                    f"{table}: validation would stop at {', '.join(map(repr, over))}, as more than {max(over.values()):.0%} of "
+                    f"the rows break it; mend the source, or allow as many with {json.dumps(allowed)} in "
+                    "MIXER_QUARANTINE_BOUNDS"
+                )
+        return found
+
+
+def _of_one_row(rule: Rule) -> bool:
+    return rule.severity is Severity.HARD and rule.broken is not None and "Unique" not in rule.expectation
