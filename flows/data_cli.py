@@ -29,7 +29,10 @@ def data_inspect(
     write: Annotated[bool, typer.Option("--write", help="Write the guessed mapping.yaml beside the files.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a mapping.yaml that is there.")] = False,
 ) -> None:
-    """Look at files of your own: guess what their columns mean, show ten mapped rows and everything doubtful."""
+    """Look at files of your own: guess what their columns mean, show ten mapped rows and everything doubtful.
+
+    Exit code 1 where the guess maps no row.
+    """
     from feature_repo.datasets.own.inspection import inspect
     from flows.data_display import print_inspection
 
@@ -38,8 +41,18 @@ def data_inspect(
     if write:
         out.print(f"written: {found.write(force=force)}", highlight=False)
         out.print(f"next: correct it where it is doubtful, then `mixer data check {path}`", highlight=False)
-    elif not found.target.exists():
+    elif found.target.exists():
+        out.print(
+            f"{found.target} is there already and is what `mixer data check` and the ingestion read; "
+            "this is a guess beside it, which `--write --force` puts in its place",
+            highlight=False,
+            soft_wrap=True,
+        )
+    else:
         out.print(f"nothing was written; `mixer data inspect {path} --write` writes {found.target}", highlight=False)
+    if found.rows is None:
+        out.print("[red]no row is mapped yet[/]: correct what is doubtful", highlight=False)
+        raise typer.Exit(1)
 
 
 @data.command("check")

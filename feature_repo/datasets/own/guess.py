@@ -32,6 +32,7 @@ from feature_repo.surfaces import DEFAULT_SURFACE
 SAMPLE_ROWS = 20_000
 MOST_ACTIONS = 60  # distinct values of a column that may name actions
 MOST_ATTRIBUTE_VALUES = 200
+NEEDED = ("user_id", "post_id", "occurred_at")  # of an event
 
 
 @dataclass
@@ -66,19 +67,30 @@ def _tables(root: Path) -> tuple[dict[str, list[Path]], list[str]]:
         found.setdefault(_table_of(root, file), []).append(file)
     doubts = []
     if "events" not in found:  # a lone news.csv is a log, not a catalogue
-        largest = max(files, key=lambda file: file.stat().st_size)
-        table = next(name for name, members in found.items() if largest in members)
+        likeliest = _likeliest_logs(root, files)[0]
+        table = next(name for name, members in found.items() if likeliest in members)
         found["events"] = found.pop(table)
-        doubts.append(f"No file is named for events; {largest.name} is taken for them as the largest.")
+        doubts.append(f"No file is named for events; {likeliest.name} is taken for them, by its columns and size.")
+    found["events"] = _likeliest_logs(root, found["events"])
     for name, members in list(found.items()):
         kept = [file for file in members if suffix_of(file) == suffix_of(members[0])]
         kept = _same_columns(root, kept)
         if len(kept) < len(members):
-            left = ", ".join(file.name for file in members if file not in kept)
+            left = ", ".join(sorted(file.name for file in members if file not in kept))
             doubts.append(f"{name}: {left} differ in format or columns from {kept[0].name} and are left out.")
-        found[name] = kept
+        found[name] = sorted(kept)
     order = ("events", "posts", "users", "edges")
     return {name: found[name] for name in order if name in found}, doubts
+
+
+def _likeliest_logs(root: Path, files: list[Path]) -> list[Path]:
+    """`files` by how many of the columns that events need their names tell of, then by size; the likeliest log first."""
+
+    def told(file: Path) -> int:
+        columns = _reader(root, [file.relative_to(root).as_posix()], {}).columns
+        return len(set(NEEDED) & _by_name(list(columns), EVENT_NAMES).keys())
+
+    return sorted(files, key=lambda file: (-told(file), -file.stat().st_size, file)) if len(files) > 1 else files
 
 
 def _same_columns(root: Path, files: list[Path]) -> list[Path]:
@@ -150,7 +162,7 @@ def _guess_events(root: Path, files: list[str], guess: Guess) -> dict[str, Any]:
     if "header" in table:
         guess.doubts.append(f"{files[0]} has no header line; its columns are named column_1, column_2, ...: correct `columns`.")
     _guess_time(columns, frame, guess)
-    for ours in ("user_id", "post_id", "occurred_at"):
+    for ours in NEEDED:
         if ours not in columns:
             left = ", ".join(name for name in frame.columns if name not in columns.values() and not name.endswith(KIND))
             guess.doubts.append(f"events: no column looks like {ours}; map one of: {left}.")

@@ -158,3 +158,21 @@ def test_many_rows_left_out_or_counted_once_are_doubtful(tmp_path: Path) -> None
     assert "5 of 97 rows (5.2%) have the event_id of another row and count once with it. Check that column 'event_id'" in doubts
     write_lines(tmp_path / "events.jsonl", [*rows, *(event(n, n % 9) for n in range(100, 120)), rows[0]])
     assert check(tmp_path).doubts == []
+
+
+def test_the_log_is_found_by_its_columns_where_no_name_tells(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", "sku,title\n" + "".join(f"{n},a long title of a thing to sell\n" for n in range(50)))
+    write_csv(tmp_path / "b.csv", "visitorid,itemid,event,timestamp\n1,2,view,1433221332117\n")
+    guess = guess_mapping(tmp_path)
+    assert guess.mapping["events"]["files"] == "b.csv"
+    assert any("a.csv differ" in doubt for doubt in guess.doubts)
+
+
+def test_inspect_says_that_a_mapping_is_there_and_fails_where_no_row_is_mapped(tmp_path: Path) -> None:
+    write_csv(tmp_path / "events.csv", NEWS)
+    assert CliRunner().invoke(data, ["inspect", str(tmp_path), "--write"]).exit_code == 0
+    told = CliRunner().invoke(data, ["inspect", str(tmp_path)])
+    assert told.exit_code == 0 and "is there already and is what `mixer data check` and the ingestion read" in told.output
+    write_csv(tmp_path / "other" / "log.csv", "a,b,c\nx,y,z\n")
+    told = CliRunner().invoke(data, ["inspect", str(tmp_path / "other")])
+    assert told.exit_code == 1 and "no row is mapped yet" in told.output
