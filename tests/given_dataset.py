@@ -60,6 +60,9 @@ class GivenDataset:
         self.rows, self.name, self.label, self.batch = rows, name, label, batch
         self.day_offset, self.splits = day_offset, splits
 
+    def refuse_missing(self) -> None:
+        """Nothing is missing: it is given."""
+
     def fingerprint(self) -> str:
         return hashlib.sha256(repr(self.rows).encode()).hexdigest()[:16]
 

@@ -69,6 +69,10 @@ class DatasetAdapter(Protocol):
         """Hash of everything the tables depend on: equal fingerprints mean equal tables."""
         ...
 
+    def refuse_missing(self) -> None:
+        """Raise MalformedFile where a file or column that is needed is not there; reads no rows."""
+        ...
+
     def event_batches(self) -> Iterator[SplitEvents]:
         """Every event once, in batches of bounded size and no particular order; raises MalformedFile.
 

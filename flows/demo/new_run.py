@@ -18,15 +18,19 @@ KEPT_TABLES = frozenset(tables.NAMES)  # of the platform's database: the lake is
 
 
 def current_dataset(settings: Settings) -> str | None:
-    """Fingerprint of the dataset that the settings choose; None where there is none or it can't be read: ingestion says why.
+    """Fingerprint of the dataset that the settings choose; None where it is gone and the home has its lake.
 
-    Raises IngestError where the home holds another dataset.
+    Raises IngestError where the home holds another dataset, and DatasetNotFound or MalformedFile where there is nothing to
+    begin with: nobody should wait for the platform to hear it.
     """
     try:
         adapter = open_adapter(settings)
+        adapter.refuse_missing()
         source = adapter.fingerprint()
     except (DatasetNotFound, MalformedFile):
-        return None
+        if settings.paths.lake.exists():
+            return None
+        raise
     refuse_another_dataset(adapter, source, *(Lake(place, adapter.day_offset) for place in _lakes(settings)))
     return source
 

@@ -54,6 +54,9 @@ class KuaiRand:
         """SHA-256 over the names and bytes of the files, 16 hex digits."""
         return files_fingerprint(self.files.all())
 
+    def refuse_missing(self) -> None:
+        """Nothing can be missing: its files were found by their names."""
+
     def event_batches(self) -> Iterator[SplitEvents]:
         """Log by log: all exposures, then prior histories; an event of an unlisted video is malformed, with its reason."""
         authors = self._videos.select("video_id", "author_id")

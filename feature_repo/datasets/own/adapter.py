@@ -126,6 +126,10 @@ class OwnData:
         content = f"{OWN_VERSION}:{self.mapping.model_dump_json()}:{files_fingerprint(files)}"
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
+    def refuse_missing(self) -> None:
+        """Raise MalformedFile where there are no events, or a column that the mapping names or an event needs is not there."""
+        _ = self.columns
+
     # ---- decisions about columns ----------------------------------------------------------------------------------
     @cached_property
     def reader(self) -> TableReader:

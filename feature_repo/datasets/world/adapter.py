@@ -51,6 +51,9 @@ class WorldAdapter:
         content = json.dumps({"version": WORLD_VERSION, **asdict(self.config)}, sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
+    def refuse_missing(self) -> None:
+        """Nothing can be missing: it is simulated."""
+
     def event_batches(self) -> Iterator[SplitEvents]:
         """The world's whole log in one batch; nothing of it is malformed."""
         yield split_events(self._world.history_events())

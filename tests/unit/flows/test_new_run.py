@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.ingest import IngestError, ingest
 from feature_repo.ids import IdTable
 from feature_repo.lake import Lake
@@ -12,7 +13,7 @@ from flows.demo.new_run import current_dataset, reset_live_state
 from flows.demo.run_folder import RunFolder
 from infra.settings import Settings
 from services.gateway.approvals import Approvals
-from tests.own_files import event, own, write_lines
+from tests.own_files import event, own, write_csv, write_lines
 
 
 def settings_of(tmp_path, data) -> Settings:
@@ -44,3 +45,13 @@ def test_another_dataset_is_refused_before_anything_is_forgotten(tmp_path):
     assert current_dataset(settings) == adapter.fingerprint()
     with pytest.raises(IngestError, match="holds dataset"):
         current_dataset(settings_of(tmp_path, tmp_path / "two"))
+
+
+def test_a_dataset_that_cannot_be_read_is_refused_before_anything_starts_but_not_once_it_is_ingested(tmp_path):
+    settings = settings_of(
+        tmp_path, write_csv(tmp_path / "log" / "events.csv", "u,post_id,occurred_at\n1,2,2025-01-01\n").parent
+    )
+    with pytest.raises(MalformedFile, match="no column stands for user_id"):
+        current_dataset(settings)
+    settings.paths.lake.mkdir(parents=True)
+    assert current_dataset(settings) is None
