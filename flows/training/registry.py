@@ -101,7 +101,7 @@ def download_bundle(settings: Settings, version_or_alias: str, target: Path) -> 
 
     version = version_or_alias if version_or_alias.isdigit() else resolve(settings, version_or_alias)
     if version is None:
-        raise UnknownModel(f"{MODEL_NAME} has no alias {version_or_alias!r}; train and register a model first")
+        raise UnknownModel(f"{MODEL_NAME} has no alias {version_or_alias!r}; {_there_is(settings)}")
     client = tracking_client(settings)
     found = _look_up(client, version)
     target = Path(target)
@@ -119,6 +119,20 @@ def download_bundle(settings: Settings, version_or_alias: str, target: Path) -> 
         )
         (Path(folder) / _BUNDLE).replace(target)  # whole or not at all
     return target
+
+
+def _there_is(settings: Settings) -> str:
+    """What could have been asked for, in words."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        aliases = tracking_client(settings).get_registered_model(MODEL_NAME).aliases
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        aliases = {}
+    named = " and ".join(f"{alias!r} (version {version})" for alias, version in sorted(aliases.items()))
+    return f"there is {named}" if named else "train and register a model first"
 
 
 def look_up(settings: Settings, version: str) -> ModelVersion:

@@ -20,3 +20,14 @@ class DoorError(Exception):
         """As JSON: `{"error": {"code", "message", "remedy"}}`."""
         body = orjson.dumps({"error": {"code": self.code, "message": self.message, "remedy": self.remedy}})
         return Response(body, self.status, self.headers, "application/json")
+
+
+def nothing_live() -> DoorError:
+    """No release answers: none was ever made, or the live one's process is not up."""
+    return DoorError(
+        503,
+        "nothing_live",
+        "no release is live",
+        "`mixer status` shows whether one is starting; `mixer demo`, or `mixer run train` and `mixer run release champion`, "
+        "make the first; `mixer run reconcile` brings back one that was live",
+    )

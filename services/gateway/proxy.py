@@ -17,7 +17,7 @@ from starlette.responses import Response
 from feature_repo.ids import IdError
 from feature_repo.ids.id_texts import id_text
 from services.gateway.arms import Arm, ArmPool
-from services.gateway.errors import DoorError
+from services.gateway.errors import DoorError, nothing_live
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
 from services.gateway.shadow import Shadow
 
@@ -83,7 +83,7 @@ class Proxy:
         """The answer of the user's arm, or of the live arm where the canary cannot. Raises DoorError 502 or 503."""
         choice = self.pool.choose(user_id)
         if choice.arm is None:
-            raise DoorError(503, "nothing_live", "no release is live", "release one with `mixer up`, or wait for it to start")
+            raise nothing_live()
         if choice.fallback is None:
             passed_over = choice.passed_over
             if passed_over is not None:

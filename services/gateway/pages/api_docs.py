@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway.door import Door
-from services.gateway.errors import DoorError
+from services.gateway.errors import DoorError, nothing_live
 from services.gateway.pages.rendering import page
 
 _METHODS = ("get", "post")
@@ -91,7 +91,7 @@ async def _from_live(request: Request, path: str) -> bytes:
     door: Door = request.app.state.door
     arm = door.pool.arms.get(door.pool.route.live or "")
     if arm is None:
-        raise DoorError(503, "nothing_live", "no release is live", "release one with `mixer up`, or wait for it to start")
+        raise nothing_live()
     try:
         async with door.pool.session.get(arm.url + path) as answer:
             if answer.status != 200:
