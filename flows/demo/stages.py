@@ -7,6 +7,7 @@ little data is skipped, with the reason.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +22,7 @@ from flows.too_little import TooLittleData
 from flows.traffic.asker import ReplayFailed
 from flows.training.limits import TrainingLimits
 from infra.settings import Settings
+from infra.supervisor import ProcessFailed
 
 Output = dict[str, Any]
 INGEST = "flows.ingest:ingest_flow"
@@ -116,7 +118,8 @@ def limits_of(limits: TrainingLimits | None) -> Output | None:
 def release(context: Context) -> Output:
     """Release 1: no live release yet, so readiness alone decides."""
     context.platform.start_serving()
-    context.platform.start_pages(wait=False)  # the machine waits for the release's start half of the time
+    with suppress(ProcessFailed):  # a page that can't start is told at its own stage
+        context.platform.start_pages(wait=False)  # the machine waits for the release's start half of the time
     trained = context.folder.output("train")
     note = f"first release; learned from {trained['learned_from']}" if trained["sampled"] else "first release"
     found = context.run_flow(RELEASE, model="champion", note=note)
