@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -73,6 +74,8 @@ DURATIONS = (Action.DWELL.value, Action.VIDEO_VIEW.value)
 # Product name of exposures that are known only as an undated, ordered list from before the first logged day.
 # Their occurred_at is an upper bound; `position` carries the order within the user's list.
 HISTORY_BEFORE = "history_before"
+
+Texts = TypeVar("Texts", pl.Expr, pl.Series)
 
 
 def _field(name: str, kind: pa.DataType, *, required: bool = True) -> pa.Field:
@@ -195,6 +198,11 @@ class SplitEvents:
 
     good: pl.DataFrame
     dead: pl.DataFrame
+
+
+def is_made_up(event_id: Texts) -> Texts:
+    """Whether an id is one of an impression that no log holds."""
+    return event_id.str.starts_with(DERIVED) | event_id.str.starts_with(SAMPLED)
 
 
 def split_events(events: pl.DataFrame) -> SplitEvents:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from feature_repo.attribution import ANSWERING, UNDATED, answered_rows
-from feature_repo.contracts import DERIVED, HISTORY_BEFORE, SAMPLED, Action
+from feature_repo.contracts import HISTORY_BEFORE, Action, is_made_up
 from feature_repo.dwell import MOST_TENTHS, seconds_of, tenths_of
 from feature_repo.heads import HEADS, flags_of, masks_of
 from feature_repo.surfaces import surface_code
@@ -101,8 +101,7 @@ def asked_moments(rows: pl.DataFrame) -> np.ndarray:
     without a request_id, or one that was derived from an interaction, is a page of its own.
     """
     request = pl.struct("user_id", "request_id", "product").hash()  # by which a million texts are grouped in half of the time
-    made_up = pl.col("event_id").str.starts_with(DERIVED) | pl.col("event_id").str.starts_with(SAMPLED)
-    alone = (pl.col("request_id") == "") | pl.col(UNDATED) | made_up
+    alone = (pl.col("request_id") == "") | pl.col(UNDATED) | is_made_up(pl.col("event_id"))
     asked = rows.select("at", alone=alone, request=request)
     if asked["request"].n_unique() == asked.height:
         return rows["at"].to_numpy()

@@ -96,7 +96,9 @@ def test_artifacts_lie_under_home(settings, registered):
 def test_unknown_versions_and_aliases_are_answered_by_name(settings, registered, tmp_path):
     with pytest.raises(UnknownModel, match="no version '99'"):
         set_alias(settings, CHAMPION, "99")
-    with pytest.raises(UnknownModel, match=r"no alias 'heir'; there is 'challenger' \(version 2\) and 'champion' \(version 1\)"):
+    with pytest.raises(
+        UnknownModel, match=r"no alias 'heir'; there is 'challenger' \(version 2\) and 'champion' \(version 1\)"
+    ):
         download_bundle(settings, "heir", tmp_path / "b")
     with pytest.raises(UnknownModel, match="no alias 'heir'; train and register a model first"):
         download_bundle(settings.model_copy(update={"home": tmp_path / "empty"}), "heir", tmp_path / "b")

@@ -11,7 +11,16 @@ from operator import or_
 
 import polars as pl
 
-from feature_repo.contracts import DURATIONS, EVENTS, HISTORY_BEFORE, SplitEvents, split_events
+from feature_repo.contracts import (
+    DERIVED,
+    DURATIONS,
+    EVENTS,
+    HISTORY_BEFORE,
+    SAMPLED,
+    SplitEvents,
+    is_made_up,
+    split_events,
+)
 from feature_repo.datasets.own.actions import IMPRESSION, ActionReader, Happened
 from feature_repo.datasets.own.authors import AuthorLookup
 from feature_repo.datasets.own.columns import Columns
@@ -202,6 +211,8 @@ class EventRows:
         if (blank := blanks(given)) is not None:
             told = f"event_id is blank (column {self.columns['event_id']!r}); leave the cell empty, or give an id"
             reasons.add(blank, told, self.columns["event_id"])
+        told = f"event_id begins with {DERIVED!r} or {SAMPLED!r}, as those of impressions do that the platform makes up"
+        reasons.add(is_made_up(given), told, self.columns["event_id"])
         return given if not given.null_count() else pl.select(pl.coalesce(given, rows.select(made).to_series())).to_series()
 
     # ---- one part per action --------------------------------------------------------------------------------------

@@ -176,3 +176,10 @@ def test_inspect_says_that_a_mapping_is_there_and_fails_where_no_row_is_mapped(t
     write_csv(tmp_path / "other" / "log.csv", "a,b,c\nx,y,z\n")
     told = CliRunner().invoke(data, ["inspect", str(tmp_path / "other")])
     assert told.exit_code == 1 and "no row is mapped yet" in told.output
+
+
+def test_an_event_id_of_the_kind_that_the_platform_makes_is_refused(tmp_path: Path) -> None:
+    write_lines(tmp_path / "events.jsonl", [event(n) for n in range(9)] + [event(9, event_id="derived-1")])
+    (fault,) = check(tmp_path).faults.values()
+    assert fault.reason.startswith("event_id begins with 'derived-' or 'sampled-'")
+    assert fault.rows == [("events.jsonl", 10, "event_id", "derived-1")]
