@@ -55,7 +55,7 @@ def main() -> None:
 def demo(
     fresh: Annotated[bool, typer.Option(help="Begin a new run even where an unfinished one could be carried on.")] = False,
     down: Annotated[bool, typer.Option(help="Stop the platform at the end instead of leaving its pages open.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Small, and only to the first timeline: about four minutes.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small, and only to the first timeline: about three minutes.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Learn from all of the data, however long it takes.")] = False,
     until: Annotated[
         str | None, typer.Option(help="End after this stage, such as `release` or `drift`; a later call goes on from there.")

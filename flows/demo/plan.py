@@ -38,7 +38,7 @@ TOUR = Plan(
 )
 QUICK = Plan(
     "quick",
-    "about 4 minutes to a timeline, and there it ends,",
+    "about 3 minutes to a timeline, and there it ends,",
     train=TrainingLimits(
         seconds=10, judged_rows=6_000, epochs=1, members=1, teacher_share=0, ensemble=False, slates=30, baselines=False
     ),
