@@ -18,7 +18,7 @@ from flows.retries import PURE_STEP
 from flows.too_little import TooLittleData
 from flows.traffic.driver import Replay, ReplayReport
 from flows.traffic.outcomes import ReferenceRates, reference_rates
-from flows.traffic.visits import SLICE_HOURS, labelled_exposures, share_of_visits, slices
+from flows.traffic.visits import SLICE_HOURS, first_of, hours_of, labelled_exposures, share_of_visits, slices
 from infra.settings import Settings, get_settings
 from services.gateway.ledger import Ledger
 
@@ -50,10 +50,13 @@ def replay_days(
     slice_hours: int = SLICE_HOURS,
     span: Span | None = None,
     visits: int | None = None,
+    most_events: int | None = None,
+    slice_events: int | None = None,
 ) -> ReplayReport:
     """Replay the holdout's `days` under `name`, of them only `span` where it is given; a repeated call goes on where the last
-    one stopped. `visits`: about so many at most, of fewer users than `share` where need be. Raises TooLittleData where there is
-    no event to replay.
+    one stopped. `visits`: about so many at most, of fewer users than `share` where need be. `most_events`: only the first so
+    many. `slice_events`: slices are shorter than `slice_hours` where they would hold more on average. Raises TooLittleData
+    where there is no event to replay.
     """
     settings = get_settings()
     _, holdout = open_lakes(settings)
@@ -61,14 +64,18 @@ def replay_days(
     events = events if span is None else within(events, span)
     if events.is_empty():
         raise TooLittleData(f"{name}: there are no later events to replay; {_why_nothing(settings)}")
-    share = share if visits is None else share_of_visits(events, share, visits, hours=slice_hours)
-    parts = list(slices(events, share=share, seed=settings.seed, name=name, hours=slice_hours))
+    there = events.height
+    events = events if most_events is None else first_of(events, most_events)
+    hours = slice_hours if slice_events is None else hours_of(events, slice_hours, slice_events)
+    share = share if visits is None else share_of_visits(events, share, visits, hours=hours)
+    parts = list(slices(events, share=share, seed=settings.seed, name=name, hours=hours))
     replay = Replay(settings, name, training_reference())
 
     def tell(report: ReplayReport) -> None:
         announce(f"{name}: slice {report.slices}/{len(parts)}, {report.requests:,} requests, {report.events:,} events")
 
-    return dataclasses.replace(replay.run(parts, on_progress=tell, stop_when=stop_when), share=share)
+    report = replay.run(parts, on_progress=tell, stop_when=stop_when)
+    return dataclasses.replace(report, share=share, left_out=there - events.height)
 
 
 def _why_nothing(settings: Settings) -> str:
@@ -79,9 +86,9 @@ def _why_nothing(settings: Settings) -> str:
 
 @task(name="replay traffic", **PURE_STEP)
 def replay_traffic(
-    name: str, days: list[date], share: float, slice_hours: int, span: Span | None, visits: int | None = None
+    name: str, days: list[date], share: float, slice_hours: int, span: Span | None, visits: int | None, most_events: int | None
 ) -> dict:
-    return replay_days(name, days, share, slice_hours=slice_hours, span=span, visits=visits).summary()
+    return replay_days(name, days, share, slice_hours=slice_hours, span=span, visits=visits, most_events=most_events).summary()
 
 
 @flow(name="replay")
@@ -91,17 +98,19 @@ def replay_flow(
     share: float | None = None,
     slice_hours: int = SLICE_HOURS,
     visits: int | None = None,
+    most_events: int | None = None,
 ) -> dict:
     """Send `days` (default: the dataset's replay days) as traffic of a `share` of users; all events are sent.
 
-    visits: about so many at most, of fewer users than `share` where need be. slice_hours: events reach the platform this much
+    visits: about so many at most, of fewer users than `share` where need be. most_events: the traffic ends after the first so
+    many. slice_hours: events reach the platform this much
     later than requests do.
     """
     settings = get_settings()
     chosen = list(days or split_days(settings)[1])
     span = None if days else splits_of(settings).replay
     share = settings.replay_user_share if share is None else share
-    report = replay_traffic(name, chosen, share, slice_hours, span, visits)
+    report = replay_traffic(name, chosen, share, slice_hours, span, visits, most_events)
     create_table_artifact(
         key="replay",
         table=[{"release": release, "requests": count} for release, count in report["by_release"].items()],

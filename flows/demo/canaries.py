@@ -26,6 +26,7 @@ STEP_TIMEOUT_S = 1200.0  # the canary ends earlier where its traffic is spent; t
 MIN_USERS = 200  # in each arm, before the judge may promote
 LEAST_USERS = 2 * MIN_USERS  # of the canary days: half of them meet each release
 LEAST_USERS_TO_ROLL_BACK = 2 * JudgePolicy.min_users_to_roll_back
+SLICE_EVENTS = 6_000  # between two looks whether the canary is decided; on a thin log two hours hold fewer
 TOLERATED_ERRORS = 0.1  # of the visits; where more were errors, they are why the judge has too little
 SPENT_GRACE_S = 30.0  # after the last visit, wait this long for a verdict
 DECIDED = (ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
@@ -209,7 +210,7 @@ class _Traffic:
         try:
             days = list(split_days(self.settings)[2])
             span = splits_of(self.settings).canary
-            report = replay_days(REPLAY, days, 1.0, stop_when=self._decided, span=span)
+            report = replay_days(REPLAY, days, 1.0, stop_when=self._decided, span=span, slice_events=SLICE_EVENTS)
             self.report = report.summary()
             self.spent_at = None if report.stopped else time.monotonic()
         except BaseException as error:  # handed to the stage's own thread, which raises it

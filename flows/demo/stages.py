@@ -130,7 +130,13 @@ def replay(context: Context) -> Output:
     context.platform.start_serving()
     canaries.ensure_arms(context.settings)
     plan = context.plan
-    found = context.run_flow(REPLAY, name="replay", visits=plan.replay_visits, slice_hours=plan.slice_hours)
+    found = context.run_flow(
+        REPLAY,
+        name="replay",
+        visits=plan.replay_visits,
+        most_events=plan.replay_events,
+        slice_hours=plan.slice_hours,
+    )
     if not found["requests"]:
         raise TooLittleData(f"not one request could be replayed: its {found['events']:,} events hold no dated impression")
     if found["errors"] > found["requests"] * FAILED_SHARE:

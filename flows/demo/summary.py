@@ -108,6 +108,9 @@ def notes(settings: Settings, outcomes: Mapping[str, Outcome]) -> list[str]:
     for name, what in (("train", "the first model"), ("fault", "the challenger")):
         if found.get(name, {}).get("sampled"):
             sentences.append(f"sampled: {what} learned from {found[name]['learned_from']}")
+    if later := found.get("replay", {}).get("left_out"):
+        sent = found["replay"]["events"]
+        sentences.append(f"left out: {later:,} events of the replayed days, which come after the first {sent:,}")
     share = found.get("replay", {}).get("share")
     if share is not None and share < 1:
         sentences.append(f"sampled: the visits of {share:.0%} of the users were replayed; events are everybody's")

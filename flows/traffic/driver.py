@@ -50,6 +50,7 @@ class ReplayReport:
     latency_ms: list[float] = field(default_factory=list, repr=False)
     stopped: str | None = None
     share: float = 1.0  # of the users with exposures, whose visits these are
+    left_out: int = 0  # events of the asked days, after the last that was to be sent
 
     def summary(self) -> dict:
         """Counts and latency percentiles (milliseconds, gateway and mixer together)."""

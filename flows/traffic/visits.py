@@ -79,20 +79,36 @@ def _asking(user_ids: np.ndarray, share: float, seed: int) -> np.ndarray:
     return (draws < share) | (draws <= lowest.max(initial=0.0))
 
 
-def share_of_visits(events: pl.DataFrame, share: float, most: int, *, hours: int = SLICE_HOURS) -> float:
+def first_of(events: pl.DataFrame, most: int) -> pl.DataFrame:
+    """The first `most` of `events` by time, or fewer: those of one moment stay together."""
+    if events.height <= most:
+        return events
+    end = events["occurred_at"].sort()[most]
+    return events.filter(pl.col("occurred_at") < end)
+
+
+def hours_of(events: pl.DataFrame, hours: float, most: int) -> float:
+    """`hours`, or less where so many hours of `events` hold more than `most` on average; a minute at least."""
+    if events.height <= most:
+        return hours
+    whole_hours = (events["occurred_at"].max() - events["occurred_at"].min()).total_seconds() / 3600.0
+    return min(hours, max(most / events.height * whole_hours, 1 / 60))
+
+
+def share_of_visits(events: pl.DataFrame, share: float, most: int, *, hours: float = SLICE_HOURS) -> float:
     """`share`, or less: the share of the users whose visits in `events` are about `most`."""
     shown = events.filter((pl.col("action") == Action.IMPRESSION.value) & (pl.col("product") != HISTORY_BEFORE))
-    slice_of = pl.col("occurred_at").dt.epoch("us") // (hours * _HOUR_US)
+    slice_of = pl.col("occurred_at").dt.epoch("us") // round(hours * _HOUR_US)
     visits = shown.select(pl.struct(slice_of, "user_id", "product").n_unique()).item()
     return min(share, most / max(visits, 1))
 
 
-def slices(events: pl.DataFrame, *, share: float, seed: int, name: str, hours: int = SLICE_HOURS) -> Iterator[Slice]:
+def slices(events: pl.DataFrame, *, share: float, seed: int, name: str, hours: float = SLICE_HOURS) -> Iterator[Slice]:
     """Cut `events` into slices of `hours`, in time order; events are everybody's.
 
     Visits are those of a `share` of the users with exposures, and of LEAST_USERS of them or all there are at least.
     """
-    slice_us = hours * _HOUR_US
+    slice_us = round(hours * _HOUR_US)
     keyed = events.with_columns(slice=pl.col("occurred_at").dt.epoch("us") // slice_us).sort("occurred_at", "event_id")
     # Labelled before they are cut: an action may come in a later slice than the exposure that it answers.
     exposures = labelled_exposures(events)

@@ -13,7 +13,17 @@ from feature_repo.contracts import EVENTS, HISTORY_BEFORE
 from feature_repo.feature_rows import HEADS
 from flows.traffic import visits
 from flows.traffic.outcomes import log_losses, reference_rates, visit_ndcg
-from flows.traffic.visits import LEAST_USERS, LONGEST_ID, Visit, in_sample, labelled_exposures, share_of_visits, slices
+from flows.traffic.visits import (
+    LEAST_USERS,
+    LONGEST_ID,
+    Visit,
+    first_of,
+    hours_of,
+    in_sample,
+    labelled_exposures,
+    share_of_visits,
+    slices,
+)
 
 JUDGED_HEADS = ("click", "video_view", "like", "profile_click")
 NOON = datetime(2022, 5, 2, 12, tzinfo=UTC)
@@ -92,6 +102,21 @@ def test_a_bound_of_visits_makes_the_share_of_users_smaller_and_never_larger():
         visit for part in slices(events, share=share_of_visits(events, 1.0, 300), seed=7, name="t") for visit in part.visits
     ]
     assert 200 < len(visits) < 400
+
+
+def test_the_first_events_are_cut_between_two_moments():
+    moments = [0, 1, 1, 1, 2, 3]
+    events = pl.DataFrame({"occurred_at": [datetime(2025, 1, 1, hour, tzinfo=UTC) for hour in moments]})
+    assert [first_of(events, most).height for most in (6, 5, 4, 3, 2, 1)] == [6, 5, 4, 1, 1, 1]
+
+
+def test_slices_of_a_dense_log_are_shorter_and_never_longer():
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    events = pl.DataFrame({"occurred_at": [start + timedelta(minutes=n) for n in range(601)]})  # 60 an hour
+    assert hours_of(events, 2, 30) == pytest.approx(0.5, rel=0.01)
+    assert hours_of(events, 2, 500) == 2
+    assert hours_of(events, 2, 1) == pytest.approx(1 / 60, rel=0.01)
+    assert hours_of(events[:1], 2, 500) == 2
 
 
 def test_all_events_are_sent_whatever_the_share_of_visits():
