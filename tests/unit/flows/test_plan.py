@@ -22,7 +22,7 @@ def test_a_tour_bounds_whatever_grows_with_the_data(plan):
         assert limits.seconds
         Recipe(seed=1, threads=1, **limits.options())  # that the recipe knows, and accepts
     assert plan.train.judged_rows
-    assert plan.replay_visits
+    assert plan.replay_visits and plan.replay_events
     assert plan.drift_rows
 
 
