@@ -200,8 +200,11 @@ class SplitEvents:
     dead: pl.DataFrame
 
 
+RESERVED_ID = f"event_id begins with {DERIVED!r} or {SAMPLED!r}, which the platform keeps for its own impressions: rename it"
+
+
 def is_made_up(event_id: Texts) -> Texts:
-    """Whether an id is one of an impression that no log holds."""
+    """Whether the platform derived or sampled the impression with this id."""
     return event_id.str.starts_with(DERIVED) | event_id.str.starts_with(SAMPLED)
 
 

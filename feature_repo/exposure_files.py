@@ -13,10 +13,11 @@ import polars as pl
 from feature_repo.attribution import ANSWERING
 from feature_repo.column_files import ColumnFiles, mapped
 from feature_repo.exposures import ExposureLog, exposure_log
+from feature_repo.row_draw import EmptyDraw
 
 EVENTS_AT_ONCE = 500_000  # events of the users that are read together; one user's are never parted
 
-_TOTAL = "unanswered"  # a column of sums over all users, not of rows
+_TOTAL = "unanswered"  # a column of sums over all wanted users, not of rows
 # Columns with rows of their own, and the column whose values are places in them; negative where there is none.
 _LATE = {("action_at",): "late_row", ("dwell_at", "dwell_so_far"): "late_dwell"}
 
@@ -32,7 +33,7 @@ def everybody(user_id: np.ndarray) -> np.ndarray:
 def map_exposure_log(files: Sequence[Path], folder: Path, wanted: Wanted = everybody) -> ExposureLog:
     """`exposure_log` of the events in Parquet `files`, its arrays mapped from files in `folder` that this writes.
 
-    wanted: of user ids (int64 (n,)) those whose exposures are asked for, bool (n,).
+    wanted: of user ids (int64 (n,)) those whose exposures are asked for, bool (n,). Raises EmptyDraw where that is nobody.
     """
     written, unanswered = dict.fromkeys(_LATE, 0), np.zeros(len(ANSWERING), np.int64)
     with ExitStack() as open_files:
@@ -56,6 +57,8 @@ def _by_users(files: Sequence[Path], wanted: Wanted) -> Iterator[pl.DataFrame]:
     events = pl.scan_parquet(files)
     counts = events.group_by("user_id").len().sort("user_id").collect(engine="streaming")
     kept = wanted(counts["user_id"].to_numpy())
+    if len(kept) and not kept.any():
+        raise EmptyDraw(f"none of the {len(kept):,} users with events is drawn")
     if not kept.all():
         counts = counts.filter(pl.Series(kept))
         events = events.filter(pl.col("user_id").is_in(counts["user_id"].implode()))

@@ -12,12 +12,13 @@ import numpy as np
 class RowDraw:
     """Which rows are wanted of all: `keep` takes user_id and the microsecond, both int64 (n,), and gives bool (n,).
 
-    `name` tells draws apart: equal names keep equal rows. A user whose row is kept at some moment is kept at every later one.
+    `name` tells draws apart: equal names keep equal rows. `users` takes user_id alone, and says of whom any row may be kept.
     """
 
     name: str
     keep: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    users: Callable[[np.ndarray], np.ndarray]
 
-    def users(self, user_id: np.ndarray) -> np.ndarray:
-        """bool (n,): of `user_id` (int64 (n,)) those of whom some row may be kept."""
-        return self.keep(user_id, np.full(len(user_id), np.iinfo(np.int64).max))
+
+class EmptyDraw(ValueError):
+    """A draw keeps no row of those that are asked for."""

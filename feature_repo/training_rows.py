@@ -10,7 +10,7 @@ on popular topics; the as-of search used here costs a bisection. A test holds th
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from feature_repo.aggregates.asked_states import Asked
 from feature_repo.aggregates.batch import ALL, write_states, write_states_of_files
 from feature_repo.aggregates.batch_engine import EngineLimits
 from feature_repo.aggregates.ranking_state import Key
+from feature_repo.aggregates.state_questions import StateQuestions
 from feature_repo.blocks import BLOCK_NAMES, history_blocks, post_block, user_block
 from feature_repo.event_log import end_of_days, read_events, read_table, write_events
 from feature_repo.exposure_files import everybody, map_exposure_log
@@ -31,7 +31,7 @@ from feature_repo.feature_rows import FeatureRows
 from feature_repo.history import histories_as_of
 from feature_repo.lake import Lake
 from feature_repo.profiles import post_profiles, unknown_post_profile, unknown_user_profile, user_profiles
-from feature_repo.row_draw import RowDraw
+from feature_repo.row_draw import EmptyDraw, RowDraw
 from feature_repo.state_tables import StateTable, map_state_table, read_state_table
 from infra.settings import Settings
 
@@ -50,7 +50,7 @@ def point_in_time_rows(settings: Settings, lakes: Sequence[Lake], days: Sequence
     events = read_events(lakes, until=known_until(days, lakes[0].day_offset))
     known = PointsInTime.of(settings, events, read_table(lakes, "users"), read_table(lakes, "posts"))
     del events
-    return known.rows(known.impressions_of(lakes, days))
+    return known.rows(impressions_of(known.log, lakes, days))
 
 
 def row_pieces(
@@ -64,10 +64,40 @@ def row_pieces(
     of the events, the tables of users and posts, and the index of the days' exposures.
     """
     settings.paths.training_rows.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=settings.paths.training_rows, prefix=".known-") as folder:
-        known, chosen = PointsInTime.on_disk(settings, lakes, days, Path(folder), draw)
+    with tempfile.TemporaryDirectory(dir=settings.paths.training_rows, prefix=".known-") as name:
+        folder = Path(name)
+        files = write_events(lakes, folder, known_until(days, lakes[0].day_offset))
+        log = map_exposure_log(files, folder, everybody if draw is None else draw.users)
+        chosen = _chosen(log, lakes, days, draw)
+        tables = _state_tables_on_disk(settings, files, folder, ALL if draw is None else _questions(log, chosen))
+        known = PointsInTime(log, tables, read_table(lakes, "users"), read_table(lakes, "posts"))
         for start in range(0, len(chosen), CHUNK_ROWS):
             yield known.rows(chosen[start : start + CHUNK_ROWS])
+
+
+def _chosen(log: ExposureLog, lakes: Sequence[Lake], days: Sequence[date], draw: RowDraw | None) -> np.ndarray:
+    """Indices of the exposures of `days` that the draw keeps, oldest first."""
+    if draw is None:
+        return impressions_of(log, lakes, days)
+    found = _on_days(log, days, lakes[0].day_offset)
+    kept = found[draw.keep(log.user_id[found], log.at_us[found])]
+    if len(kept) == 0:
+        raise EmptyDraw(f"no dated impression on {[str(day) for day in days]} is of a user of the draw ({draw.name})")
+    return kept
+
+
+def _questions(log: ExposureLog, chosen: np.ndarray) -> dict[Key, StateQuestions]:
+    """What the rows of the exposures at `chosen` ask of the states."""
+    ids = {Key.USER: log.user_id, Key.POST: log.post_id, Key.AUTHOR: log.author_id, Key.TOPIC: log.topic}
+    return {key: StateQuestions(column[chosen], log.asked_us[chosen]) for key, column in ids.items()}
+
+
+def _state_tables_on_disk(
+    settings: Settings, files: Sequence[Path], folder: Path, asked: Mapping[Key, StateQuestions]
+) -> dict[Key, StateTable]:
+    """The states of the events in `files`, mapped from `folder`; of keys that are `asked` about only those that answer."""
+    write_states_of_files(files, folder, EngineLimits(folder, ENGINE_MEMORY_GB, settings.threads), asked)
+    return {key: map_state_table(folder / f"{key.value}.parquet", key, folder) for key in Key}
 
 
 def known_until(days: Sequence[date], day_offset: timedelta) -> datetime:
@@ -77,7 +107,10 @@ def known_until(days: Sequence[date], day_offset: timedelta) -> datetime:
 
 @dataclass(frozen=True)
 class PointsInTime:
-    """What was known at any moment: every exposure of some events, and every key's state after each of its events."""
+    """What was known at any moment: every exposure of some events, and every key's state after each of its events.
+
+    For the rows of a draw it holds less: the exposures of the users that are drawn, and the states that their rows ask for.
+    """
 
     log: ExposureLog
     tables: dict[Key, StateTable]
@@ -88,32 +121,6 @@ class PointsInTime:
     def of(settings: Settings, events: pl.DataFrame, users: pl.DataFrame, posts: pl.DataFrame) -> PointsInTime:
         """`events` as `read_events` gives them; `users` and `posts`: contract tables sorted by id."""
         return PointsInTime(exposure_log(events), _state_tables(settings, events), users, posts)
-
-    @staticmethod
-    def on_disk(
-        settings: Settings, lakes: Sequence[Lake], days: Sequence[date], folder: Path, draw: RowDraw | None = None
-    ) -> tuple[PointsInTime, np.ndarray]:
-        """What the events of `lakes` say of the rows of `days`, mapped from files in `folder`, which must outlive it; and the
-        indices of their exposures, oldest first.
-
-        With a `draw` only what the rows say that it keeps: few rows need few of all states. Raises ValueError where the days
-        hold no impression.
-        """
-        files = write_events(lakes, folder, known_until(days, lakes[0].day_offset))
-        users, posts = read_table(lakes, "users"), read_table(lakes, "posts")
-        log = map_exposure_log(files, folder, everybody if draw is None else draw.users)
-        chosen, asked = impressions_of(log, lakes, days), ALL
-        if draw is not None:
-            chosen = chosen[draw.keep(log.user_id[chosen], log.at_us[chosen])]
-            ids = {Key.USER: log.user_id, Key.POST: log.post_id, Key.AUTHOR: log.author_id, Key.TOPIC: log.topic}
-            asked = {key: Asked(column[chosen], log.asked_us[chosen]) for key, column in ids.items()}
-        write_states_of_files(files, folder, EngineLimits(folder, ENGINE_MEMORY_GB, settings.threads), asked)
-        tables = {key: map_state_table(folder / f"{key.value}.parquet", key, folder) for key in Key}
-        return PointsInTime(log, tables, users, posts), chosen
-
-    def impressions_of(self, lakes: Sequence[Lake], days: Sequence[date]) -> np.ndarray:
-        """Indices of the dated exposures of `days`, oldest first. Raises ValueError where there are none."""
-        return impressions_of(self.log, lakes, days)
 
     def dated(self, first_us: int, last_us: int) -> np.ndarray:
         """Indices of the dated exposures between two moments, both included, oldest first."""
@@ -141,15 +148,20 @@ class PointsInTime:
 
 def impressions_of(log: ExposureLog, lakes: Sequence[Lake], days: Sequence[date]) -> np.ndarray:
     """Indices of the dated exposures of `days` (of the first lake), oldest first. Raises ValueError where there are none."""
-    midnights = [datetime.combine(day, datetime.min.time(), tzinfo=UTC) - lakes[0].day_offset for day in sorted(set(days))]
+    chosen = _on_days(log, days, lakes[0].day_offset)
+    if len(chosen) == 0:
+        held = sorted({day for lake in lakes for day in lake.event_days()})
+        raise ValueError(f"no dated impression on {[str(day) for day in days]}; the lakes hold {[str(day) for day in held]}")
+    return chosen
+
+
+def _on_days(log: ExposureLog, days: Sequence[date], offset: timedelta) -> np.ndarray:
+    midnights = [datetime.combine(day, datetime.min.time(), tzinfo=UTC) - offset for day in sorted(set(days))]
     wanted = np.zeros(len(log), bool)
     for start in midnights:
         first_us = int(start.timestamp() * 1e6)
         wanted |= (log.at_us >= first_us) & (log.at_us < first_us + 86_400_000_000)
     chosen = np.flatnonzero(wanted & log.dated)
-    if len(chosen) == 0:
-        held = sorted({day for lake in lakes for day in lake.event_days()})
-        raise ValueError(f"no dated impression on {[str(day) for day in days]}; the lakes hold {[str(day) for day in held]}")
     return chosen[np.argsort(log.at_us[chosen], kind="stable")]
 
 

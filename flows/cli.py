@@ -93,7 +93,10 @@ def up() -> None:
     for arm in arms:
         out.print(f"release {arm['release']} is {arm['state']}: {arm['arm']}", highlight=False)
     if not arms:
-        out.print("no release yet: `mixer demo` makes one, or `mixer run ingest`, `features`, `train` and `release champion`")
+        out.print(
+            "no release yet: `mixer demo` makes one, or `mixer run` with ingest, validate, features, train and "
+            "`release champion`"
+        )
     _print_pages(platform.pages())
 
 

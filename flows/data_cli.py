@@ -50,7 +50,7 @@ def data_inspect(
         )
     else:
         out.print(f"nothing was written; `mixer data inspect {path} --write` writes {found.target}", highlight=False)
-    if found.rows is None:
+    if found.rows is None or found.rows.is_empty():
         out.print("[red]no row is mapped yet[/]: correct what is doubtful", highlight=False)
         raise typer.Exit(1)
 
@@ -69,7 +69,7 @@ def data_check(path: Place) -> None:
     from monitoring.expectations.forecast import Forecast
 
     settings = get_settings()
-    forecast = Forecast(Bounds(settings.quarantine_bound, settings.quarantine_bounds))
+    forecast = Forecast(Bounds.of(settings))
     held = held_names(settings.platform_database_url)
     report = check(
         path,

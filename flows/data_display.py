@@ -44,7 +44,7 @@ def print_check(path: Path, report: CheckReport, forecast: Forecast, out: Consol
     """The verdict first, then every refusal, the first rows of each fault, doubts and notes."""
     if report.accepted:
         days = f", {report.days[0]} to {report.days[1]}" if report.days else ""
-        verdict = "[red]can be ingested, but not validated[/]" if forecast.stops else "[green]can be ingested[/]"
+        verdict = "[red]can be ingested, but validation would fail[/]" if forecast.stops else "[green]can be ingested[/]"
         out.print(f"{escape(str(path))} {verdict}: {report.events:,} events{days}", highlight=False, soft_wrap=True)
         out.print(_outcome(report))
     else:

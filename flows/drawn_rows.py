@@ -39,7 +39,11 @@ def draw_of(share: float, seed: int) -> RowDraw | None:
     """The rows of a `share` of the users; None where that is all of them."""
     if share >= 1:
         return None
-    return RowDraw(f"{share:.6f} of users, seed {seed}", lambda user_id, at_us: in_sample(user_id, share, seed + DRAW_SEED))
+
+    def drawn(user_id: np.ndarray) -> np.ndarray:
+        return in_sample(user_id, share, seed + DRAW_SEED)
+
+    return RowDraw(f"{share:.6f} of users, seed {seed}", lambda user_id, at_us: drawn(user_id), drawn)
 
 
 def judging(user_id: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -54,4 +58,5 @@ def with_judges(draw: RowDraw | None, share: float, since_us: int, seed: int) ->
     return RowDraw(
         f"{draw.name}, and {share:.6f} since {since_us}",
         lambda user_id, at_us: draw.keep(user_id, at_us) | ((at_us >= since_us) & judging(user_id, share, seed)),
+        lambda user_id: draw.users(user_id) | judging(user_id, share, seed),
     )

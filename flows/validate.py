@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 import polars as pl
 from prefect import flow, task
@@ -15,21 +14,12 @@ from feature_repo.ids.owner_ids import with_owner_ids
 from flows.lakes import dataset_marker, open_lakes
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE, PURE_STEP
-from infra.settings import Settings, get_settings
-
-if TYPE_CHECKING:
-    from monitoring.expectations.bounds import Bounds
+from infra.settings import get_settings
+from monitoring.expectations.bounds import Bounds
 
 
 class BatchFailed(RuntimeError):
     """More than the allowed share of a table broke a hard expectation."""
-
-
-def quarantine_bounds(settings: Settings) -> Bounds:
-    """The owner's bounds; raises UnknownRule."""
-    from monitoring.expectations.bounds import Bounds
-
-    return Bounds(settings.quarantine_bound, settings.quarantine_bounds)
 
 
 @task(name="read tables", **FLAKY_EDGE)
@@ -54,7 +44,7 @@ def check_tables(tables: dict[str, pl.DataFrame]):
         settings.paths.reports / "data_docs",
         label=marker["label"],
         earliest=datetime.fromisoformat(marker["earliest"]),
-        bounds=quarantine_bounds(settings),
+        bounds=Bounds.of(settings),
         named=partial(with_owner_ids, ids=IdTable(settings.platform_database_url)),
     )
 
@@ -73,7 +63,7 @@ def quarantine(report) -> None:
 @flow(name="validate")
 def validate_flow() -> dict:
     """Validate the four tables; rows that break a hard rule are set aside. Fails when too many do, and then moves none."""
-    quarantine_bounds(get_settings())  # a bound of a rule that does not exist is refused before anything is read
+    Bounds.of(get_settings())  # a bound of a rule that does not exist is refused before anything is read
     report = check_tables(read_tables())
     if report.passed:
         quarantine(report)

@@ -18,10 +18,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from feature_repo.aggregates.asked_states import Asked
 from feature_repo.aggregates.batch_engine import EngineLimits, open_engine
 from feature_repo.aggregates.moment_folding import Moments, folded
 from feature_repo.aggregates.ranking_state import DWELL, DWELL_CAP_S, STATE_WIDTH, Key
+from feature_repo.aggregates.state_questions import StateQuestions
 from feature_repo.contracts import HISTORY_BEFORE, Action
 from infra.storage import replace_atomically
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 EVENTS = "events"  # the engine's name for the table of all events
 _EVENTS = {"key": "int64", "at": "int64", "action": "string", "product": "string", "value": "float64"}
 BATCH_ROWS = 65_536  # moments that are folded at once
-ALL: Mapping[Key, Asked] = MappingProxyType({})  # every state of every key
+ALL: Mapping[Key, StateQuestions] = MappingProxyType({})  # every state of every key
 
 
 def write_states(events: pl.DataFrame, folder: Path, keys: tuple[Key, ...] = tuple(Key)) -> dict[str, int]:
@@ -49,7 +49,7 @@ def write_states(events: pl.DataFrame, folder: Path, keys: tuple[Key, ...] = tup
 
 
 def write_states_of_files(
-    files: Sequence[Path], folder: Path, limits: EngineLimits, asked: Mapping[Key, Asked] = ALL
+    files: Sequence[Path], folder: Path, limits: EngineLimits, asked: Mapping[Key, StateQuestions] = ALL
 ) -> dict[str, int]:
     """`write_states` of all keys from Parquet files of such events, within `limits`: what does not fit is spilled to disk.
 
@@ -60,7 +60,9 @@ def write_states_of_files(
         return _write(connection, folder, tuple(Key), asked)
 
 
-def _write(connection: Backend, folder: Path, keys: tuple[Key, ...], asked: Mapping[Key, Asked] = ALL) -> dict[str, int]:
+def _write(
+    connection: Backend, folder: Path, keys: tuple[Key, ...], asked: Mapping[Key, StateQuestions] = ALL
+) -> dict[str, int]:
     """Write the states of the connection's table EVENTS."""
     events = connection.table(EVENTS)
     actions = connection.raw_sql(f"SELECT DISTINCT action FROM {EVENTS}").fetchall()
@@ -76,7 +78,7 @@ def _write(connection: Backend, folder: Path, keys: tuple[Key, ...], asked: Mapp
         batches = connection.con.sql(ibis.to_sql(in_order, dialect="duckdb", pretty=False)).to_arrow_reader(BATCH_ROWS)
         parts = folded(batches, moments)
         with replace_atomically(folder / f"{key.value}.parquet") as temporary:
-            written[key.value] = _write_folded(asked[key].of(parts) if key in asked else parts, temporary, key)
+            written[key.value] = _write_folded(asked[key].answering(parts) if key in asked else parts, temporary, key)
     return written
 
 

@@ -75,7 +75,7 @@ def _mapped(settings: Settings, folder: Path, batches: int, threads: int) -> dic
 
 def _in_memory(settings: Settings, folder: Path, batches: int, threads: int) -> dict[str, Any]:
     from feature_repo.event_log import read_events, read_table
-    from feature_repo.training_rows import PointsInTime, known_until
+    from feature_repo.training_rows import PointsInTime, impressions_of, known_until
     from services.ranking.inputs import TableBits, row_tensors
     from services.ranking.normalise import Normaliser
 
@@ -86,7 +86,7 @@ def _in_memory(settings: Settings, folder: Path, batches: int, threads: int) -> 
         known = PointsInTime.of(scratch, events, read_table(lakes, "users"), read_table(lakes, "posts"))
         del events
         clock.first()
-        rows = known.rows(known.impressions_of(lakes, days))
+        rows = known.rows(impressions_of(known.log, lakes, days))
         built_s = clock.since_first()
     del known
     with memory_peak() as reading:

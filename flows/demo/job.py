@@ -62,16 +62,20 @@ def run_demo(
             summary = build_summary(settings, platform, folder, memory.peak_mb, display.elapsed())
             folder.write_summary(summary)
     except KeyboardInterrupt:
-        end_all()
-        interrupts.heard()
-        platform.stop()
+        try:
+            interrupts.heard()
+            discard_prepared()
+        finally:  # whatever a second Ctrl-C breaks off, nothing is left running
+            platform.stop()
         display.console.print(f"stopped; all finished stages are kept: run it again to carry on ({folder.folder})")
         return 130
     except Exception as error:
         with folder.log.open("a") as log:
             traceback.print_exc(file=log)
-        end_all()
-        platform.stop()
+        try:
+            end_all()
+        finally:
+            platform.stop()
         display.console.print(f"[bold red]failed:[/] {error}", highlight=False)
         _say_how_to_go_on(folder, display)
         return 1

@@ -18,10 +18,10 @@ KEPT_TABLES = frozenset(tables.NAMES)  # of the platform's database: the lake is
 
 
 def current_dataset(settings: Settings) -> str | None:
-    """Fingerprint of the dataset that the settings choose; None where it is gone and the home has its lake.
+    """Fingerprint of the dataset that the settings choose; None where it can't be read, but was ingested already.
 
     Raises IngestError where the home holds another dataset, and DatasetNotFound or MalformedFile where there is nothing to
-    begin with: nobody should wait for the platform to hear it.
+    begin with, before the platform is started.
     """
     try:
         adapter = open_adapter(settings)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from feature_repo.plausible_times import EARLIEST, latest_plausible
+from infra.settings import Settings
 from monitoring.expectations.rule import Rule, Severity
 from monitoring.expectations.suites import SUITE_NAMES, suite
 
@@ -36,6 +37,11 @@ class Bounds:
                 raise UnknownRule(
                     f"MIXER_QUARANTINE_BOUNDS names {name!r}, which is no rule about rows; there are {', '.join(choice)}"
                 )
+
+    @staticmethod
+    def of(settings: Settings) -> Bounds:
+        """The owner's; raises UnknownRule."""
+        return Bounds(settings.quarantine_bound, settings.quarantine_bounds)
 
     def of_table(self, table: str) -> dict[str, float]:
         """Own bounds by rule of `table`."""

@@ -68,4 +68,8 @@ def latest_details(site: Path) -> dict[str, str]:
 
 
 def _quarantine_sample(report: ValidationReport, rows: int = 5) -> dict[str, list[dict[str, object]]]:
-    return {name: split.quarantined.head(rows).to_dicts() for name, split in report.splits.items() if split.quarantined.height}
+    return {
+        name: report.named(split.quarantined.head(rows)).to_dicts()
+        for name, split in report.splits.items()
+        if split.quarantined.height
+    }

@@ -5,7 +5,6 @@ By the hard rules about one row alone: what needs all rows at once, such as uniq
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,7 +13,7 @@ import polars as pl
 from feature_repo.plausible_times import latest_plausible
 from monitoring.expectations.bounds import Bounds
 from monitoring.expectations.quarantine import part_rows
-from monitoring.expectations.report import Named, allowing, as_they_are, examples, exceeded
+from monitoring.expectations.report import Named, as_they_are, examples, exceeded, remedy, too_often
 from monitoring.expectations.rule import Rule, Severity
 from monitoring.expectations.suites import suite, traits_of
 
@@ -24,10 +23,11 @@ class _Counted:
     rows: int = 0
     by_rule: dict[str, int] = field(default_factory=dict)  # the first hard rule that each row broke
     examples: dict[str, list[str]] = field(default_factory=dict)
+    rules: dict[str, Rule] = field(default_factory=dict)
 
 
 class Forecast:
-    """Counts rows of contract tables that break a hard rule; `told` and `stops` say what that means."""
+    """Counts rows of contract tables that break a hard rule; `told` says which, `stops` where they are too many."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
@@ -48,6 +48,7 @@ class Forecast:
         broken = part_rows(rows, rows, list(rules.values())).quarantined
         for name, number in broken.group_by("rule").len().sort("rule").iter_rows():
             counted.by_rule[name] = counted.by_rule.get(name, 0) + number
+            counted.rules[name] = rules[name]
             counted.examples.setdefault(name, examples(table, rules[name], broken, named))
 
     @property
@@ -67,14 +68,11 @@ class Forecast:
         for table, counted in self._counted.items():
             over = exceeded(counted.by_rule, counted.rows, self._bounds.overall, self._bounds.of_table(table))
             if over:
-                allowed = allowing(table, {name: counted.by_rule[name] / counted.rows for name in over})
-                found.append(
-                    f"{table}: validation would stop at {', '.join(map(repr, over))}, as more than {max(over.values()):.0%} of "
-                    f"the rows break it; mend the source, or allow as many with {json.dumps(allowed)} in "
-                    "MIXER_QUARANTINE_BOUNDS"
-                )
+                broken, rows = counted.by_rule, counted.rows
+                told = [too_often(counted.rules[name], broken[name], rows, bound) for name, bound in over.items()]
+                found.append(" ".join([f"{table}:", *told, remedy(table, {name: broken[name] / rows for name in over})]))
         return found
 
 
 def _of_one_row(rule: Rule) -> bool:
-    return rule.severity is Severity.HARD and rule.broken is not None and "Unique" not in rule.expectation
+    return rule.severity is Severity.HARD and rule.broken is not None and not rule.of_all_rows

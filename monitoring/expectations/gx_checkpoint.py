@@ -76,7 +76,7 @@ def as_pandas(table: pl.DataFrame, rules: Sequence[Rule]) -> Any:
     """
     conditions = {rule.name: rule.holds for rule in rules if rule.holds is not None}
     plain = sorted({column for rule in rules if rule.holds is None for column in rule.columns})
-    keys = {column for rule in rules if "Unique" in rule.expectation for column in rule.columns}
+    keys = {column for rule in rules if rule.of_all_rows for column in rule.columns}
     frame = table.select(
         *(_cheapest(table[name], key=name in keys) for name in plain),
         *(condition.alias(name) for name, condition in conditions.items()),

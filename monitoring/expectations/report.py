@@ -105,7 +105,7 @@ class ValidationReport:
 
 
 def exceeded(by_rule: Mapping[str, int], rows: int, overall: float, own: Mapping[str, float]) -> dict[str, float]:
-    """Of the rules that so many of the `rows` break those that too many do, the worst first, with the bound of each.
+    """The rules that more of the `rows` break than their bound allows, the worst first, with the bound of each.
 
     A rule with a bound of its `own` is held against that; the others are held together against the `overall` one.
     """
@@ -149,13 +149,9 @@ def _failure(table: TableReport, split: QuarantineSplit, named: Named) -> str:
     ]
     for rule, bound in table.exceeded.items():
         rows = table.quarantined_by_rule[rule]
-        lines.append(f"{rule!r} is broken by {rows:,} rows ({rows / table.rows:.2%}; bound {bound:.2%}): {why[rule].why}.")
+        lines.append(too_often(why[rule], rows, table.rows, bound))
         lines += [f"    {example}" for example in examples(table.name, why[rule], split.quarantined, named)]
-    needed = allowing(table.name, {rule: table.quarantined_by_rule[rule] / table.rows for rule in table.exceeded})
-    lines.append(
-        "Mend the source and ingest it again; or, where these rows may be set aside, allow as many: "
-        f"MIXER_QUARANTINE_BOUNDS='{json.dumps(needed)}'."
-    )
+    lines.append(remedy(table.name, {rule: table.quarantined_by_rule[rule] / table.rows for rule in table.exceeded}))
     return "\n".join(lines)
 
 
@@ -167,6 +163,15 @@ def examples(table: str, rule: Rule, quarantined: pl.DataFrame, named: Named) ->
     return [", ".join(f"{name} = {value}" for name, value in row.items()) for row in rows.iter_rows(named=True)]
 
 
-def allowing(table: str, shares: Mapping[str, float]) -> dict[str, float]:
-    """Bounds that let such shares by rule of `table` pass: rounded up to a whole percent."""
-    return {f"{table}.{rule}": math.ceil(share * 100) / 100 for rule, share in shares.items()}
+def too_often(rule: Rule, broken: int, rows: int, bound: float) -> str:
+    """The sentence on a `rule` that too many of the `rows` break."""
+    return f"{rule.name!r} is broken by {broken:,} rows ({broken / rows:.2%}; bound {bound:.2%}): {rule.why}."
+
+
+def remedy(table: str, shares: Mapping[str, float]) -> str:
+    """What to do where such shares of `table` break a rule, by rule; a bound is rounded up to a whole percent."""
+    needed = {f"{table}.{rule}": math.ceil(share * 100) / 100 for rule, share in shares.items()}
+    return (
+        "Mend the source and ingest it again; or, where these rows may be set aside, allow as many: "
+        f"MIXER_QUARANTINE_BOUNDS='{json.dumps(needed)}'."
+    )

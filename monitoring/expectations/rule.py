@@ -40,6 +40,11 @@ class Rule:
     needs: frozenset[str] = field(default_factory=frozenset)
 
     @property
+    def of_all_rows(self) -> bool:
+        """Whether a row breaks it by what other rows hold."""
+        return self.expectation in ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique")
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the frame that the expectation reads."""
         if self.holds is not None:

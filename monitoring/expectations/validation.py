@@ -13,7 +13,7 @@ from monitoring.expectations.bounds import Bounds
 from monitoring.expectations.gx_checkpoint import RuleOutcome, run_checkpoint
 from monitoring.expectations.quarantine import part_rows
 from monitoring.expectations.report import Named, TableReport, ValidationReport, as_they_are, table_report
-from monitoring.expectations.rule import Rule, Severity
+from monitoring.expectations.rule import Severity
 from monitoring.expectations.suites import suite, traits_of, with_references
 
 DEFAULT_BOUNDS = Bounds()
@@ -65,16 +65,12 @@ def validate_tables(
 
 def _counts_agree(report: TableReport, outcomes: list[RuleOutcome]) -> None:
     for outcome in outcomes:
+        # Of a rule about uniqueness GX counts every copy, and the quarantine keeps the first.
         counted = report.broken_rows.get(outcome.rule.name)
-        if counted is None or outcome.unexpected is None or _keeps_first(outcome.rule):
+        if counted is None or outcome.unexpected is None or outcome.rule.of_all_rows:
             continue
         if counted != outcome.unexpected:
             raise CountMismatch(
                 f"{report.name}.{outcome.rule.name}: Great Expectations counts {outcome.unexpected} rows, "
                 f"the quarantine {counted}; the rule's `broken` expression and its expectation differ"
             )
-
-
-def _keeps_first(rule: Rule) -> bool:
-    """Uniqueness: GX counts every copy, the quarantine keeps the first."""
-    return rule.expectation in ("ExpectColumnValuesToBeUnique", "ExpectCompoundColumnsToBeUnique")

@@ -28,6 +28,6 @@ def nothing_live() -> DoorError:
         503,
         "nothing_live",
         "no release is live",
-        "`mixer status` shows whether one is starting; `mixer demo`, or `mixer run train` and `mixer run release champion`, "
-        "make the first; `mixer run reconcile` brings back one that was live",
+        "`mixer status` shows whether one is starting; `mixer demo` makes the first, or `mixer run` with ingest, validate, "
+        "features, train and `release champion`; `mixer run reconcile` brings back one that was live",
     )

@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-from feature_repo.contracts import EVENTS, Action, split_events
+from feature_repo.contracts import DERIVED, EVENTS, RESERVED_ID, SAMPLED, Action, split_events
 from feature_repo.event_times import EARLIEST, INTAKE_AHEAD_S
 from feature_repo.ids import RememberedIds
 from feature_repo.surfaces import DEFAULT_SURFACE, check_surface
@@ -173,6 +173,8 @@ def _size(item: object) -> int:
 def _row(event: ClientEvent, platform: Platform, now: datetime) -> dict:
     """The event as a row of the contract, its ids still as they were sent; ValueError says what cannot be."""
     check_surface(event.product, "product")
+    if event.event_id is not None and event.event_id.startswith((DERIVED, SAMPLED)):
+        raise ValueError(RESERVED_ID)
     occurred_at = event.occurred_at or now
     # Compared as they stand: moments at the ends of the calendar have no number of microseconds in UTC.
     if occurred_at < platform.earliest:

@@ -12,11 +12,10 @@ from operator import or_
 import polars as pl
 
 from feature_repo.contracts import (
-    DERIVED,
     DURATIONS,
     EVENTS,
     HISTORY_BEFORE,
-    SAMPLED,
+    RESERVED_ID,
     SplitEvents,
     is_made_up,
     split_events,
@@ -211,8 +210,7 @@ class EventRows:
         if (blank := blanks(given)) is not None:
             told = f"event_id is blank (column {self.columns['event_id']!r}); leave the cell empty, or give an id"
             reasons.add(blank, told, self.columns["event_id"])
-        told = f"event_id begins with {DERIVED!r} or {SAMPLED!r}, as those of impressions do that the platform makes up"
-        reasons.add(is_made_up(given), told, self.columns["event_id"])
+        reasons.add(is_made_up(given), RESERVED_ID, self.columns["event_id"])
         return given if not given.null_count() else pl.select(pl.coalesce(given, rows.select(made).to_series())).to_series()
 
     # ---- one part per action --------------------------------------------------------------------------------------

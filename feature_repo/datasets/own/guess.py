@@ -77,14 +77,14 @@ def _tables(root: Path) -> tuple[dict[str, list[Path]], list[str]]:
         kept = _same_columns(root, kept)
         if len(kept) < len(members):
             left = ", ".join(sorted(file.name for file in members if file not in kept))
-            doubts.append(f"{name}: {left} differ in format or columns from {kept[0].name} and are left out.")
+            doubts.append(f"{name}: left out, as their format or columns differ from those of {kept[0].name}: {left}.")
         found[name] = sorted(kept)
     order = ("events", "posts", "users", "edges")
     return {name: found[name] for name in order if name in found}, doubts
 
 
 def _likeliest_logs(root: Path, files: list[Path]) -> list[Path]:
-    """`files` by how many of the columns that events need their names tell of, then by size; the likeliest log first."""
+    """`files` by how many of the columns that events need are in their headers, then by size; the likeliest log first."""
 
     def told(file: Path) -> int:
         columns = _reader(root, [file.relative_to(root).as_posix()], {}).columns

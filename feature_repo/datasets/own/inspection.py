@@ -18,6 +18,7 @@ from feature_repo.datasets.own.check import scratch_ids
 from feature_repo.datasets.own.files import compression_of
 from feature_repo.datasets.own.guess import Guess, guess_mapping
 from feature_repo.datasets.own.mapping import FILE_NAME
+from feature_repo.ids.owner_ids import with_owner_ids
 
 SHOWN_ROWS = 10
 SAMPLE_ROWS = 200_000  # of each file: enough to settle how times and ids are written
@@ -93,7 +94,7 @@ def _sample(adapter: OwnData, guess: Guess) -> tuple[pl.DataFrame, tuple[tuple[s
         with suppress(MalformedFile):  # what can't be read is told below
             _ = adapter.seen
     batch = next(adapter.event_batches())
-    if batch.dead.height:
+    if batch.dead.height and not adapter.whole:  # else the doubts count all of them
         reason, count = batch.dead["reason"].value_counts(sort=True).row(0)
         guess.doubts.append(
             f"{batch.dead.height:,} of the first {batch.dead.height + batch.good.height:,} rows can't be read, as {count:,} "
@@ -108,11 +109,8 @@ def _sample(adapter: OwnData, guess: Guess) -> tuple[pl.DataFrame, tuple[tuple[s
 
 def _as_written(events: pl.DataFrame, adapter: OwnData) -> pl.DataFrame:
     """Ids and own actions as their owner writes them; what no file says is left out."""
-    texts = [
-        adapter.ids.texts(name.removesuffix("_id"), events[name]).alias(name) for name in ("user_id", "post_id", "author_id")
-    ]
     names = {one.slot: one.name for one in adapter.own_actions}
-    events = events.with_columns(texts).with_columns(pl.col("action").replace(names))
+    events = with_owner_ids(events, adapter.ids).with_columns(pl.col("action").replace(names))
     unknown = pl.col("author_id").str.starts_with(UNKNOWN_AUTHOR)
     events = events.with_columns(author_id=pl.when(unknown).then(pl.lit(None, pl.String)).otherwise("author_id"))
     made = ["event_id"] if "event_id" not in adapter.columns else []

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from feature_repo.datasets.own.adapter import OwnData
 
 FEW_LOST = 0.01  # share of the rows that may be left out, or count once with others, before it is doubtful
-MANY_LOST = 0.1  # share of the rows left out beyond which what the others show says little of the ids
+MANY_LOST = 0.1  # above this share of rows left out, ids that are not seen are not doubted: those rows may hold them
 MOST_UNSEEN = 0.5  # share of a table's ids that no event names, beyond which the ids look written in another way
 
 
@@ -58,7 +58,6 @@ def looks_wrong(data: OwnData, seen: Seen | None) -> list[str]:
         )
     if seen is not None:
         doubts += _lost_rows(data)
-        # Ids of rows that were left out may be those that are missed.
         tables = data.side_rows() if data.counts.dead <= MANY_LOST * data.counts.rows else {}
         if (posts := tables.get("posts")) is not None:
             doubts += [

@@ -8,20 +8,21 @@ import pytest
 from monitoring.expectations.bounds import Bounds, UnknownRule, bounded_rules
 from monitoring.expectations.gx_checkpoint import RuleOutcome
 from monitoring.expectations.quarantine import part_rows
-from monitoring.expectations.report import ValidationReport, table_report
+from monitoring.expectations.report import Named, ValidationReport, as_they_are, table_report
 from monitoring.expectations.rule import Severity
 from monitoring.expectations.suites import suite, traits_of, with_references
 from tests.contract_rows import contract_rows
 from tests.unit.expectations.test_quarantine import LATEST
 
 
-def report_of(events: pl.DataFrame, bounds: Bounds) -> ValidationReport:
+def report_of(events: pl.DataFrame, bounds: Bounds, named: Named = as_they_are) -> ValidationReport:
     """The events' report, as validation makes it, without Great Expectations."""
     rules = bounds.applied("events", list(suite("events", LATEST)))
     prepared = with_references("events", events, {})
     split = part_rows(events, prepared, [rule for rule in rules if rule.severity is Severity.HARD])
     outcomes = [RuleOutcome(rule, True, None, None, ()) for rule in rules]
-    return ValidationReport({"events": table_report("events", prepared, split, outcomes, [], bounds)}, {"events": split}, None)
+    reports = {"events": table_report("events", prepared, split, outcomes, [], bounds)}
+    return ValidationReport(reports, {"events": split}, None, named)
 
 
 def with_broken(values: int, positions: int) -> pl.DataFrame:
@@ -44,6 +45,14 @@ def test_a_failure_names_rule_rows_examples_and_the_remedy() -> None:
         for event_id in ("0-impression", "0-dwell", "0-click", "1-impression", "1-dwell")
     ]
     assert lines[7].endswith("""allow as many: MIXER_QUARANTINE_BOUNDS='{"events.value_in_range": 0.02}'.""")
+
+
+def test_the_rows_of_a_failure_have_the_ids_that_their_owner_knows() -> None:
+    def named(rows: pl.DataFrame) -> pl.DataFrame:
+        return rows.with_columns(event_id=pl.lit("their own ") + pl.col("event_id"))
+
+    (failure,) = report_of(with_broken(12, 0), Bounds(), named).failures
+    assert "event_id = their own 0-impression, value = -5.0" in failure
 
 
 def test_the_bound_of_the_remedy_lets_these_rows_pass() -> None:

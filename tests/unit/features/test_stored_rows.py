@@ -12,10 +12,10 @@ import pytest
 from feature_repo import stored_rows as module
 from feature_repo import training_rows
 from feature_repo.aggregates.ranking_state import Key
-from feature_repo.row_draw import RowDraw
+from feature_repo.row_draw import EmptyDraw, RowDraw
 from feature_repo.row_shards import DESCRIPTION
 from feature_repo.stored_rows import KEPT_FOLDERS, selected_rows, stored_fingerprint, stored_rows
-from feature_repo.training_rows import PointsInTime, point_in_time_rows, row_pieces
+from feature_repo.training_rows import point_in_time_rows, row_pieces
 from infra.settings import Settings
 from tests.small_events import FIRST_DAY, small_events, small_lake, small_users
 from tests.unit.features.test_row_shards import assert_same_rows
@@ -53,7 +53,11 @@ def test_stored_rows_are_the_point_in_time_rows_bit_for_bit(settings, lake):
 def test_a_draw_of_users_gives_their_rows_as_they_are_among_all(settings, lake):
     everybody = point_in_time_rows(settings, [lake], DAYS)
     since = int(np.quantile(everybody.occurred_at, 0.7))
-    odd = RowDraw("odd users, and all of the newest", lambda user_id, at_us: (user_id % 2 == 1) | (at_us >= since))
+    odd = RowDraw(
+        "odd users, and all of the newest",
+        lambda user_id, at_us: (user_id % 2 == 1) | (at_us >= since),
+        lambda user_id: np.ones(len(user_id), bool),
+    )
     wanted = np.flatnonzero((everybody.user_id % 2 == 1) | (everybody.occurred_at >= since))
     assert 0 < len(wanted) < len(everybody)
     assert_same_rows(stored_rows(settings, [lake], DAYS, odd), everybody.take(wanted))
@@ -62,15 +66,34 @@ def test_a_draw_of_users_gives_their_rows_as_they_are_among_all(settings, lake):
 
 def test_a_draw_of_few_users_reads_no_others(settings, lake):
     everybody = point_in_time_rows(settings, [lake], DAYS)
-    few = RowDraw("one in five", lambda user_id, at_us: user_id % 5 == 0)
+    few = RowDraw("one in five", lambda user_id, at_us: user_id % 5 == 0, lambda user_id: user_id % 5 == 0)
     wanted = np.flatnonzero(everybody.user_id % 5 == 0)
     assert 0 < len(wanted) < len(everybody) / 2
-    (known, chosen) = PointsInTime.on_disk(settings, [lake], DAYS, settings.home, few)
-    assert len(chosen) == len(wanted)
-    assert set(np.unique(known.log.user_id) % 5) == {0}
-    for key, ids in ((Key.USER, everybody.user_id), (Key.POST, everybody.post_id), (Key.TOPIC, everybody.topic)):
-        assert 0 < len(known.tables[key].ids) <= len(np.unique(ids[wanted])) + len(wanted)
     assert_same_rows(stored_rows(settings, [lake], DAYS, few), everybody.take(wanted))
+
+
+def test_only_what_the_drawn_rows_ask_for_is_written(settings, lake, monkeypatch):
+    everybody = sum(len(rows) for rows in row_pieces(settings, [lake], DAYS))
+    written = {}
+    mapped, states = training_rows.map_exposure_log, training_rows.map_state_table
+    monkeypatch.setattr(training_rows, "map_exposure_log", lambda *asked: written.setdefault("log", mapped(*asked)))
+    monkeypatch.setattr(
+        training_rows, "map_state_table", lambda file, key, folder: written.setdefault(key, states(file, key, folder))
+    )
+    few = RowDraw("one in five", lambda user_id, at_us: user_id % 5 == 0, lambda user_id: user_id % 5 == 0)
+    asked = sum(len(rows) for rows in row_pieces(settings, [lake], DAYS, few))
+    assert set(np.unique(written["log"].user_id) % 5) == {0}
+    for key in Key:
+        assert 0 < len(written[key].ids) <= asked < everybody / 3, key
+
+
+def test_a_draw_that_keeps_nothing_says_so(settings, lake):
+    nobody = RowDraw("nobody", lambda user_id, at_us: user_id < 0, lambda user_id: user_id < 0)
+    with pytest.raises(EmptyDraw, match="none of the 12 users with events is drawn"):
+        list(row_pieces(settings, [lake], DAYS, nobody))
+    late = RowDraw("later than all", lambda user_id, at_us: at_us < 0, lambda user_id: user_id % 5 == 0)
+    with pytest.raises(EmptyDraw, match="is of a user of the draw .later than all."):
+        list(row_pieces(settings, [lake], DAYS, late))
 
 
 def test_rows_are_built_once_for_the_same_data_and_days(settings, lake, built):

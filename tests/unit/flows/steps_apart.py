@@ -37,7 +37,7 @@ def wait() -> None:
     threading.Event().wait()
 
 
-def answer_and_hang() -> int:
-    """Answers with its process's number, and cannot end: a thread that is no daemon goes on."""
+def answer_and_hang() -> str:
+    """Answers, and cannot end: a thread that is no daemon goes on."""
     threading.Thread(target=threading.Event().wait).start()
-    return os.getpid()
+    return "answered"

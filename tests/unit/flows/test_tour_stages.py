@@ -21,6 +21,7 @@ from flows.platform import Platform
 from flows.too_little import TooLittleData
 from flows.traffic.asker import ReplayFailed
 from infra.settings import Settings
+from infra.supervisor import ProcessFailed
 
 SAID = "422 at /score: there is no product 'news'"
 
@@ -212,6 +213,18 @@ def test_a_failure_is_not_forgotten_by_a_call_that_does_not_reach_it(context, sh
     job._run_stages(context, display, beyond("release"))
     assert folder.outcome("canary").state == "failed"
     assert "✗ challenger's canary the challenger's mixer died" in _lines(shown)
+
+
+def test_a_page_that_cannot_start_does_not_cost_the_release(context, monkeypatch, caplog):
+    def taken(self: Platform, *, wait: bool = True) -> None:
+        raise ProcessFailed("mlflow-ui cannot start: port 8620 is taken by another program")
+
+    monkeypatch.setattr(Platform, "start_serving", lambda self: None)
+    monkeypatch.setattr(Platform, "start_pages", taken)
+    monkeypatch.setattr(Context, "run_flow", lambda self, target, **given: {"release": "r1", "state": "live", "reason": "well"})
+    context.folder.finish("train", {"sampled": False}, 1.0)
+    assert stages.release(context)["state"] == "live"
+    assert "port 8620 is taken" in caplog.text
 
 
 def test_a_tour_without_a_timeline_times_none(context):

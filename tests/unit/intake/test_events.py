@@ -88,6 +88,11 @@ def test_release_and_propensity_are_those_of_the_page_that_was_served(take):
     assert [(event["release"], event["propensity"]) for event in events.accepted] == [("r7", 1.0), *[(None, None)] * 3]
 
 
+def test_an_event_id_of_the_platforms_own_impressions_is_refused(reason):
+    for event_id in ("derived-1", "sampled-e7"):
+        assert reason(GOOD | {"event_id": event_id}).startswith("event_id begins with 'derived-' or 'sampled-'")
+
+
 def test_the_author_is_the_posts_own(take, reason):
     assert take(GOOD | {"author_id": "910"}).accepted[0]["author_id"] == 910
     assert reason(GOOD | {"author_id": 911}) == "author_id 911 is not the author of post 10; leave author_id out"

@@ -142,11 +142,11 @@ def test_check_says_which_rows_validation_would_set_aside_with_the_owners_ids(tm
     write_lines(tmp_path / "log" / "users.jsonl", [{"user_id": "anna", "followers": -1}])
     told = CliRunner().invoke(data, ["check", str(tmp_path / "log")])
     assert told.exit_code == 1
-    assert "can be ingested, but not validated" in told.output
+    assert "can be ingested, but validation would fail" in told.output
     assert "events: 1 of 200 rows (0.50%) break the rule 'position_in_range', such as event_id = e7" in told.output
     assert "such as user_id = anna, followers = -1" in told.output
-    assert "validation would stop at 'followers_in_range'" in told.output
-    assert "validation would stop at 'position_in_range'" not in told.output
+    assert "users: 'followers_in_range' is broken by 1 rows (50.00%; bound 1.00%): a count is not negative." in told.output
+    assert "'position_in_range' is broken" not in told.output
     assert not (tmp_path / "home").exists()
 
 
@@ -165,7 +165,7 @@ def test_the_log_is_found_by_its_columns_where_no_name_tells(tmp_path: Path) -> 
     write_csv(tmp_path / "b.csv", "visitorid,itemid,event,timestamp\n1,2,view,1433221332117\n")
     guess = guess_mapping(tmp_path)
     assert guess.mapping["events"]["files"] == "b.csv"
-    assert any("a.csv differ" in doubt for doubt in guess.doubts)
+    assert any("left out" in doubt and "those of b.csv: a.csv." in doubt for doubt in guess.doubts)
 
 
 def test_inspect_says_that_a_mapping_is_there_and_fails_where_no_row_is_mapped(tmp_path: Path) -> None:
@@ -173,6 +173,9 @@ def test_inspect_says_that_a_mapping_is_there_and_fails_where_no_row_is_mapped(t
     assert CliRunner().invoke(data, ["inspect", str(tmp_path), "--write"]).exit_code == 0
     told = CliRunner().invoke(data, ["inspect", str(tmp_path)])
     assert told.exit_code == 0 and "is there already and is what `mixer data check` and the ingestion read" in told.output
+    write_csv(tmp_path / "late" / "log.csv", NEWS.replace("2019", "2106"))
+    told = CliRunner().invoke(data, ["inspect", str(tmp_path / "late")])
+    assert told.exit_code == 1 and "no row is mapped yet" in told.output
     write_csv(tmp_path / "other" / "log.csv", "a,b,c\nx,y,z\n")
     told = CliRunner().invoke(data, ["inspect", str(tmp_path / "other")])
     assert told.exit_code == 1 and "no row is mapped yet" in told.output

@@ -1,4 +1,4 @@
-"""Which states of a kind of key are wanted, where a few moments are asked about and every event has a state of its own."""
+"""Keeps only the aggregate states that answer given questions: what was known of an id before a moment."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from feature_repo.as_of import last_before
 
 
-class Asked:
-    """Questions: the newest state of an id strictly before a moment."""
+class StateQuestions:
+    """Questions for the newest state of an id strictly before a moment."""
 
     def __init__(self, ids: np.ndarray, at_us: np.ndarray) -> None:
         """ids, at_us: int64 (n,), in any order."""
         order = np.argsort(ids, kind="stable")
         self.ids, self._at_us = ids[order].astype(np.int64), at_us[order]
 
-    def of(
+    def answering(
         self, parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Of states in order of (id, time), as (ids, times, states (m, STATE_WIDTH)), those that answer a question.
