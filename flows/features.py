@@ -60,10 +60,12 @@ def materialise_until(end: datetime) -> dict[str, int]:
 def publish_snapshot(end: datetime) -> dict:
     from feature_repo.aggregates.stream_worker import seed_stream_state
     from feature_repo.snapshot import build_snapshot, publish
+    from flows.platform import stream_worker_paused
 
     settings = get_settings()
     lake, _ = open_lakes(settings)
-    seed_stream_state(settings, end)
+    with stream_worker_paused(settings):
+        seed_stream_state(settings, end)
     snapshot = build_snapshot(settings, lake, end)
     publish(settings, snapshot)
     return {"version": snapshot.version, "posts": len(snapshot.post_id)}

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from feature_repo.aggregates.stream_seeded import is_seeded
 from infra import processes
 from infra.processes import STOP_ORDER
 from infra.settings import Settings
 from infra.supervisor import ProcessSpec, Supervisor
 
 Tell = Callable[[str], None]
+
+
+@contextmanager
+def stream_worker_paused(settings: Settings) -> Iterator[None]:
+    """Stop the platform's stream worker while the block runs; afterwards it works, unless the platform is down.
+
+    Events wait at the broker meanwhile. A worker that another machine runs holds its state: then the block meets WorkerRunning.
+    """
+    supervisor, spec = Supervisor(settings), processes.stream_worker(settings)
+    worked = supervisor.stop(spec.name)
+    try:
+        yield
+    finally:
+        if worked or (supervisor.running() and is_seeded(settings)):
+            supervisor.start(spec)
 
 
 class Platform:
@@ -49,8 +66,12 @@ class Platform:
             self.supervisor.wait_ready(spec)
 
     def start_serving(self, *, wait: bool = True) -> None:
-        """Stream worker and gateway: what clients need besides the mixers."""
-        self.start(processes.stream_worker(self.settings), wait=False)
+        """Stream worker and gateway: what clients need besides the mixers.
+
+        Before the first features flow there is no state to work on: that flow starts the worker when there is.
+        """
+        if is_seeded(self.settings):
+            self.start(processes.stream_worker(self.settings), wait=False)
         self.start(processes.gateway(self.settings), wait=wait)
 
     def start_pages(self, *, wait: bool = True) -> None:

@@ -12,6 +12,7 @@ import polars as pl
 from feature_repo.aggregates.late_posts import note_unplaced
 from feature_repo.aggregates.stream_events import StreamEvents, text_hashes
 from feature_repo.aggregates.stream_parts import stream_parts
+from feature_repo.aggregates.stream_seeded import SEEDED
 from feature_repo.aggregates.stream_state import Position, StreamState
 from feature_repo.aggregates.topics import Topics
 from feature_repo.event_log import read_events, read_table
@@ -19,7 +20,6 @@ from feature_repo.lake import Lake
 from infra.settings import Settings
 
 LOCK_FILE = "worker.lock"
-SEEDED = "seeded"
 _FOLD_ROWS = 200_000
 
 

@@ -22,8 +22,8 @@ from feature_repo.aggregates.cells import CELL
 from feature_repo.aggregates.event_ids import ID, EventIds
 from feature_repo.aggregates.stream_engine import StreamEngine
 from feature_repo.aggregates.stream_histories import HISTORY, StreamHistories
+from feature_repo.aggregates.stream_seeded import STATE_FILE
 
-STATE_FILE = "state.db"
 WAITING = np.dtype([("family", np.uint8), ("a", np.int64), ("b", np.int64)])  # family: place in FAMILIES
 MOST_USERS = 1 << 24
 MOST_IDS = 1 << 28

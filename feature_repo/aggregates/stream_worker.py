@@ -27,7 +27,8 @@ from feature_repo.aggregates.late_posts import place, to_place
 from feature_repo.aggregates.stream_apply import LATE_US, Applier
 from feature_repo.aggregates.stream_output import OnlineWriter, SnapshotMirror, progress_of, write_progress
 from feature_repo.aggregates.stream_parts import drop_uncommitted_parts
-from feature_repo.aggregates.stream_seed import SEEDED, WorkerRunning, exclusive, open_lake, seed_stream_state
+from feature_repo.aggregates.stream_seed import WorkerRunning, exclusive, open_lake, seed_stream_state
+from feature_repo.aggregates.stream_seeded import SEEDED
 from feature_repo.aggregates.stream_state import StateDamaged, StreamState
 from feature_repo.feature_store import MATERIALISED
 from infra.settings import Settings, apply_environment

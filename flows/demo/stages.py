@@ -103,7 +103,6 @@ def validate(context: Context) -> Output:
 
 
 def features(context: Context) -> Output:
-    context.platform.supervisor.stop("stream-worker")  # its state is seeded anew here
     return context.run_flow(FEATURES)
 
 

@@ -15,7 +15,8 @@ from feature_repo.aggregates.measures import MEASURE_INDEX
 from feature_repo.aggregates.ranking_projection import dense_cells
 from feature_repo.aggregates.stream_apply import AHEAD_US, LATE_US, Applied, Applier, Records
 from feature_repo.aggregates.stream_parts import drop_uncommitted_parts
-from feature_repo.aggregates.stream_state import STATE_FILE, STATE_LAYOUT, StateDamaged, StateOutdated, StreamState
+from feature_repo.aggregates.stream_seeded import STATE_FILE
+from feature_repo.aggregates.stream_state import STATE_LAYOUT, StateDamaged, StateOutdated, StreamState
 from feature_repo.aggregates.topics import Topics
 from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.lake import Lake
