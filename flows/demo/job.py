@@ -11,7 +11,7 @@ from collections.abc import Collection
 from flows.demo.apart import discard_prepared, end_all, prepare
 from flows.demo.display import Display
 from flows.demo.logs import libraries_to_log
-from flows.demo.new_run import current_dataset, reset_live_state
+from flows.demo.new_run import open_run, reset_live_state
 from flows.demo.plan import PLANS, TOUR
 from flows.demo.plan_words import announced
 from flows.demo.run_folder import Outcome, RunFolder
@@ -39,9 +39,8 @@ def run_demo(
     of the plan that the command names: what is left out, the next call goes on with.
     """
     left_out = beyond(until or (PLANS[plan].until if plan else None))
-    source = current_dataset(settings)
+    folder, new = open_run(settings, fresh=fresh)
     platform = Platform(settings)
-    folder, new = RunFolder.open(settings.paths.runs, fresh=fresh, source=source)
     if new:
         platform.stop()
         reset_live_state(settings, folder)

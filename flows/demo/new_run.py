@@ -17,20 +17,33 @@ from infra.settings import Settings
 KEPT_TABLES = frozenset(tables.NAMES)  # of the platform's database: the lake is written in these numbers and codes
 
 
-def current_dataset(settings: Settings) -> str | None:
-    """Fingerprint of the dataset that the settings choose; None where it can't be read, but was ingested already.
+def open_run(settings: Settings, *, fresh: bool) -> tuple[RunFolder, bool]:
+    """The run to carry on, or a new one, and whether it is new; a new one needs data that can be read.
 
-    Raises IngestError where the home holds another dataset, and DatasetNotFound or MalformedFile where there is nothing to
-    begin with, before the platform is started.
+    Raises DatasetNotFound or MalformedFile, before anything is stopped, started or forgotten, where a new run has none; and
+    IngestError where the home holds another dataset. A run that has ingested its data is carried on without it.
     """
     try:
-        adapter = open_adapter(settings)
-        adapter.refuse_missing()
-        source = adapter.fingerprint()
-    except (DatasetNotFound, MalformedFile):
-        if settings.paths.lake.exists():
-            return None
-        raise
+        source, unreadable = current_dataset(settings), None
+    except (DatasetNotFound, MalformedFile) as error:
+        source, unreadable = None, error
+    folder, new = RunFolder.open(settings.paths.runs, fresh=fresh, source=source)
+    if unreadable is not None and (new or folder.output("ingest") is None):
+        if new:
+            folder.folder.rmdir()  # else it would be the one to carry on
+        raise unreadable
+    return folder, new
+
+
+def current_dataset(settings: Settings) -> str:
+    """Fingerprint of the dataset that the settings choose.
+
+    Raises DatasetNotFound or MalformedFile where it is not there or lacks a column, and IngestError where the home holds
+    another one.
+    """
+    adapter = open_adapter(settings)
+    adapter.refuse_missing()
+    source = adapter.fingerprint()
     refuse_another_dataset(adapter, source, *(Lake(place, adapter.day_offset) for place in _lakes(settings)))
     return source
 

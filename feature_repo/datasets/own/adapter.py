@@ -35,10 +35,11 @@ from feature_repo.datasets.own.mapping import (
     read_mapping,
 )
 from feature_repo.datasets.own.notes import derived_and_missing, looks_wrong
+from feature_repo.datasets.own.open_quotes import refuse_open_quotes
 from feature_repo.datasets.own.reader import TableReader
 from feature_repo.datasets.own.repeated_rows import repeated_rows, without
 from feature_repo.datasets.own.seen import Seen
-from feature_repo.datasets.own.side_tables import TableRows, read_edges, read_posts, read_users
+from feature_repo.datasets.own.side_tables import TableRows, read_edges, read_posts, read_users, refuse_missing_columns
 from feature_repo.datasets.own.survey import Survey, survey_events
 from feature_repo.datasets.own.times import Bounds
 from feature_repo.datasets.read_ahead import read_ahead
@@ -127,8 +128,9 @@ class OwnData:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     def refuse_missing(self) -> None:
-        """Raise MalformedFile where there are no events, or a column that the mapping names or an event needs is not there."""
+        """Raise MalformedFile where there are no events, or a column that the mapping names or a row needs is not there."""
         _ = self.columns
+        refuse_missing_columns(self.table, self.mapping)
 
     # ---- decisions about columns ----------------------------------------------------------------------------------
     @cached_property
@@ -244,6 +246,7 @@ class OwnData:
         for refusal in self.survey.refusals:
             raise refusal.error(self.events_table)
         for name, rows in self._side_tables.items():
+            refuse_open_quotes(self.root, rows.dead)
             for refusal in rows.refusals:
                 raise refusal.error(self.table(name))
 
@@ -271,6 +274,7 @@ class OwnData:
         self.counts.events += events.good.height
         self.counts.dead += events.dead.height
         if events.dead.height:
+            refuse_open_quotes(self.root, events.dead)
             first = pl.col("source_value").drop_nulls().first()
             for reason, count, value in events.dead.group_by("reason", maintain_order=True).agg(pl.len(), first).iter_rows():
                 self.counts.reasons[reason] += count
@@ -358,6 +362,7 @@ class OwnData:
         rows = self.edge_rows
         if rows is None:
             return None
+        refuse_open_quotes(self.root, rows.dead)
         for refusal in rows.refusals:
             raise refusal.error(self.table("edges"))
         return rows.frame

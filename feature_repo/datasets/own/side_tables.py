@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import get_args
 
 import polars as pl
 
@@ -15,7 +16,16 @@ from feature_repo.datasets.own.event_rows import LEFT_OUT_SCHEMA, raw_lines
 from feature_repo.datasets.own.files import TableFiles
 from feature_repo.datasets.own.id_columns import IdCheck, IdNumbers, id_faults
 from feature_repo.datasets.own.lists import NoList, attribute_columns, attribute_lists, embeddings, encoded, names_of
-from feature_repo.datasets.own.mapping import EdgesMapping, FilesMapping, PostsMapping, UsersMapping
+from feature_repo.datasets.own.mapping import (
+    EdgeColumn,
+    EdgesMapping,
+    FilesMapping,
+    Mapping,
+    PostColumn,
+    PostsMapping,
+    UserColumn,
+    UsersMapping,
+)
 from feature_repo.datasets.own.number_columns import cast_number
 from feature_repo.datasets.own.reader import KIND, TableReader
 from feature_repo.datasets.own.reasons import Reasons
@@ -193,6 +203,14 @@ class SideTable:
         if (twice := frame.height - once.height) > 0:
             self.doubts.append(f"{self.name}: {twice:,} rows repeat a {' and '.join(key)} of an earlier row and are left out")
         return TableRows(once, self.dead(), self.forms, self.refusals, self.doubts)
+
+
+def refuse_missing_columns(files_of: Callable[[str], TableFiles | None], mapping: Mapping) -> None:
+    """Raise MalformedFile where the mapping of posts, users or edges names a column that their files lack."""
+    for name, columns in {"posts": PostColumn, "users": UserColumn, "edges": EdgeColumn}.items():
+        table, mapped = files_of(name), getattr(mapping, name)
+        if table is not None and mapped is not None:
+            resolved(table, TableReader(table).columns, get_args(columns), mapped.columns)
 
 
 def read_posts(table: TableFiles, mapping: PostsMapping, ids: IdNumbers, bounds: Bounds) -> TableRows:
