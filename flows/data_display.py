@@ -49,6 +49,8 @@ def print_check(path: Path, report: CheckReport, forecast: Forecast, out: Consol
         out.print(_outcome(report))
     else:
         out.print(f"[red]{escape(str(path))} would be refused[/]", highlight=False, soft_wrap=True)
+        if report.counts.rows:
+            out.print(_outcome(report))
     _sentences(out, "refused", report.refusals, "red")
     if report.faults:
         _heading(out, "rows left out")

@@ -141,10 +141,11 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     if summary["notes"]:
         lines = [Text(sentence, style=NOTE_STYLE.get(sentence.partition(":")[0], "")) for sentence in summary["notes"]]
         console.print(Panel(Group(*lines), title="what was simulated, derived, sampled or left out", title_align="left"))
-    pages = Table.grid(padding=(0, 2))
-    for name, address in summary["pages"].items():
-        pages.add_row(name, address)
-    console.print(Panel(pages, title="where to look", title_align="left"))
+    if "release" in summary:  # else the platform is stopped, and nothing is at these addresses
+        pages = Table.grid(padding=(0, 2))
+        for name, address in summary["pages"].items():
+            pages.add_row(name, address)
+        console.print(Panel(pages, title="where to look", title_align="left"))
     cost = summary["cost"]
     first = cost["seconds_to_first_timeline"]
     console.print(

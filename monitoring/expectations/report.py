@@ -158,7 +158,8 @@ def _failure(table: TableReport, split: QuarantineSplit, named: Named) -> str:
 def examples(table: str, rule: Rule, quarantined: pl.DataFrame, named: Named) -> list[str]:
     """Some rows that broke `rule`: the table's key and the columns that the rule reads, as `named` gives them."""
     read = rule.broken.meta.root_names() if rule.broken is not None else []
-    columns = [name for name in dict.fromkeys([*KEYS[table], *read]) if name in quarantined.columns]
+    whose = ["user_id", "post_id"] if table == "events" else []  # an event's id may be one that we made
+    columns = [name for name in dict.fromkeys([*KEYS[table], *whose, *read]) if name in quarantined.columns]
     rows = named(quarantined.filter(pl.col("rule") == rule.name).head(EXAMPLE_ROWS).select(columns))
     return [", ".join(f"{name} = {value}" for name, value in row.items()) for row in rows.iter_rows(named=True)]
 

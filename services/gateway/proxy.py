@@ -23,6 +23,7 @@ from services.gateway.shadow import Shadow
 
 PROXIED = ("/for_you", "/following", "/score", "/explain", "/events")
 MAX_BODY_BYTES = 2_000_000
+NOBODY = "nobody"  # whose a batch of events is in which none names a user: some release has to say so of each
 # Asking twice for these changes nothing; an event that may have been taken must not be sent again by us.
 _REPEATABLE = frozenset({"/for_you", "/following", "/score", "/explain"})
 _PASSED_ON = ("content-type", "x-request-id", "traceparent", "tracestate")
@@ -139,9 +140,10 @@ class Proxy:
 
 
 def user_of(body: bytes) -> str:
-    """The user id in a request's JSON body, as text: 17 and "17" are one user. Of a batch of events, the first event's.
+    """The user id in a request's JSON body, as text: 17 and "17" are one user. Of a batch of events, the first that is an id.
 
-    Raises DoorError 400 or 413 where there is none.
+    A batch in which no event has one is NOBODY's: its release rejects each event with the reason. Raises DoorError 400 or 413
+    where there is no user.
     """
     if len(body) > MAX_BODY_BYTES:
         raise DoorError(413, "body_too_large", f"the body has {len(body)} bytes", f"send at most {MAX_BODY_BYTES} at a time")
@@ -149,17 +151,29 @@ def user_of(body: bytes) -> str:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise DoorError(400, "not_json", f"the body is not JSON: {error}", 'send an object such as {"user_id": 17}') from error
-    user_id = content.get("user_id") if isinstance(content, dict) else None
-    if user_id is None and isinstance(content, dict):
-        events = content.get("events")
-        first = events[0] if isinstance(events, list) and events else None
-        user_id = first.get("user_id") if isinstance(first, dict) else None
+    if not isinstance(content, dict):
+        remedy = 'send an object such as {"user_id": 17}; of events one such as {"events": [{"user_id": 17, ...}]}'
+        raise DoorError(400, "not_an_object", f"the body is a JSON {_kind(content)}, not an object", remedy)
+    user_id, events = content.get("user_id"), content.get("events")
+    if user_id is None and isinstance(events, list) and events:
+        return next((user for event in events if (user := _user_of_event(event)) is not None), NOBODY)
     try:
         return id_text(user_id, "user_id")
     except IdError as error:
         message = "user_id is missing" if user_id is None else str(error)
         remedy = 'give the user\'s id as a whole number of up to 64 bits or as text: {"user_id": 17}'
         raise DoorError(400, "user_id_invalid", message, remedy) from error
+
+
+def _user_of_event(event: object) -> str | None:
+    try:
+        return id_text(event.get("user_id"), "user_id") if isinstance(event, dict) else None
+    except IdError:
+        return None
+
+
+def _kind(content: object) -> str:
+    return {list: "list", str: "text", bool: "truth value", type(None): "null"}.get(type(content), "number")
 
 
 def _replaced(answer: Answer, canary: Arm, reason: str) -> Answer:

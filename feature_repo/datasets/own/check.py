@@ -101,10 +101,10 @@ def check(
         report = CheckReport()
         try:
             adapter = OwnData(place, ids)
-            _check_home(adapter, [Lake(folder, adapter.day_offset) for folder in lakes if folder.exists()], report)
             _check_columns(adapter, report)
             if not adapter.survey.refusals and not any(rows.refusals for rows in adapter.side_rows().values()):
                 _check_rows(adapter, report, look)
+            _check_home(adapter, [Lake(folder, adapter.day_offset) for folder in lakes if folder.exists()], report)
         except (MalformedFile, ActionError) as error:
             report.refusals.append(str(error))
     return report

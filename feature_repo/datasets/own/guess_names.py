@@ -12,25 +12,26 @@ EVENT_NAMES: dict[str, tuple[str, ...]] = {
     "event_id": _words("eventid impressionid logid rowid uuid id"),
     "user_id": _words(
         "userid user uid visitorid viewerid memberid customerid accountid profileid listenerid readerid who userkey "
-        "useridx personid clientid useranonid deviceid"
+        "useridx personid clientid useranonid deviceid member visitor customer listener reader viewer"
     ),
     "post_id": _words(
         "postid itemid item newsid articleid productid trackid songid videoid movieid contentid noteid statusid "
-        "tweetid bookid post article product track iid sku docid pageid adid what gameid recipeid businessid artid"
+        "tweetid bookid post article product track iid sku docid pageid adid gameid recipeid businessid artid "
+        "listingid listing episodeid episode podcastid"
     ),
     "author_id": _words(
         "authorid author creatorid sellerid publisherid artistid channelid ownerid brandid artist publisher brand seller"
     ),
     "action": _words(
         "action eventtype event eventname type behavior behaviour behaviortype interaction interactiontype activity "
-        "verb did feedback actiontype"
+        "verb did feedback actiontype what"
     ),
     "value": _words("value dwellms dwelltimems playms msplayed watchms playtimems dwelltime readtime duration"),
     "surface": _words("surface product page placement screen tab feed section context source channel slotname"),
     "position": _words("position rank slot pos index offset"),
     "release": _words("release modelversion variant policy"),
     "propensity": _words("propensity propensityscore pscore probability actionprob"),
-    "request_id": _words("requestid sessionid session usersession visitid pageviewid searchid queryid listid"),
+    "request_id": _words("requestid sessionid session usersession visitid visit pageviewid searchid queryid listid"),
     "occurred_at": _words(
         "occurredat timestamp eventtime time ts datetime createdat date eventtimestamp when servertime unixtime "
         "timems timestampms playedat watchedat clicktime visittime at"
@@ -70,7 +71,7 @@ EDGE_NAMES: dict[str, tuple[str, ...]] = {
 
 # What a file holds by its name; a file of another name holds events.
 TABLE_WORDS: dict[str, tuple[str, ...]] = {
-    "posts": _words("post item article news product track song movie video book catalog content note"),
+    "posts": _words("post item article news product track song movie video book catalog content note listing episode"),
     "users": _words("user member customer profile people account listener reader"),
     "edges": _words("edge follow friend graph network social trust"),
 }

@@ -23,7 +23,11 @@ _MOST_DIGITS = 40  # before or behind the point of a number that is written with
 
 
 class NoList(ValueError):
-    """A column holds neither lists nor text; the message says what it holds."""
+    """A column holds neither lists nor text; the message says what it holds. `row`: index of the first that is to blame."""
+
+    def __init__(self, problem: str, row: int | None = None) -> None:
+        super().__init__(problem)
+        self.row = row
 
 
 def names_of(values: pl.Series, separator: str | None = None) -> pl.Series:
@@ -186,11 +190,13 @@ def embeddings(values: pl.Series) -> pl.Series:
     else:
         raise NoList(f"is of type {kind}, which holds no embedding; give a list of floats")
     lists = lists.set((lists.list.len() == 0).fill_null(False), None)
-    lengths = lists.list.len().drop_nulls().unique()
-    if lengths.len() > 1:
-        raise NoList(f"has lists of {int(lengths.min())} and of {int(lengths.max())} numbers; an embedding has one length")
-    flat = lists.explode().drop_nulls()
-    whole = flat.len() == lists.list.len().sum()
-    if not whole or not flat.is_finite().all():
-        raise NoList("has a value that is no finite number; leave the cell empty where there is no embedding")
+    lengths = lists.list.len()
+    usual = lengths.drop_nulls().mode().max()
+    if (odd := (lengths != usual).fill_null(False).arg_true()).len():
+        here = f"this row has {lengths[odd[0]]} numbers and most have {usual}"
+        raise NoList(f"{here}; an embedding has one length, and where there is none the cell is empty", odd[0])
+    sound = lists.list.eval(pl.element().is_finite().fill_null(False)).list.all().fill_null(True)
+    if (broken := (~sound).arg_true()).len():
+        told = "has a value that is no finite number; leave the cell empty where there is no embedding"
+        raise NoList(f"{str(values[broken[0]])[:60]} {told}", broken[0])
     return lists.alias(values.name)

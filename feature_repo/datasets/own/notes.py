@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FEW_LOST = 0.01  # share of the rows that may be left out, or count once with others, before it is doubtful
 MANY_LOST = 0.1  # above this share of rows left out, ids that are not seen are not doubted: those rows may hold them
+FEW_POSTS, MANY_ROWS = 10, 1_000  # so few posts in so many rows: the column may hold something else
 MOST_UNSEEN = 0.5  # share of a table's ids that no event names, beyond which the ids look written in another way
 
 
@@ -58,6 +59,7 @@ def looks_wrong(data: OwnData, seen: Seen | None) -> list[str]:
         )
     if seen is not None:
         doubts += _lost_rows(data)
+        doubts += _few_posts(data, seen)
         tables = data.side_rows() if data.counts.dead <= MANY_LOST * data.counts.rows else {}
         if (posts := tables.get("posts")) is not None:
             doubts += [
@@ -85,6 +87,13 @@ def _lost_rows(data: OwnData) -> list[str]:
             "or a request; without a column of event ids every row is an event."
         )
     return doubts
+
+
+def _few_posts(data: OwnData, seen: Seen) -> list[str]:
+    posts, rows = seen.posts().height, data.counts.rows
+    if posts > FEW_POSTS or rows < MANY_ROWS:
+        return []
+    return [f"{rows:,} rows name only {posts:,} posts. Check that column {data.columns['post_id']!r} holds their ids."]
 
 
 def _created_late(posts: pl.DataFrame, seen: Seen) -> list[str]:

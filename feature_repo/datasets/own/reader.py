@@ -19,6 +19,7 @@ import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.own.files import TableFiles, compression_of, head_of, head_rows
@@ -61,6 +62,8 @@ class TableReader:
         known = self._columns_of(file)
         if self.table.format != "jsonl" and (missing := [name for name in columns if name not in known]):
             raise MalformedFile(file, f"the column is missing; found {', '.join(known)}", column=missing[0])
+        if self.table.format == "parquet":
+            _refuse_durations(file, columns)
         if self.table.format == "parquet" and (spans := _plain_spans(file, columns, limit)) is not None:
             yield from self._plain_batches(file, shown, columns, spans)
             return
@@ -144,6 +147,17 @@ def _database() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute(f"SET memory_limit = '{MEMORY}'")
     return connection
+
+
+def _refuse_durations(file: Path, columns: Sequence[str]) -> None:
+    """DuckDB reads them as bare numbers of a unit that nobody knows afterwards."""
+    try:
+        schema = pq.read_schema(file)
+    except (pa.ArrowException, OSError):
+        return  # DuckDB says what is wrong
+    for name in columns:
+        if name in schema.names and pa.types.is_duration(kind := schema.field(name).type):
+            raise MalformedFile(file, f"is of type {kind}; store it as a number of milliseconds", column=name)
 
 
 def _plain_spans(file: Path, columns: Sequence[str], limit: int | None) -> list[int] | None:

@@ -153,18 +153,24 @@ class SideTable:
         try:
             return read(self.frame[self.columns[ours]])
         except NoList as error:
-            self.refuse(ours, str(error))
+            self.refuse(ours, str(error), error.row)
             return empty
 
-    def refuse(self, ours: str, problem: str) -> None:
-        self.refusals.append(Refusal(self.table.shown(self.table.files[0]), self.columns.of.get(ours, ours), None, problem))
+    def refuse(self, ours: str, problem: str, row: int | None = None) -> None:
+        """Keep a refusal of a column; `row`: index of the row to blame."""
+        file = self.table.shown(self.table.files[0]) if row is None else self.frame[FILE][row]
+        number = None if row is None else self.frame[ROW][row]
+        self.refusals.append(Refusal(file, self.columns.of.get(ours, ours), number, problem))
 
     def _doubt(self, ours: str, lost: pl.Series) -> None:
         if count := int(lost.sum()):
             row = int(lost.arg_true()[0])
             value = str(self.frame[self.columns[ours]][row])[:60]
             where = f"{self.frame[FILE][row]}, column {self.columns[ours]!r}, row {self.frame[ROW][row]}"
-            self.doubts.append(f"{where}: {value!r} can't be read as {ours}, so it is left empty (as in {count:,} cells)")
+            told = f"can't be read as {ours}"
+            if ours == "created_at":
+                told += ", or is in the future or before `earliest`"
+            self.doubts.append(f"{where}: {value!r} {told}, so it is left empty (as in {count:,} cells)")
 
     def dead(self) -> pl.DataFrame:
         """The rows that are left out, in the columns of LEFT_OUT_SCHEMA."""

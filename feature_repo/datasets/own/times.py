@@ -218,6 +218,10 @@ class TimeCheck:
             return TimeReading(formats=_declared_formats(declared), zone=zone)
         if not self.rows:
             return None
+        if self.native and (self.numbers or self.texts):
+            others = self.numbers + self.texts
+            told = f"{self.native:,} values are timestamps and {others:,} are numbers or text"
+            return self._refused(f"{told}; store all as one type")
         if self.native:
             return TimeReading(zone=zone)
         if self.numbers and not self.texts:
@@ -235,6 +239,10 @@ class TimeCheck:
     def _declared_unit(self, unit: str, zone: str) -> TimeReading | Refusal:
         if self.texts and not self.numbers:
             return self._refused(f"{self._text!r} is no number, but the mapping says {unit}; correct `time`", self.first_text)
+        best = max(self.units, key=lambda one: self.units[one])
+        if self.numbers and not self.units[unit] and self.units[best] >= SETTLED * self.numbers:
+            told = f"the mapping says {unit}, as which {self._value} is no time of this log; as {best} it is"
+            return self._refused(f"{told} {self._as_date(best)}: say `time: {best}`")
         return TimeReading(unit=unit, zone=zone)
 
     def _unit_or_digits(self, zone: str) -> TimeReading | Refusal:

@@ -41,7 +41,7 @@ def test_a_failure_names_rule_rows_examples_and_the_remedy() -> None:
     assert lines[0] == "events: 12 of 701 rows (1.71%) break a hard rule; nothing was moved or removed."
     assert lines[1] == "'value_in_range' is broken by 12 rows (1.71%; bound 1.00%): a measured time is not negative."
     assert lines[2:7] == [
-        f"    event_id = {event_id}, value = -5.0"
+        f"    event_id = {event_id}, user_id = {event_id[0]}, post_id = {event_id[0]}, value = -5.0"
         for event_id in ("0-impression", "0-dwell", "0-click", "1-impression", "1-dwell")
     ]
     assert lines[7].endswith("""allow as many: MIXER_QUARANTINE_BOUNDS='{"events.value_in_range": 0.02}'.""")
@@ -52,7 +52,7 @@ def test_the_rows_of_a_failure_have_the_ids_that_their_owner_knows() -> None:
         return rows.with_columns(event_id=pl.lit("their own ") + pl.col("event_id"))
 
     (failure,) = report_of(with_broken(12, 0), Bounds(), named).failures
-    assert "event_id = their own 0-impression, value = -5.0" in failure
+    assert "event_id = their own 0-impression, user_id = 0, post_id = 0, value = -5.0" in failure
 
 
 def test_the_bound_of_the_remedy_lets_these_rows_pass() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.gateway.errors import DoorError
-from services.gateway.proxy import MAX_BODY_BYTES, user_of
+from services.gateway.proxy import MAX_BODY_BYTES, NOBODY, user_of
 from services.gateway.shadow import overlap
 
 
@@ -22,6 +22,8 @@ from services.gateway.shadow import overlap
         ('{"user_id": "ü/7"}'.encode(), "ü/7"),
         (b'{"events": [{"user_id": 4}, {"user_id": 5}]}', "4"),
         (b'{"events": [{"user_id": "ada"}]}', "ada"),
+        (b'{"events": [{"user_id": " "}, null, {}, {"user_id": 5}]}', "5"),
+        (b'{"events": ["x"]}', NOBODY),
     ],
 )
 def test_the_user_is_read_from_the_body(body, user_id):
@@ -34,7 +36,8 @@ def test_the_user_is_read_from_the_body(body, user_id):
         (b"", "not_json"),
         (b"{", "not_json"),
         (b"\xff\xfe", "not_json"),
-        (b"[1]", "user_id_invalid"),
+        (b"[1]", "not_an_object"),
+        (b"7", "not_an_object"),
         (b"{}", "user_id_invalid"),
         (b'{"user_id": null}', "user_id_invalid"),
         (b'{"user_id": ""}', "user_id_invalid"),
@@ -43,7 +46,6 @@ def test_the_user_is_read_from_the_body(body, user_id):
         (b'{"user_id": 1.5}', "user_id_invalid"),
         (b'{"user_id": 99999999999999999999}', "user_id_invalid"),
         (b'{"events": []}', "user_id_invalid"),
-        (b'{"events": ["x"]}', "user_id_invalid"),
         (b"{" + b" " * MAX_BODY_BYTES, "body_too_large"),
     ],
 )

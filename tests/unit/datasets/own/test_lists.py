@@ -133,7 +133,11 @@ def test_an_embedding_is_a_list_of_floats_and_may_be_missing(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("values", "told"),
-    [([[1.0], [1.0, 2.0]], "lists of 1 and of 2"), ([[1.0, "x"]], "no finite number"), ([[1.0, None]], "finite")],
+    [
+        ([[1.0, 2.0], None, [1.0], [1.0, 2.0]], "row 3: this row has 1 numbers and most have 2"),
+        ([[1.0, 2.0], [1.0, "x"]], "row 2: .*no finite number"),
+        ([[1.0, None]], "row 1: .*no finite number"),
+    ],
 )
 def test_embeddings_of_two_lengths_or_without_numbers_are_refused(tmp_path: Path, values: list, told: str) -> None:
     with pytest.raises(MalformedFile, match=f"column 'embedding'.*{told}"):

@@ -193,3 +193,29 @@ def test_a_time_beyond_the_calendar_is_one_row_left_out(tmp_path: Path, kind: pl
     assert found.good.height == 9
     assert found.dead["event_id"].to_list() == ["e9"]
     assert check(tmp_path).refusals == []
+
+
+def test_a_unit_that_the_values_gainsay_is_refused_with_the_one_that_they_have(tmp_path: Path) -> None:
+    rows = [event(n, occurred_at=1_735_732_800_000 + n) for n in range(20)]
+    write_lines(tmp_path / "events.jsonl", rows)
+    (tmp_path / "mapping.yaml").write_text("events: {time: s}")
+    (refusal,) = check(tmp_path).refusals
+    assert "as which 1735732800000 is no time of this log; as ms it is 2025-01-01: say `time: ms`" in refusal
+
+
+def test_timestamps_in_one_file_and_numbers_or_text_in_another_are_refused(tmp_path: Path) -> None:
+    frame = pl.DataFrame([event(n) for n in range(4)]).with_columns(pl.col("occurred_at").str.to_datetime(time_zone="UTC"))
+    for other, kind in (("numbers", pl.Int64), ("text", pl.String)):
+        folder = tmp_path / other / "events"
+        folder.mkdir(parents=True)
+        frame.write_parquet(folder / "a.parquet")
+        frame.with_columns(pl.col("occurred_at").dt.epoch("ms").cast(kind)).write_parquet(folder / "b.parquet")
+        (refusal,) = check(tmp_path / other).refusals
+        assert "4 values are timestamps and 4 are numbers or text; store all as one type" in refusal
+
+
+def test_a_parquet_duration_is_refused_by_its_type(tmp_path: Path) -> None:
+    frame = pl.DataFrame([event(n, action="dwell") for n in range(4)]).with_columns(value=pl.duration(seconds=pl.int_range(4)))
+    frame.write_parquet(tmp_path / "events.parquet")
+    (refusal,) = check(tmp_path).refusals
+    assert "column 'value'" in refusal and "duration[us]; store it as a number of milliseconds" in refusal
