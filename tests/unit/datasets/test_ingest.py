@@ -17,6 +17,8 @@ from feature_repo.datasets.world.adapter import WorldAdapter
 from feature_repo.lake import Lake
 from tests.unit.datasets.kuairand_folder import exposure, history, write_slice
 
+pytestmark = pytest.mark.slow  # each test ingests a world
+
 DAY_MS = 86_400_000
 LAST_TRAINING_MOMENT_MS = 1_651_420_799_999  # 1 May 2022 23:59:59.999 in Beijing
 

@@ -14,6 +14,8 @@ from feature_repo.datasets.splits import Splits
 from feature_repo.lake import Lake
 from tests.given_dataset import START, GivenDataset, event, spread
 
+pytestmark = pytest.mark.slow  # each test ingests a log
+
 DAY = timedelta(days=1)
 
 

@@ -16,6 +16,8 @@ from feature_repo.aggregates.measures import DAY_US, HOUR_US, MEASURE_INDEX
 from tests.catalogue_events import NOW_US, catalogue_events
 from tests.closed_formula import assert_same_cells, remembered
 
+pytestmark = pytest.mark.slow  # each test runs the batch engine
+
 USER = FAMILY_OF["user"]
 
 

@@ -19,6 +19,8 @@ from feature_repo.aggregates.packed_keys import pack_keys
 from tests.catalogue_events import NOW_US, catalogue_events
 from tests.closed_formula import assert_same_cells, remembered
 
+pytestmark = pytest.mark.slow  # each test runs the batch engine several times
+
 USER_AUTHOR = FAMILY_OF["user_author"]
 
 

@@ -29,6 +29,8 @@ from feature_repo.training_rows import point_in_time_rows
 from infra.settings import Settings
 from tests.small_events import FIRST_DAY, START, small_events, small_lake
 
+pytestmark = pytest.mark.slow  # each test builds rows or runs the engines
+
 AT_US = round(START.timestamp() * 1e6)
 MINUTE_US = 60_000_000
 FAR_US = AT_US + 10**13

@@ -20,6 +20,8 @@ from infra.settings import Settings
 from tests.small_events import FIRST_DAY, small_events, small_lake, small_users
 from tests.unit.features.test_row_shards import assert_same_rows
 
+pytestmark = pytest.mark.slow  # each test builds training rows
+
 DAYS = [FIRST_DAY + timedelta(days=number) for number in range(4)]
 
 

@@ -25,6 +25,8 @@ from services.ranking.inputs import (
 from services.ranking.normalise import Normaliser
 from tests.synthetic_rows import WIDTHS, synthetic_rows
 
+pytestmark = pytest.mark.slow  # each test compiles or compares a network
+
 LEVELS = [level for level in (0, 3, 4) if level <= kernel.best_level()]
 SIZES = [
     {"d": 32, "attention_heads": 2, "layers": 2},

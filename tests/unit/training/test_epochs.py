@@ -10,6 +10,8 @@ from flows.training.epochs import Schedule, Trained, Training
 from flows.training.step_draws import Batches
 from tests.toy_training import ROWS, SCHEDULE, toy_training, weights
 
+pytestmark = pytest.mark.slow  # each test trains
+
 STEPS = 26
 
 
@@ -44,7 +46,6 @@ def unbroken(tmp_path_factory) -> tuple[Training, Trained]:
     return training, training.train(tmp_path_factory.mktemp("unbroken"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("step", range(STEPS))
 def test_a_training_killed_at_any_step_resumes_to_the_very_same_weights_and_losses(tmp_path, unbroken, step):
     whole, trained = unbroken

@@ -21,6 +21,8 @@ from services.ranking.two_tower import TwoTower, TwoTowerConfig
 from tests.synthetic_rows import synthetic_rows
 from tests.toy_training import ROWS, SCHEDULE, toy_training, weights
 
+pytestmark = pytest.mark.slow  # each test trains
+
 BFLOAT16 = Hardware(CPU, "bfloat16")
 LONGER = Schedule(epochs=12, batch=16, rate=1e-2, table_rate=5e-2)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
@@ -62,7 +64,6 @@ def test_float32_on_the_cpu_is_plain_adamw_bit_for_bit(tmp_path):
     assert torch.equal(weights(training), weights(plain))
 
 
-@pytest.mark.slow
 def test_bfloat16_on_the_cpu_learns_by_the_same_loop(tmp_path):
     seen = []
     exact = toy_training(schedule=LONGER)
@@ -97,7 +98,6 @@ def test_a_checkpoint_of_another_precision_is_not_gone_on_from(tmp_path):
     assert len(told) == 3  # from the start
 
 
-@pytest.mark.slow
 def test_two_towers_learn_in_bfloat16(tmp_path, rows):
     model, losses = fit_two_tower(*rows, seed=1, fingerprint="rows", checkpoints=tmp_path, hardware=BFLOAT16)
     assert np.isfinite(losses).all()
