@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 FEW_LOST = 0.01  # share of the rows that may be left out, or count once with others, before it is doubtful
 MANY_LOST = 0.1  # above this share of rows left out, ids that are not seen are not doubted: those rows may hold them
+STAND_INS = (
+    *("null", "NULL", "None", "none", "nan", "NaN", "N/A", "undefined", "unknown"),
+    *("anonymous", "(not set)", "guest", "-"),
+)
 FEW_POSTS, MANY_ROWS = 10, 1_000  # so few posts in so many rows: the column may hold something else
 MOST_UNSEEN = 0.5  # share of a table's ids that no event names, beyond which the ids look written in another way
 
@@ -60,6 +64,7 @@ def looks_wrong(data: OwnData, seen: Seen | None) -> list[str]:
     if seen is not None:
         doubts += _lost_rows(data)
         doubts += _few_posts(data, seen)
+        doubts += _nobody(data, seen)
         tables = data.side_rows() if data.counts.dead <= MANY_LOST * data.counts.rows else {}
         if (posts := tables.get("posts")) is not None:
             doubts += [
@@ -94,6 +99,19 @@ def _few_posts(data: OwnData, seen: Seen) -> list[str]:
     if posts > FEW_POSTS or rows < MANY_ROWS:
         return []
     return [f"{rows:,} rows name only {posts:,} posts. Check that column {data.columns['post_id']!r} holds their ids."]
+
+
+def _nobody(data: OwnData, seen: Seen) -> list[str]:
+    """Texts that stand for no user in particular."""
+    texts = pl.Series("user", STAND_INS)
+    met = data.ids.known("user", texts).is_in(seen.users()["user_id"].implode()).fill_null(False)
+    if not met.any():
+        return []
+    named = ", ".join(repr(text) for text in texts.filter(met))
+    return [
+        f"Among the users is {named}, which looks like nobody in particular: all such rows count as one person's. Leave the "
+        "cell empty, so that they are left out, or give each visitor an id."
+    ]
 
 
 def _created_late(posts: pl.DataFrame, seen: Seen) -> list[str]:

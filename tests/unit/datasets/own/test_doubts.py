@@ -74,3 +74,18 @@ def test_embeddings_of_zeros_alone_are_told_with_their_number(tmp_path: Path) ->
     write_lines(tmp_path / "posts.jsonl", [{"post_id": n, "embedding": row} for n, row in enumerate(rows)])
     (doubt,) = check(tmp_path).doubts
     assert doubt.startswith("posts.jsonl, column 'embedding': 2 rows hold an embedding of zeros alone")
+
+
+def test_users_that_stand_for_nobody_are_doubtful(tmp_path: Path) -> None:
+    rows = [event(n, user_id=f"u{n}") for n in range(5)]
+    write_lines(tmp_path / "events.jsonl", rows)
+    assert check(tmp_path).doubts == []
+    write_lines(tmp_path / "events.jsonl", [*rows, event(5, user_id="anonymous"), event(6, user_id="(not set)")])
+    (doubt,) = check(tmp_path).doubts
+    assert doubt.startswith("Among the users is 'anonymous', '(not set)', which looks like nobody in particular")
+
+
+def test_a_thousand_rows_of_a_few_posts_are_doubtful(tmp_path: Path) -> None:
+    write_lines(tmp_path / "events.jsonl", [event(n, user_id=n % 50, post_id=f"p{n % 6}") for n in range(1_000)])
+    (doubt,) = check(tmp_path).doubts
+    assert doubt == "1,000 rows name only 6 posts. Check that column 'post_id' holds their ids."
