@@ -30,7 +30,7 @@ test: install ## Lint and run the whole test suite; the slowest twenty tests are
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
-test-fast: install ## Unit and property tests that start no server and train no model: three minutes on two slow cores
+test-fast: install ## Unit and property tests that start no server and train no model: two and a half minutes on two slow cores
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS) -m "not slow" tests/unit tests/property
 
 lint: install ## Check style and formatting
