@@ -119,14 +119,20 @@ def limits_of(limits: TrainingLimits | None) -> Output | None:
 def release(context: Context) -> Output:
     """Release 1: no live release yet, so readiness alone decides."""
     context.platform.start_serving()
-    try:
-        context.platform.start_pages(wait=False)  # now, as the release's start leaves half of the CPU idle
-    except ProcessFailed as error:
-        logger.warning("%s; a timeline needs no such page, so the tour goes on until its stage", error)
+    if context.plan.until is not None:
+        _start_pages_early(context.platform)
     trained = context.folder.output("train")
     note = f"first release; learned from {trained['learned_from']}" if trained["sampled"] else "first release"
     found = context.run_flow(RELEASE, model="champion", note=note)
     return {**found, "page": context.platform.pages()["a timeline"]}
+
+
+def _start_pages_early(platform: Platform) -> None:
+    """For a tour that ends with the first release: its start leaves half of the CPU idle. Others need the memory first."""
+    try:
+        platform.start_pages(wait=False)
+    except ProcessFailed as error:
+        logger.warning("%s; a timeline needs no such page, so the tour goes on until its stage", error)
 
 
 def replay(context: Context) -> Output:
