@@ -31,7 +31,7 @@ class Plan:
 TOUR = Plan(
     "tour",
     "about 10 minutes, the first timeline after 3,",
-    train=TrainingLimits(seconds=20, judged_rows=6_000, epochs=1, members=1, teacher_share=0, ensemble=False, slates=40),
+    train=TrainingLimits(seconds=30, judged_rows=6_000, epochs=1, members=1, teacher_share=0, ensemble=False, slates=40),
     retrain=TrainingLimits(seconds=45, epochs=1, members=1, teacher_share=0, ensemble=False, slates=40),
     replay_visits=1_500,
     replay_events=200_000,
