@@ -36,6 +36,7 @@ from services.mixer.api_types import TimelineRequest
 from services.mixer.queries import timeline_query
 from services.mixer.runtime import MixerRuntime
 from tests.free_ports import free_port
+from tests.patient import patient
 from tests.small_home import make_home, untrained_bundle
 
 pytestmark = pytest.mark.slow
@@ -78,8 +79,10 @@ def serve(settings: Settings) -> None:
 
     The first two read prepared posts, the second of them as the first left them; the third is of another time than now.
     """
-    runtime = MixerRuntime(
-        settings, {"release_id": "r-test", "bundle": "untrained"}, EventProducer(settings, delivery_timeout_ms=500)
+    runtime = patient(
+        MixerRuntime(
+            settings, {"release_id": "r-test", "bundle": "untrained"}, EventProducer(settings, delivery_timeout_ms=500)
+        )
     )
     users = open_lake(settings).read("users")["user_id"].sort().head(12).to_list()
     now_us = runtime.corpus.snapshot.as_of_us + 3_600_000_000 + 7_000_000

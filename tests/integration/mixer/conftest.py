@@ -10,6 +10,7 @@ from services.intake.producer import EventProducer
 from services.mixer.app import create_app
 from services.mixer.runtime import MixerRuntime
 from tests.free_ports import free_port
+from tests.patient import patient
 from tests.small_home import make_home, untrained_bundle
 
 
@@ -26,7 +27,7 @@ def small_settings(tmp_path_factory) -> Settings:
 def runtime(small_settings):
     """A runtime of release `r-test`. Deliveries to the absent broker fail within a second."""
     producer = EventProducer(small_settings, delivery_timeout_ms=500)
-    runtime = MixerRuntime(small_settings, {"release_id": "r-test", "bundle": "untrained"}, producer)
+    runtime = patient(MixerRuntime(small_settings, {"release_id": "r-test", "bundle": "untrained"}, producer))
     yield runtime
     runtime.close()
 

@@ -20,6 +20,7 @@ from services.mixer.runtime import MixerRuntime
 from services.mixer.side_effects.served_log import TOPIC as SERVED
 from tests.contract_rows import contract_rows
 from tests.free_ports import free_port
+from tests.patient import patient
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def settings_with_broker(small_settings):
 @pytest.fixture(scope="module")
 def connected(settings_with_broker):
     """A runtime whose events reach the broker, and a client of its app."""
-    runtime = MixerRuntime(settings_with_broker, {"release_id": "r-events", "bundle": "untrained"})
+    runtime = patient(MixerRuntime(settings_with_broker, {"release_id": "r-events", "bundle": "untrained"}))
     with TestClient(create_app(runtime)) as client:
         yield client, runtime
     runtime.close()

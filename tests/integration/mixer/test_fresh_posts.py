@@ -23,6 +23,7 @@ from services.mixer.app import create_app
 from services.mixer.queries import timeline_query
 from services.mixer.runtime import MixerRuntime
 from services.mixer.sources.similar_content import engaged_posts
+from tests.patient import patient
 
 FRESH = 9_000_000
 
@@ -38,7 +39,7 @@ def settings(small_settings, tmp_path) -> Settings:
 @pytest.fixture
 def runtime(settings):
     manifest = {"release_id": "r-fresh", "bundle": "untrained"}
-    runtime = MixerRuntime(settings, manifest, EventProducer(settings, delivery_timeout_ms=500))
+    runtime = patient(MixerRuntime(settings, manifest, EventProducer(settings, delivery_timeout_ms=500)))
     yield runtime
     runtime.close()
 
@@ -155,7 +156,7 @@ def test_the_next_snapshot_holds_the_post_and_the_index_is_built_anew(runtime, s
 def test_a_post_that_came_before_the_process_started_is_there_from_the_start(settings):
     write_post(settings, like_row=0)
     manifest = {"release_id": "r-fresh", "bundle": "untrained"}
-    runtime = MixerRuntime(settings, manifest, EventProducer(settings, delivery_timeout_ms=500))
+    runtime = patient(MixerRuntime(settings, manifest, EventProducer(settings, delivery_timeout_ms=500)))
     assert runtime.corpus.snapshot.rows_of([FRESH])[0] == len(runtime.corpus.snapshot) - 1
     runtime.close()
 

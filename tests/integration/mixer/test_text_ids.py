@@ -17,6 +17,7 @@ from services.mixer.app import create_app
 from services.mixer.runtime import MixerRuntime
 from services.mixer.warm_up import warm_up
 from tests.free_ports import free_port
+from tests.patient import patient
 from tests.small_home import SMALL, make_home, untrained_bundle
 
 COLUMNS = {"user_id": "user", "author_id": "user", "target_id": "user", "post_id": "post", "in_reply_to": "post"}
@@ -51,7 +52,7 @@ def settings(tmp_path_factory) -> Settings:
 @pytest.fixture(scope="module")
 def runtime(settings):
     producer = EventProducer(settings, delivery_timeout_ms=200)
-    runtime = MixerRuntime(settings, {"release_id": "r-text", "bundle": "untrained"}, producer)
+    runtime = patient(MixerRuntime(settings, {"release_id": "r-text", "bundle": "untrained"}, producer))
     yield runtime
     runtime.close()
 
