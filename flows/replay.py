@@ -6,12 +6,14 @@ import dataclasses
 from collections.abc import Callable
 from datetime import date
 
+import numpy as np
 import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
 from feature_repo.chosen_heads import deciding_heads
 from feature_repo.datasets.splits import Span
+from flows.drawn_rows import draw_of, exposed_users, share_for
 from flows.lakes import dataset_marker, open_lakes, split_days, splits_of, within
 from flows.progress import announce
 from flows.retries import PURE_STEP
@@ -22,13 +24,25 @@ from flows.traffic.visits import SLICE_HOURS, first_of, hours_of, labelled_expos
 from infra.settings import Settings, get_settings
 from services.gateway.ledger import Ledger
 
+REFERENCE_EXPOSURES = 300_000  # that the reference rates are made of, about
+
 
 def training_reference() -> ReferenceRates:
-    """Smoothed rates per post over the training days: known before any replay, the same for all arms."""
-    lake, _ = open_lakes(get_settings())
-    train_end, last_day = splits_of(get_settings()).train_end, split_days(get_settings())[0]
-    events = lake.events([day for day in lake.event_days() if day <= last_day]).filter(pl.col("occurred_at") < train_end)
-    return reference_rates(labelled_exposures(events), deciding=_deciding_heads(get_settings()))
+    """Smoothed rates per post over the training days: known before any replay, the same for all arms.
+
+    Of a long log they are those of about REFERENCE_EXPOSURES, of users drawn by a hash: to label all would take too long.
+    """
+    settings = get_settings()
+    lake, _ = open_lakes(settings)
+    train_end, last_day = splits_of(settings).train_end, split_days(settings)[0]
+    days = [day for day in lake.event_days() if day <= last_day]
+    events = lake.scan_events(days).filter(pl.col("occurred_at") < train_end)
+    exposed = exposed_users([lake], days)
+    draw = draw_of(share_for(exposed, REFERENCE_EXPOSURES, settings.seed), settings.seed)
+    if draw is not None:
+        users = np.unique(exposed)
+        events = events.filter(pl.col("user_id").is_in(users[draw.users(users)]))
+    return reference_rates(labelled_exposures(events.collect()), deciding=_deciding_heads(settings))
 
 
 def _deciding_heads(settings: Settings) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import polars as pl
 
 from feature_repo.plausible_times import latest_plausible
 from monitoring.expectations.bounds import Bounds
-from monitoring.expectations.quarantine import part_rows
+from monitoring.expectations.quarantine import broken_rows, part_rows
 from monitoring.expectations.report import Named, as_they_are, examples, exceeded, remedy, too_often
 from monitoring.expectations.rule import Rule, Severity
 from monitoring.expectations.suites import suite, traits_of
@@ -45,7 +45,8 @@ class Forecast:
             return
         traits = traits_of({table: rows})
         rules = {rule.name: rule for rule in suite(table, self._latest, earliest) if _of_one_row(rule) and rule.needs <= traits}
-        broken = part_rows(rows, rows, list(rules.values())).quarantined
+        hard = list(rules.values())
+        broken = part_rows(rows, broken_rows(rows, hard), hard).quarantined
         for name, number in broken.group_by("rule").len().sort("rule").iter_rows():
             counted.by_rule[name] = counted.by_rule.get(name, 0) + number
             counted.rules[name] = rules[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,14 +31,19 @@ def split_quarantine(
     latest = latest or latest_plausible()
     prepared = with_references(name, table, references or {})
     hard = [rule for rule in suite(name, latest) if rule.severity is Severity.HARD]
-    return part_rows(table, prepared, hard)
+    return part_rows(table, broken_rows(prepared, hard), hard)
 
 
-def part_rows(table: pl.DataFrame, prepared: pl.DataFrame, hard: list[Rule]) -> QuarantineSplit:
-    """Part `table` by `hard` rules read from `prepared`, which has the same rows and the reference columns."""
-    reason = pl.coalesce([pl.when(rule.broken).then(pl.lit(rule.name)) for rule in hard if rule.broken is not None])
-    rule = prepared.select(reason.alias("rule"))["rule"]
-    broken = rule.is_not_null()
-    if not broken.any():
+def part_rows(table: pl.DataFrame, broken: pl.DataFrame, hard: Sequence[Rule]) -> QuarantineSplit:
+    """Part `table` by `hard` rules; `broken` (see `broken_rows`) has the same rows. A row goes to the first rule it broke."""
+    names = [rule.name for rule in hard if rule.name in broken.columns]
+    if not names or not broken.select(pl.any_horizontal(names).any()).item():
         return QuarantineSplit(table, table.clear().with_columns(pl.lit(None, pl.String).alias("rule")))
-    return QuarantineSplit(table.filter(~broken), table.with_columns(rule).filter(broken))
+    rule = broken.select(pl.coalesce([pl.when(name).then(pl.lit(name)) for name in names]).alias("rule"))["rule"]
+    bad = rule.is_not_null()
+    return QuarantineSplit(table.filter(~bad), table.with_columns(rule).filter(bad))
+
+
+def broken_rows(prepared: pl.DataFrame, rules: Sequence[Rule]) -> pl.DataFrame:
+    """A boolean column for each of the `rules` about rows: which rows of `prepared`, with its reference columns, break it."""
+    return prepared.select(rule.broken.fill_null(False).alias(rule.name) for rule in rules if rule.broken is not None)

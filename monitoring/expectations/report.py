@@ -118,19 +118,18 @@ def exceeded(by_rule: Mapping[str, int], rows: int, overall: float, own: Mapping
 
 def table_report(
     name: str,
-    prepared: pl.DataFrame,
+    broken: pl.DataFrame,
     split: QuarantineSplit,
     outcomes: Sequence[RuleOutcome],
     skipped: Sequence[str],
     bounds: Bounds,
 ) -> TableReport:
-    """Count the rows that break each rule of `outcomes` in `prepared`."""
-    masks = [o.rule.broken.fill_null(False).sum().alias(o.rule.name) for o in outcomes if o.rule.broken is not None]
-    counts = prepared.select(masks).row(0, named=True) if masks else {}
+    """Count the rows that break each rule; `broken` has a boolean column for each that is about rows (see `broken_rows`)."""
+    counts = broken.sum().row(0, named=True) if broken.columns else {}
     by_rule = dict(split.quarantined.group_by("rule").len().sort("rule").iter_rows())
     return TableReport(
         name=name,
-        rows=prepared.height,
+        rows=split.clean.height + split.quarantined.height,
         broken_rows=counts,
         quarantined=split.quarantined.height,
         max_quarantined_share=bounds.overall,

@@ -11,7 +11,7 @@ import polars as pl
 from feature_repo.plausible_times import EARLIEST, latest_plausible
 from monitoring.expectations.bounds import Bounds
 from monitoring.expectations.gx_checkpoint import RuleOutcome, run_checkpoint
-from monitoring.expectations.quarantine import part_rows
+from monitoring.expectations.quarantine import broken_rows, part_rows
 from monitoring.expectations.report import Named, TableReport, ValidationReport, as_they_are, table_report
 from monitoring.expectations.rule import Severity
 from monitoring.expectations.suites import suite, traits_of, with_references
@@ -50,9 +50,10 @@ def validate_tables(
     reports, splits = {}, {}
     for name, table in tables.items():
         hard = [rule for rule in suites[name] if rule.severity is Severity.HARD]
-        splits[name] = part_rows(table, prepared[name], hard)
+        broken = broken_rows(prepared[name], suites[name])
+        splits[name] = part_rows(table, broken, hard)
         skipped = [rule.name for rule in every[name] if not rule.needs <= given]
-        reports[name] = table_report(name, prepared[name], splits[name], outcomes[name], skipped, bounds)
+        reports[name] = table_report(name, broken, splits[name], outcomes[name], skipped, bounds)
         _counts_agree(reports[name], outcomes[name])
     page = None if docs_folder is None else docs_folder / "index.html"
     report = ValidationReport(tables=reports, splits=splits, docs=page, named=named)

@@ -7,7 +7,7 @@ import pytest
 
 from monitoring.expectations.bounds import Bounds, UnknownRule, bounded_rules
 from monitoring.expectations.gx_checkpoint import RuleOutcome
-from monitoring.expectations.quarantine import part_rows
+from monitoring.expectations.quarantine import broken_rows, part_rows
 from monitoring.expectations.report import Named, ValidationReport, as_they_are, table_report
 from monitoring.expectations.rule import Severity
 from monitoring.expectations.suites import suite, traits_of, with_references
@@ -19,9 +19,10 @@ def report_of(events: pl.DataFrame, bounds: Bounds, named: Named = as_they_are) 
     """The events' report, as validation makes it, without Great Expectations."""
     rules = bounds.applied("events", list(suite("events", LATEST)))
     prepared = with_references("events", events, {})
-    split = part_rows(events, prepared, [rule for rule in rules if rule.severity is Severity.HARD])
+    broken = broken_rows(prepared, rules)
+    split = part_rows(events, broken, [rule for rule in rules if rule.severity is Severity.HARD])
     outcomes = [RuleOutcome(rule, True, None, None, ()) for rule in rules]
-    reports = {"events": table_report("events", prepared, split, outcomes, [], bounds)}
+    reports = {"events": table_report("events", broken, split, outcomes, [], bounds)}
     return ValidationReport(reports, {"events": split}, None, named)
 
 
