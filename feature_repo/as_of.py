@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+MANY = 100_000  # questions that are worth sorting: neighbours then look at the same rows, four times as fast
+
 
 def last_before(keys: np.ndarray, times: np.ndarray, query_keys: np.ndarray, query_times: np.ndarray) -> np.ndarray:
     """Index of the newest log row with the same key and time < the question's; -1 where there is none.
@@ -13,6 +15,14 @@ def last_before(keys: np.ndarray, times: np.ndarray, query_keys: np.ndarray, que
     All questions are bisected together, each within its key's rows: few questions to a long log cost little, and a log that
     is mapped from disk is read only where they look.
     """
+    if len(query_keys) < MANY or (query_keys[1:] >= query_keys[:-1]).all():
+        return _last_before(keys, times, query_keys, query_times)
+    order, found = np.argsort(query_keys), np.empty(len(query_keys), np.int64)
+    found[order] = _last_before(keys, times, query_keys[order], query_times[order])
+    return found
+
+
+def _last_before(keys: np.ndarray, times: np.ndarray, query_keys: np.ndarray, query_times: np.ndarray) -> np.ndarray:
     first = np.searchsorted(keys, query_keys, side="left")
     low, high = first.copy(), np.searchsorted(keys, query_keys, side="right")
     longest = int((high - low).max(initial=0))

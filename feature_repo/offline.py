@@ -76,7 +76,7 @@ def unanswered_actions(settings: Settings) -> dict[str, int]:
 
 def _stamped(states: Path, key: Key, known: pl.DataFrame) -> pl.DataFrame:
     """States with their profile and time stamp, and one early row for every known key."""
-    rows = pl.read_parquet(states / f"{key.value}.parquet").with_columns(pl.col(key.column).cast(pl.Int64))
+    rows = pl.read_ipc(states / key.file).with_columns(pl.col(key.column).cast(pl.Int64))
     empty = pl.Series("state", [EMPTY_STATE[0].tolist()], dtype=pl.List(pl.Float32))
     early = known.select(key.column).with_columns(updated_at=pl.lit(0, pl.Int64)).join(empty.to_frame(), how="cross")
     stamped = pl.concat([early, rows.with_columns(pl.col("state").cast(pl.List(pl.Float32)))]).join(

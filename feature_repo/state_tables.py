@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from feature_repo.aggregates.ranking_state import STATE_WIDTH, Key
 from feature_repo.as_of import last_before
@@ -16,7 +15,6 @@ from feature_repo.blocks import States
 from feature_repo.column_files import ColumnFiles, mapped
 
 _COLUMNS = ("ids", "state", "updated_at")
-_ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -41,17 +39,18 @@ class StateTable:
         return self.ids[last], self.states.take(last)
 
 
-def read_state_table(file: Path, key: Key) -> StateTable:
-    """Read what `aggregates.batch.write_states` wrote for `key`."""
-    table = pq.read_table(file, columns=[key.column, "updated_at", "state"])
+def read_state_table(states: Path, key: Key) -> StateTable:
+    """Read what `aggregates.batch.write_states` wrote for `key` to the folder `states`."""
+    with pa.ipc.open_file(states / key.file) as file:
+        table = file.read_all()
     ids, state, updated_at = _arrays(table[key.column], table["state"].combine_chunks(), table["updated_at"])
     return StateTable(ids, States(state, updated_at))
 
 
-def map_state_table(file: Path, key: Key, folder: Path) -> StateTable:
+def map_state_table(states: Path, key: Key, folder: Path) -> StateTable:
     """`read_state_table`, its arrays mapped from files in `folder` that this writes; only some rows are in memory at once."""
-    with ColumnFiles(folder) as columns:
-        read = pq.ParquetFile(file).iter_batches(_ROWS_AT_ONCE, columns=[key.column, "updated_at", "state"])
+    with ColumnFiles(folder) as columns, pa.ipc.open_file(states / key.file) as file:
+        read = (file.get_batch(place) for place in range(file.num_record_batches))
         empty = _arrays(pa.array([], pa.int64()), pa.array([], pa.list_(pa.float32())), pa.array([], pa.int64()))
         for arrays in chain([empty], (_arrays(part[key.column], part["state"], part["updated_at"]) for part in read)):
             columns.append({f"{key.value}.{name}": array for name, array in zip(_COLUMNS, arrays, strict=True)})

@@ -97,7 +97,7 @@ def _state_tables_on_disk(
 ) -> dict[Key, StateTable]:
     """The states of the events in `files`, mapped from `folder`; of keys that are `asked` about only those that answer."""
     write_states_of_files(files, folder, EngineLimits(folder, ENGINE_MEMORY_GB, settings.threads), asked)
-    return {key: map_state_table(folder / f"{key.value}.parquet", key, folder) for key in Key}
+    return {key: map_state_table(folder, key, folder) for key in Key}
 
 
 def known_until(days: Sequence[date], day_offset: timedelta) -> datetime:
@@ -169,7 +169,7 @@ def _state_tables(settings: Settings, events: pl.DataFrame) -> dict[Key, StateTa
     settings.paths.features.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=settings.paths.features, prefix="training-") as folder:
         write_states(events, Path(folder))
-        return {key: read_state_table(Path(folder) / f"{key.value}.parquet", key) for key in Key}
+        return {key: read_state_table(Path(folder), key) for key in Key}
 
 
 def _rows(known: PointsInTime, chosen: np.ndarray, now_us: np.ndarray) -> FeatureRows:

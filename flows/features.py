@@ -1,4 +1,4 @@
-"""Flow `features`: definitions applied, aggregates rebuilt, online store and candidate snapshot brought up to a moment."""
+"""Flows `features` and `stream`: definitions, aggregates, online store, snapshot and stream state brought up to a moment."""
 
 from __future__ import annotations
 
@@ -56,29 +56,38 @@ def materialise_until(end: datetime) -> dict[str, int]:
     return materialise(get_settings(), end)
 
 
-@task(name="publish snapshot", **FLAKY_EDGE)
-def publish_snapshot(end: datetime) -> dict:
+@task(name="seed stream state", **FLAKY_EDGE)
+def seed_stream(end: datetime) -> dict[str, int]:
+    """What the stream worker goes on from; it rests meanwhile."""
     from feature_repo.aggregates.stream_worker import seed_stream_state
-    from feature_repo.snapshot import build_snapshot, publish
     from flows.platform import stream_worker_paused
 
     settings = get_settings()
-    lake, _ = open_lakes(settings)
     with stream_worker_paused(settings):
-        seed_stream_state(settings, end)
+        return seed_stream_state(settings, end)
+
+
+@task(name="publish snapshot", **FLAKY_EDGE)
+def publish_snapshot(end: datetime) -> dict:
+    from feature_repo.snapshot import build_snapshot, publish
+
+    settings = get_settings()
+    lake, _ = open_lakes(settings)
     snapshot = build_snapshot(settings, lake, end)
     publish(settings, snapshot)
     return {"version": snapshot.version, "posts": len(snapshot.post_id)}
 
 
 @flow(name="features")
-def features_flow(until: date | None = None) -> dict:
-    """Rebuild all features as of the end of local day `until` (default: all that was lived through when it was ingested)."""
+def features_flow(until: date | None = None, stream: bool = True) -> dict:
+    """Rebuild all features as of the end of local day `until` (default: all that was lived through when it was ingested).
+
+    stream: whether the stream worker's state is seeded too. Without it flow `stream` does so later; until then events wait.
+    """
     from feature_repo.offline import unanswered_actions
 
     settings = get_settings()
-    lake, _ = open_lakes(settings)
-    end = lived_until(settings) if until is None else day_end(until, lake.day_offset)
+    end = _until(until)
     live_posts = derive_live_posts()
     announce("deriving the follow graph")
     edges = derive_edges()
@@ -88,6 +97,9 @@ def features_flow(until: date | None = None) -> dict:
     built = build_aggregates(end)
     announce(f"materialising up to {end:%Y-%m-%d %H:%M} UTC")
     written = materialise_until(end)
+    if stream:
+        announce("seeding the stream worker's state")
+        seed_stream(end)
     snapshot = publish_snapshot(end)
     create_table_artifact(
         key="features",
@@ -104,3 +116,16 @@ def features_flow(until: date | None = None) -> dict:
         "live_posts": live_posts,
         "snapshot": snapshot,
     }
+
+
+@flow(name="stream")
+def stream_flow(until: date | None = None) -> dict:
+    """Seed the stream worker's state as flow `features` does, and let it work: what a `features` run left for later."""
+    announce("seeding the stream worker's state")
+    return seed_stream(_until(until))
+
+
+def _until(day: date | None) -> datetime:
+    """The moment that features are brought up to: the end of local `day`, or of all that was lived through."""
+    settings = get_settings()
+    return lived_until(settings) if day is None else day_end(day, open_lakes(settings)[0].day_offset)

@@ -29,6 +29,11 @@ class Key(StrEnum):
         """Name of the id column in events that carry their post's first topic."""
         return "topic" if self is Key.TOPIC else f"{self.value}_id"
 
+    @property
+    def file(self) -> str:
+        """Name of the file that the batch engine writes its states to."""
+        return f"{self.value}.arrow"
+
 
 @dataclass(frozen=True)
 class Window:

@@ -60,7 +60,7 @@ def seed_stream_state(settings: Settings, end: datetime) -> dict[str, int]:
     """
     lake = open_lake(settings)
     with exclusive(settings):
-        state = StreamState(settings.paths.stream)
+        state = StreamState(settings.paths.stream, features=False)
         try:
             state.clear_features()
             if not state.positions:

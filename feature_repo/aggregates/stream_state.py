@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,9 +70,9 @@ class Position:
 
 @dataclass(frozen=True)
 class Captured:
-    """What a save holds: nothing of it changes any more."""
+    """What a save holds: nothing of it changes before it is written."""
 
-    parts: list[tuple[str, np.ndarray, bool]]  # part, rows to write, whether they replace all that was written of it before
+    parts: Iterable[tuple[str, np.ndarray, bool]]  # part, rows to write, whether they replace all that was written of it before
     positions: dict[int, Position]
     numbers: dict[str, int]
 
@@ -80,7 +80,8 @@ class Captured:
 class StreamState:
     """The state under one folder. One process at a time; not for several threads, but for `write`."""
 
-    def __init__(self, folder: Path, threads: int = 2) -> None:
+    def __init__(self, folder: Path, threads: int = 2, *, features: bool = True) -> None:
+        """Without `features` saved cells, histories and waiting keys are not read: for who replaces them."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._connection = sqlite3.connect(folder / STATE_FILE, timeout=30, isolation_level=None, check_same_thread=False)
@@ -90,9 +91,9 @@ class StreamState:
         self._connection.executescript(_TABLES)
         self._require_layout()
         self._threads = threads
-        self._load()
+        self._load(features)
 
-    def _load(self) -> None:
+    def _load(self, features: bool) -> None:
         self.engine = StreamEngine(self._threads)
         self.histories = StreamHistories(MOST_USERS)
         self.ids = EventIds(MOST_IDS)
@@ -104,6 +105,8 @@ class StreamState:
         self._unlink_unknown()
         sections = "SELECT seq, part, start, bytes FROM sections ORDER BY seq"
         for sequence, part, start, size in list(self._connection.execute(sections)):
+            if not features and part != self.ids.name:
+                continue
             rows = self._section(sequence, part, start, size)
             if part == _WAITING:
                 self.waiting = rows
@@ -185,11 +188,11 @@ class StreamState:
     # ---- saving ------------------------------------------------------------------------------------------------------
     def save(self) -> int:
         """Make the present state the one that a restart finds; returns the bytes written."""
-        return self.write(self.capture())
+        return self.write(Captured(self._unsaved(copied=False), dict(self.positions), dict(self._numbers)))
 
     def capture(self) -> Captured:
         """Copy what changed since the last call. What is captured must be written, before anything else is captured."""
-        return Captured(list(self._unsaved()), dict(self.positions), dict(self._numbers))
+        return Captured(list(self._unsaved(copied=True)), dict(self.positions), dict(self._numbers))
 
     def write(self, captured: Captured) -> int:
         """Make what was captured the state that a restart finds; returns the bytes written.
@@ -197,10 +200,11 @@ class StreamState:
         For any thread, one at a time: the state may go on changing meanwhile.
         """
         sequence = (self._connection.execute("SELECT max(seq) FROM sections").fetchone()[0] or 0) + 1
-        replaced = {part for part, _, whole in captured.parts if whole}
+        replaced: set[str] = set()
         sections: list[tuple[int, str, int, int]] = []
         with self._file(sequence).open("wb") as file:
-            for part, rows, _ in captured.parts:
+            for part, rows, whole in captured.parts:
+                replaced |= {part} if whole else set()
                 if len(rows):
                     sections.append((sequence, part, file.tell(), rows.nbytes))
                     file.write(memoryview(rows).cast("B"))
@@ -224,8 +228,11 @@ class StreamState:
 
     _rewrite_ids = False
 
-    def _unsaved(self) -> Iterator[tuple[str, np.ndarray, bool]]:
-        """(part, copies of the rows to write, whether they replace all that was written of the part before)."""
+    def _unsaved(self, *, copied: bool) -> Iterator[tuple[str, np.ndarray, bool]]:
+        """(part, the rows to write, whether they replace all that was written of the part before).
+
+        Rows that are not `copied` change with the state: they must be written before the next are asked for.
+        """
         query = "SELECT part, sum(bytes), count(*) FROM sections GROUP BY part"
         held = {part: (size, count) for part, size, count in self._connection.execute(query)}
         tables: list[tuple[str, CellTable | StreamHistories, np.ndarray]]
@@ -235,15 +242,19 @@ class StreamState:
             changed = table.unsaved_rows()
             size, count = held.get(name, (0, 0))
             superseded = size + len(changed) * rows.itemsize - rows.nbytes
-            whole = superseded > max(rows.nbytes, _REWRITE_FROM) or count >= _MOST_SECTIONS
-            # `take`, because an index of anything but int64 is slow in brackets: six times.
-            yield name, as_words(rows).copy() if whole else np.take(as_words(rows), np.sort(changed), axis=0), whole
+            too_scattered = superseded > max(rows.nbytes, _REWRITE_FROM) or count >= _MOST_SECTIONS
+            whole = too_scattered or 0 < len(changed) == len(rows)
+            words = as_words(rows)
+            if whole:
+                yield name, words.copy() if copied else words, True
+            else:  # `take`, because an index of anything but int64 is slow in brackets: six times
+                yield name, np.take(words, np.sort(changed), axis=0), False
         new = self.ids.unsaved()
         whole = self._rewrite_ids or held.get(self.ids.name, (0, 0))[1] >= _MOST_SECTIONS
         self._rewrite_ids = False
-        yield self.ids.name, self.ids.ids.copy() if whole else new, whole
-        yield _WAITING, self.waiting.copy(), True
-        yield _UNPLACED, self.unplaced.copy(), True
+        yield self.ids.name, (self.ids.ids.copy() if copied else self.ids.ids) if whole else new, whole
+        yield _WAITING, self.waiting, True  # no copies: the worker puts new arrays in their places, and changes none
+        yield _UNPLACED, self.unplaced, True
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

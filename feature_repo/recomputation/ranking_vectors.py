@@ -37,7 +37,7 @@ def _pairs(key: Key, vectors: Sequence[ServedVector], events: pl.DataFrame, scra
     past = own.filter(pl.col("at") <= int(asked.updated_at_us.max())).drop("a", "b", "saved_at_us")
     with TemporaryDirectory(dir=scratch, prefix="recomputed-") as folder:
         write_states(past, Path(folder), (key,))
-        states = read_state_table(Path(folder) / f"{key.value}.parquet", key).as_of(asked.a, asked.updated_at_us + 1)
+        states = read_state_table(Path(folder), key).as_of(asked.a, asked.updated_at_us + 1)
     return VectorPairs(
         family=RANKING + key.value,
         features=tuple(f"{key.value}.{name}" for name in DERIVED_NAMES),

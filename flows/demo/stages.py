@@ -30,6 +30,7 @@ Output = dict[str, Any]
 INGEST = "flows.ingest:ingest_flow"
 VALIDATE = "flows.validate:validate_flow"
 FEATURES = "flows.features:features_flow"
+STREAM = "flows.features:stream_flow"
 TRAIN = "flows.train:train_flow"
 RELEASE = "flows.release:release_flow"
 REPLAY = "flows.replay:replay_flow"
@@ -103,7 +104,12 @@ def validate(context: Context) -> Output:
 
 
 def features(context: Context) -> Output:
-    return context.run_flow(FEATURES)
+    """But for the stream worker's state, which no timeline needs: it has a stage of its own, after the first page."""
+    return context.run_flow(FEATURES, stream=False)
+
+
+def stream(context: Context) -> Output:
+    return context.run_flow(STREAM)
 
 
 def train(context: Context) -> Output:
@@ -224,6 +230,10 @@ def _first_released(found: Output) -> str:
     return f"{found['release']} is {found['state']}: a timeline is at {found['page']}"
 
 
+def _seeded(found: Output) -> str:
+    return f"goes on from {found['events']:,} events"
+
+
 def _replayed(found: Output) -> str:
     return f"{found['requests']:,} requests, {found['events']:,} events, {found['errors']} errors"
 
@@ -268,7 +278,18 @@ STAGES = (
     ),
     Stage("train", "train", train, _trained, needs=("features",), apart=(TRAIN, *TRAIN_IMPORTS)),
     Stage("release", "release 1", release, _first_released, needs=("train",), apart=(RELEASE, "mlflow")),
-    Stage("replay", "replay as live traffic", replay, _replayed, needs=("release",), apart=(REPLAY,), lacking=errors_of),
+    Stage(
+        "stream", "stream worker", stream, _seeded, needs=("features",), apart=(STREAM, "feature_repo.aggregates.stream_worker")
+    ),
+    Stage(
+        "replay",
+        "replay as live traffic",
+        replay,
+        _replayed,
+        needs=("release", "stream"),
+        apart=(REPLAY,),
+        lacking=errors_of,
+    ),
     Stage("drift", "drift on real data", drift, _drifted, needs=("replay",), apart=(DRIFT, *DRIFT_IMPORTS)),
     Stage(
         "fault",
@@ -302,7 +323,10 @@ def beyond(until: str | None) -> frozenset[str]:
         return frozenset()
     if until not in names:
         raise ValueError(f"--until {until!r} names no stage: give one of {', '.join(names)}")
-    return frozenset(names[names.index(until) + 1 :])
+    left_out = set(names[names.index(until) + 1 :])
+    if "features" not in left_out:  # a platform with features is to take events: `stream` is the rest of that stage
+        left_out.discard("stream")
+    return frozenset(left_out)
 
 
 def unmet_need(stage: Stage, outcomes: Mapping[str, Outcome]) -> str | None:

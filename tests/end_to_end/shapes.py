@@ -19,7 +19,7 @@ from feature_repo.datasets.own.inspection import inspect
 from tests.end_to_end.visits import Service, draw_visits, posts_of
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-ALL_STAGES = ("ingest", "validate", "features", "train", "release", "replay", "drift", "bad_release", "pages")
+ALL_STAGES = ("ingest", "validate", "features", "train", "release", "stream", "replay", "drift", "bad_release", "pages")
 TO_A_TIMELINE = ("ingest", "validate", "features", "train", "release", "pages")
 TOPICS = ["politics", "sport", "science", "culture"]
 

@@ -80,7 +80,7 @@ def timeline(context: stages.Context) -> dict[str, Any]:
 
 BY_NAME = {stage.name: stage for stage in stages.STAGES}
 SHORT_STAGES = (
-    *(BY_NAME[name] for name in ("ingest", "validate", "features", "train", "release", "replay")),
+    *(BY_NAME[name] for name in ("ingest", "validate", "features", "train", "release", "stream", "replay")),
     replace(BY_NAME["drift"], run=drift),
     BY_NAME["bad_release"],
     replace(BY_NAME["pages"], run=timeline),

@@ -149,7 +149,7 @@ def test_the_bad_message_is_a_dead_letter_with_its_reason(outcome):
 def test_the_streamed_state_is_the_batch_state(outcome, tmp_path, key):
     settings, lake, _, _ = outcome
     write_states(read_events([lake]), tmp_path, (key,))
-    ids, expected = read_state_table(tmp_path / f"{key.value}.parquet", key).latest()
+    ids, expected = read_state_table(tmp_path, key).latest()
     state = StreamState(settings.paths.stream)
     held = ranking_states(state.engine.tables[key.value], ids)
     state.close()
@@ -161,7 +161,7 @@ def test_what_is_online_is_what_the_batch_engine_would_have_put_there(outcome, t
     settings, lake, _, _ = outcome
     events = read_events([lake])
     write_states(events, tmp_path, (Key.USER,))
-    table, log = read_state_table(tmp_path / "user.parquet", Key.USER), exposure_log(events)
+    table, log = read_state_table(tmp_path, Key.USER), exposure_log(events)
     profiles = user_profiles(read_table([lake], "users"))
     online = OnlineFeatures(settings)
     for user_id in range(12):
@@ -181,7 +181,7 @@ def test_the_published_snapshot_holds_the_newest_states(outcome, tmp_path):
     write_states(events, tmp_path, (Key.POST, Key.TOPIC))
     assert snapshot.as_of_us == events["at"].max() + 1
     for key, ids in ((Key.POST, snapshot.post_id), (Key.TOPIC, snapshot.topic)):
-        table = read_state_table(tmp_path / f"{key.value}.parquet", key)
+        table = read_state_table(tmp_path, key)
         expected = table.as_of(ids.astype(np.int64), np.full(len(snapshot), END))
         np.testing.assert_allclose(snapshot.states[key.value].state, expected.state, rtol=1e-5, atol=1e-5)
 

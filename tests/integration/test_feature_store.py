@@ -97,7 +97,7 @@ def test_feast_s_own_historical_retrieval_agrees_with_the_as_of_search(home):
         entities = pd.DataFrame({key.column: ids, "event_timestamp": moments, "question": range(len(ids))})
         answer = store.get_historical_features(entities, [f"{key.value}:state", f"{key.value}:updated_at"]).to_df()
         answer = answer.sort_values("question")
-        table = read_state_table(settings.paths.features / "states" / f"{key.value}.parquet", key)
+        table = read_state_table(settings.paths.features / "states", key)
         now_us = questions["occurred_at"].dt.epoch("us").to_numpy()
         ours = table.as_of(np.array(ids), now_us)
         np.testing.assert_array_equal(np.stack(answer["state"].to_list()), ours.state)

@@ -49,7 +49,7 @@ def worked(platform: Platform, as_of: datetime) -> int:
     """Run the flow's task; the number of the worker's process, once it has told how far it is."""
     progress = platform.settings.paths.stream / "progress.json"
     progress.unlink(missing_ok=True)
-    features.publish_snapshot.fn(as_of)
+    features.seed_stream.fn(as_of)
     deadline = time.monotonic() + STARTED_WITHIN_S
     while not progress.exists():
         running = platform.supervisor.find(WORKER)

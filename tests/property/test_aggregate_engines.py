@@ -28,7 +28,7 @@ def ids_of(events: pl.DataFrame, key: Key) -> np.ndarray:
 def test_the_rankers_states_are_the_same_from_the_batch_engine_and_the_stream_engine(tmp_path, key):
     events = read_events([small_lake(tmp_path / "lake")])
     write_states(events, tmp_path / "states", (key,))
-    ids, states = read_state_table(tmp_path / "states" / f"{key.value}.parquet", key).latest()
+    ids, states = read_state_table(tmp_path / "states", key).latest()
     engine = streamed(events.sample(fraction=1.0, shuffle=True, seed=5), batch=97)
     held = ranking_states(engine.tables[key.value], ids)
     assert ids.tolist() == ids_of(events, key).tolist()
@@ -82,7 +82,7 @@ def test_fading_sums_stay_exact_across_eras(tmp_path):
         }
     )
     write_states(events, tmp_path, (Key.USER,))
-    table = read_state_table(tmp_path / "user.parquet", Key.USER)
+    table = read_state_table(tmp_path, Key.USER)
     sums = table.states.state[:, STATE_INDEX["impression.24h"]]
     expected = [sum(2.0 ** (-(now - then) / half_life) for then in times if then <= now) for now in times]
     np.testing.assert_allclose(sums, expected, rtol=1e-6)

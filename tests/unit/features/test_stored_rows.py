@@ -80,7 +80,7 @@ def test_only_what_the_drawn_rows_ask_for_is_written(settings, lake, monkeypatch
     mapped, states = training_rows.map_exposure_log, training_rows.map_state_table
     monkeypatch.setattr(training_rows, "map_exposure_log", lambda *asked: written.setdefault("log", mapped(*asked)))
     monkeypatch.setattr(
-        training_rows, "map_state_table", lambda file, key, folder: written.setdefault(key, states(file, key, folder))
+        training_rows, "map_state_table", lambda found, key, folder: written.setdefault(key, states(found, key, folder))
     )
     few = RowDraw("one in five", lambda user_id, at_us: user_id % 5 == 0, lambda user_id: user_id % 5 == 0)
     asked = sum(len(rows) for rows in row_pieces(settings, [lake], DAYS, few))

@@ -183,7 +183,7 @@ def test_a_tour_that_ends_early_is_carried_on_from_there(tmp_path, context):
     folder, _ = RunFolder.open(tmp_path)
     left_out = beyond("release")
     names = [stage.name for stage in stages_to_run(folder, left_out)]
-    assert names == ["ingest", "validate", "features", "train", "release", "pages"]
+    assert names == ["ingest", "validate", "features", "train", "release", "stream", "pages"]
     for name in names:
         folder.finish(name, {"n": 1}, 1.0)
     for name in left_out:
