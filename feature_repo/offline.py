@@ -6,7 +6,8 @@ So a question "as of t" sees only events strictly before t.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,31 +38,37 @@ def write_offline_rows(settings: Settings, lakes: Sequence[Lake], until: datetim
     features = settings.paths.features
     events = read_events(lakes, until)
     states = features / STATES
-    write_states(events, states)
+    with ThreadPoolExecutor(1, thread_name_prefix="exposures") as beside:
+        exposures = beside.submit(exposure_log, events)
+        write_states(events, states)
+        log = exposures.result()
+    del events
     users, posts = read_table(lakes, "users"), read_table(lakes, "posts")
-    log = exposure_log(events)
     user_profile = users.select("user_id", profile=_packed(user_profiles(users)))
     post_profile = posts.select(
         "post_id", profile=_packed(post_profiles(posts)), created_at=pl.col("created_at").dt.epoch("us")
     )
-    views = {
-        "user": _with_profile(_stamped(states, Key.USER, user_profile), unknown_user_profile()),
-        "post": _with_profile(_stamped(states, Key.POST, post_profile), unknown_post_profile()).with_columns(
+    topics = posts.select(topic=pl.col("topics").list.first()).drop_nulls().unique().cast(pl.Int64)
+    views: dict[str, Callable[[], pl.DataFrame]] = {  # made one after another: each is as large as all events
+        "user": lambda: _with_profile(_stamped(states, Key.USER, user_profile), unknown_user_profile()),
+        "post": lambda: _with_profile(_stamped(states, Key.POST, post_profile), unknown_post_profile()).with_columns(
             pl.col("created_at").fill_null(0)
         ),
-        "author": _stamped(states, Key.AUTHOR, posts.select("author_id").unique()),
-        "topic": _stamped(
-            states, Key.TOPIC, posts.select(topic=pl.col("topics").list.first()).drop_nulls().unique().cast(pl.Int64)
-        ),
-        "user_history": _history_rows(log),
+        "author": lambda: _stamped(states, Key.AUTHOR, posts.select("author_id").unique()),
+        "topic": lambda: _stamped(states, Key.TOPIC, topics),
+        "user_history": lambda: _history_rows(log),
     }
-    for view, rows in views.items():
+    written = {}
+    for view, made in views.items():
+        rows = made()
+        written[view] = rows.height
         with replace_atomically(source_file(features, view)) as temporary:
             rows.write_parquet(temporary, compression=COMPRESSION)
+        del rows
     with replace_atomically(features / BUILT) as temporary:
         until_us = None if until is None else round(until.timestamp() * 1e6)
         temporary.write_text(json.dumps({"until_us": until_us, "unanswered": log.unanswered_actions()}))
-    return {view: rows.height for view, rows in views.items()}
+    return written
 
 
 def states_built_until(settings: Settings) -> int | None:

@@ -20,7 +20,7 @@ from flows.retries import PURE_STEP
 from flows.too_little import TooLittleData
 from flows.traffic.driver import Replay, ReplayReport
 from flows.traffic.outcomes import ReferenceRates, reference_rates
-from flows.traffic.visits import SLICE_HOURS, first_of, hours_of, labelled_exposures, share_of_visits, slices
+from flows.traffic.visits import SLICE_HOURS, first_of, hours_of, labelled_exposures, share_of_visits, slices, slices_of
 from infra.settings import Settings, get_settings
 from services.gateway.ledger import Ledger
 
@@ -82,11 +82,11 @@ def replay_days(
     events = events if most_events is None else first_of(events, most_events)
     hours = slice_hours if slice_events is None else hours_of(events, slice_hours, slice_events)
     share = share if visits is None else share_of_visits(events, share, visits, hours=hours)
-    parts = list(slices(events, share=share, seed=settings.seed, name=name, hours=hours))
+    parts, there_are = slices(events, share=share, seed=settings.seed, name=name, hours=hours), slices_of(events, hours)
     replay = Replay(settings, name, training_reference())
 
     def tell(report: ReplayReport) -> None:
-        announce(f"{name}: slice {report.slices}/{len(parts)}, {report.requests:,} requests, {report.events:,} events")
+        announce(f"{name}: slice {report.slices}/{there_are}, {report.requests:,} requests, {report.events:,} events")
 
     report = replay.run(parts, on_progress=tell, stop_when=stop_when)
     return dataclasses.replace(report, share=share, left_out=there - events.height)

@@ -103,6 +103,11 @@ def share_of_visits(events: pl.DataFrame, share: float, most: int, *, hours: flo
     return min(share, most / max(visits, 1))
 
 
+def slices_of(events: pl.DataFrame, hours: float = SLICE_HOURS) -> int:
+    """How many slices of `hours` hold any of `events`."""
+    return events.select((pl.col("occurred_at").dt.epoch("us") // round(hours * _HOUR_US)).n_unique()).item()
+
+
 def slices(events: pl.DataFrame, *, share: float, seed: int, name: str, hours: float = SLICE_HOURS) -> Iterator[Slice]:
     """Cut `events` into slices of `hours`, in time order; events are everybody's.
 
@@ -119,28 +124,29 @@ def slices(events: pl.DataFrame, *, share: float, seed: int, name: str, hours: f
         keyed.partition_by("slice", as_dict=True, include_key=False, maintain_order=True).items()
     ):
         chosen = chosen_in.get(key, exposures.clear())
-        visits = [
-            visit
-            for (user_id, product), group in chosen.partition_by(
-                "user_id", "product", as_dict=True, maintain_order=True
-            ).items()
-            for visit in _visits(f"{name}-{key}-{user_id}-{product}", user_id, product, group)
-        ]
-        yield Slice(index, int(key) * slice_us, sorted(visits, key=lambda visit: (visit.at_us, visit.user_id)), rows)
+        visits = sorted(_visits(chosen, f"{name}-{key}"), key=lambda visit: (visit.at_us, visit.user_id))
+        yield Slice(index, int(key) * slice_us, visits, rows)
 
 
-def _visits(name: str, user_id: int, product: str, exposures: pl.DataFrame) -> Iterator[Visit]:
-    """One visit, or several one after another where it is of more posts than a request may ask for."""
-    for part, start in enumerate(range(0, exposures.height, MOST_SCORED)):
-        rows = exposures[start : start + MOST_SCORED]
-        yield Visit(
-            request_id=short_id(name if part == 0 else f"{name}-{part + 1}"),
-            user_id=user_id,
-            product=product,
-            at_us=int(rows["at_us"][0]),
-            post_ids=rows["post_id"].to_numpy(),
-            labels=rows.select(HEADS).to_numpy(),
-        )
+def _visits(exposures: pl.DataFrame, name: str) -> Iterator[Visit]:
+    """One visit for each user and surface of a slice, or several one after another where it is of more posts than a request may
+    ask for."""
+    exposures = exposures.sort("user_id", "product", maintain_order=True)
+    at_us, post_ids, labels = exposures["at_us"].to_numpy(), exposures["post_id"].to_numpy(), exposures.select(HEADS).to_numpy()
+    start = 0
+    for user_id, product, rows in exposures.group_by("user_id", "product", maintain_order=True).len().iter_rows():
+        end, request = start + rows, f"{name}-{user_id}-{product}"
+        for part, first in enumerate(range(start, end, MOST_SCORED)):
+            some = slice(first, min(first + MOST_SCORED, end))
+            yield Visit(
+                request_id=short_id(request if part == 0 else f"{request}-{part + 1}"),
+                user_id=user_id,
+                product=product,
+                at_us=int(at_us[first]),
+                post_ids=post_ids[some],
+                labels=labels[some],
+            )
+        start = end
 
 
 def short_id(name: str) -> str:

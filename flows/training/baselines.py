@@ -30,9 +30,10 @@ def popularity(train: FeatureRows, rows: FeatureRows) -> np.ndarray:
     return np.where(known[:, None], rate[at], global_rate).astype(np.float32)
 
 
-def lightgbm(train: FeatureRows, rows: FeatureRows, *, seed: int, threads: int) -> np.ndarray:
-    """`fit_lightgbm` on `train`, asked about `rows`; float32 (n, len(HEADS))."""
-    return fit_lightgbm(train, seed=seed, threads=threads)(rows)
+def lightgbm(train: FeatureRows, rows: FeatureRows, *, seed: int, threads: int, heads: Collection[str] = HEADS) -> np.ndarray:
+    """`fit_lightgbm` on `train`, asked about `rows`; float32 (n, len(HEADS)), NaN for all but `heads`."""
+    found = fit_lightgbm(train, seed=seed, threads=threads, heads=heads)(rows)
+    return np.where([head in heads for head in HEADS], found, np.float32(np.nan))
 
 
 def fit_lightgbm(train: FeatureRows, *, seed: int, threads: int, heads: Collection[str] = HEADS) -> Predict:

@@ -78,11 +78,16 @@ def _side_by_side(
     predictions = {"popularity": peers.popularity(train, test)}
     if with_trees:
         tell("LightGBM on the same features")
-        predictions["LightGBM"] = peers.lightgbm(bundle.extended(train), test, seed=seed, threads=threads)
+        predictions["LightGBM"] = peers.lightgbm(bundle.extended(train), test, seed=seed, threads=threads, heads=_telling(test))
     predictions["heavy ranker"] = ours.heavy
     if bundle.ensemble is not None:
         predictions["ensemble"] = ours.final
     return predictions
+
+
+def _telling(test: FeatureRows) -> tuple[str, ...]:
+    """Heads that the test rows can judge a model by: trees for the others would be grown for nothing."""
+    return judged_heads(test.labels)
 
 
 def _leads(predictions: dict[str, np.ndarray], test: FeatureRows, seed: int) -> list[dict[str, Any]]:
