@@ -26,6 +26,7 @@ STEP_TIMEOUT_S = 1200.0  # the canary ends earlier where its traffic is spent; t
 MIN_USERS = 200  # in each arm, before the judge may promote
 LEAST_USERS = 2 * MIN_USERS  # of the canary days: half of them meet each release
 LEAST_USERS_TO_ROLL_BACK = 2 * JudgePolicy.min_users_to_roll_back
+MOST_EVENTS = 200_000  # of the canary days: a judge who can't decide after them waits for what would take a tour too long
 SLICE_EVENTS = 6_000  # between two looks whether the canary is decided; on a thin log two hours hold fewer
 TOLERATED_ERRORS = 0.1  # of the visits; where more were errors, they are why the judge has too little
 SPENT_GRACE_S = 30.0  # after the last visit, wait this long for a verdict
@@ -210,7 +211,8 @@ class _Traffic:
         try:
             days = list(split_days(self.settings)[2])
             span = splits_of(self.settings).canary
-            report = replay_days(REPLAY, days, 1.0, stop_when=self._decided, span=span, slice_events=SLICE_EVENTS)
+            limits = {"most_events": MOST_EVENTS, "slice_events": SLICE_EVENTS}
+            report = replay_days(REPLAY, days, 1.0, stop_when=self._decided, span=span, **limits)
             self.report = report.summary()
             self.spent_at = None if report.stopped else time.monotonic()
         except BaseException as error:  # handed to the stage's own thread, which raises it
@@ -222,7 +224,10 @@ def spent_traffic(release_id: str, report: dict[str, Any], asked_for: str) -> Tr
     visits, errors = report["requests"], report.get("errors", 0)
     if errors > visits * TOLERATED_ERRORS:
         return TrafficFailed(f"{errors:,} of {visits:,} visits were errors, the first: {report['first_error']}")
-    return TrafficSpent(f"all {visits:,} visits of the canary days are spent and {release_id} has no verdict: {asked_for}")
+    part = f"the first {report['events']:,} events of " if report.get("left_out") else ""
+    return TrafficSpent(
+        f"all {visits:,} visits of {part}the canary days are spent and {release_id} has no verdict: {asked_for}"
+    )
 
 
 def _await_release(ledger: Ledger, run_id: Any, version: str) -> str:

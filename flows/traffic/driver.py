@@ -30,6 +30,7 @@ from services.gateway.ledger import Ledger
 
 CONCURRENCY = 4  # requests in flight: enough to keep two cores busy, few enough that latency means something
 TIMELINE_EVERY = 8  # one visit in so many also asks for a whole timeline
+STOP_ASKED_EVERY = 96  # visits, about two seconds: a slice of a dense log takes half a minute
 TELLING_REQUESTS = 20  # so many errors and no answer: the replay is at fault, not a moment's overload
 APPLIED_TIMEOUT_S = 120.0  # the stream worker must have applied a slice's events by then
 
@@ -96,9 +97,10 @@ class Replay:
         on_progress: Callable[[ReplayReport], None] = lambda report: None,
         stop_when: Callable[[], str | None] = lambda: None,
     ) -> ReplayReport:
-        """Send every unfinished slice; `stop_when` is asked before each and names a reason to end early.
+        """Send every unfinished slice; `stop_when` is asked before each and within, and names a reason to end early.
 
-        Raises ReplayFailed where every request was an error: what is left would be one too. A later call begins anew then.
+        A slice that is broken off is sent again by a later call, events and all. Raises ReplayFailed where
+        every request was an error: what is left would be one too. A later call begins anew then.
         """
         report = self.checkpoint.report(self.name)
         report.stopped = None  # what ended an earlier run says nothing of this one
@@ -111,8 +113,10 @@ class Replay:
                 report.stopped = stop_when()
                 if report.stopped:
                     break
-                self._requests_of(part, report)
+                self._requests_of(part, report, stop_when)
                 self._refuse_errors_only(report)
+                if report.stopped:
+                    break
                 if sent is not None:
                     sent.result()  # the events of the slice before
                 sent = sender.submit(publish_and_wait, self.settings, part.events)
@@ -136,8 +140,15 @@ class Replay:
         snapshot = replace(report, by_release=dict(report.by_release), latency_ms=list(report.latency_ms))
         sent.add_done_callback(lambda future: None if future.exception() else self.checkpoint.save(snapshot))
 
-    def _requests_of(self, part: Slice, report: ReplayReport) -> None:
-        answers = asyncio.run(self._requests(part.visits))
+    def _requests_of(self, part: Slice, report: ReplayReport, stop_when: Callable[[], str | None]) -> None:
+        for start in range(0, len(part.visits), STOP_ASKED_EVERY):
+            report.stopped = stop_when() if start else None
+            if report.stopped:
+                return
+            self._ask(part.visits[start : start + STOP_ASKED_EVERY], report)
+
+    def _ask(self, visits: list[Visit], report: ReplayReport) -> None:
+        answers = asyncio.run(self._requests(visits))
         self.evidence.add([answer.evidence for answer in answers if answer.evidence is not None])
         for answer in answers:
             report.requests += 1

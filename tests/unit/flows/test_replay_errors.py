@@ -67,3 +67,15 @@ def test_an_error_is_told_by_the_apis_own_message():
     body = {"error": {"code": "unknown_product", "message": "there is no product 'news'", "remedy": "choose another"}}
     assert words(httpx.Response(422, json=body, request=request)) == "422 at /score: there is no product 'news'; choose another"
     assert words(httpx.Response(502, text="bad gateway", request=request)) == "502 at /score: bad gateway"
+
+
+def test_a_replay_is_stopped_within_a_slice_and_sends_that_slice_again(tmp_path, monkeypatch, parts):
+    monkeypatch.setattr(driver, "STOP_ASKED_EVERY", 10)
+    sent = []
+    replay = _replay(tmp_path, monkeypatch, lambda user: False)
+    monkeypatch.setattr(driver, "publish_and_wait", lambda settings, events: sent.append(events.height))
+    asked = iter([None, None, None, "decided"])  # before a slice of 15 visits, within it, before the next, within that
+    stopped = replay.run(parts, stop_when=lambda: next(asked))
+    assert (stopped.stopped, stopped.slices, stopped.requests, sent) == ("decided", 1, 25, [15])
+    again = _replay(tmp_path, monkeypatch, lambda user: False).run(parts)
+    assert (again.stopped, again.slices, again.requests) == (None, 3, 25 + 30)
