@@ -24,7 +24,7 @@ from flows.traffic.visits import SLICE_HOURS, first_of, hours_of, labelled_expos
 from infra.settings import Settings, get_settings
 from services.gateway.ledger import Ledger
 
-REFERENCE_EXPOSURES = 300_000  # that the reference rates are made of, about
+REFERENCE_EXPOSURES = 150_000  # that the reference rates are made of, about
 
 
 def training_reference() -> ReferenceRates:

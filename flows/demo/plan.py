@@ -33,7 +33,7 @@ TOUR = Plan(
     "about 10 minutes, the first timeline after 3,",
     train=TrainingLimits(seconds=25, judged_rows=6_000, epochs=1, members=1, teacher_share=0, ensemble=False, slates=40),
     retrain=TrainingLimits(seconds=38, epochs=1, members=1, teacher_share=0, ensemble=False, slates=40),
-    replay_visits=1_500,
+    replay_visits=1_000,
     replay_events=100_000,
     drift_rows=20_000,
     slice_hours=8,
