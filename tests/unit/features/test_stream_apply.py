@@ -217,3 +217,34 @@ def test_saving_again_and_again_leaves_few_files(state, lake, tmp_path, monkeypa
     found = StreamState(tmp_path / "stream")
     assert impressions(found) == totals
     found.close()
+
+
+def test_who_replaces_the_features_reads_offsets_and_ids_alone(state, lake, tmp_path):
+    events, applier = small_events(40), Applier(state, lake)
+    applier.apply(records(events), TOPICS)
+    applier.save()
+    state.close()
+    for replaced in (False, True):
+        found = StreamState(tmp_path / "stream", features=not replaced)
+        assert (sum(impressions(found)) > 0) != replaced
+        assert (found.offsets(), len(found.ids)) == ({0: events.height}, events.height)
+        if replaced:
+            found.clear_features()
+            found.save()
+        found.close()
+    empty = StreamState(tmp_path / "stream")
+    assert (sum(impressions(empty)), len(empty.histories), len(empty.ids)) == (0, 0, events.height)
+    empty.close()
+
+
+def test_what_changed_as_a_whole_is_written_once_and_found_again(state, lake, tmp_path):
+    events, applier = small_events(40), Applier(state, lake)
+    applier.apply(records(events), TOPICS)
+    cells = sum(table.cells.nbytes for table in state.engine.tables.values())
+    rows = cells + state.histories.rows.nbytes + state.ids.ids.nbytes
+    assert state.save() == rows + state.waiting.nbytes + state.unplaced.nbytes
+    before = impressions(state)
+    state.close()
+    found = StreamState(tmp_path / "stream")
+    assert impressions(found) == before
+    found.close()
