@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,12 +60,13 @@ def write_offline_rows(settings: Settings, lakes: Sequence[Lake], until: datetim
         "user_history": lambda: _history_rows(log),
     }
     written = {}
-    for view, made in views.items():
-        rows = made()
-        written[view] = rows.height
-        with replace_atomically(source_file(features, view)) as temporary:
+    with ExitStack() as files:  # which take their places together, once all are written
+        for view, made in views.items():
+            rows = made()
+            written[view] = rows.height
+            temporary = files.enter_context(replace_atomically(source_file(features, view)))
             rows.write_parquet(temporary, compression=COMPRESSION)
-        del rows
+            del rows
     with replace_atomically(features / BUILT) as temporary:
         until_us = None if until is None else round(until.timestamp() * 1e6)
         temporary.write_text(json.dumps({"until_us": until_us, "unanswered": log.unanswered_actions()}))

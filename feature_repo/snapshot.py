@@ -202,6 +202,17 @@ def current_version(settings: Settings) -> str | None:
         return None
 
 
+def current_moment_us(settings: Settings) -> int | None:
+    """The moment that the current snapshot is as of, without opening it; None before the first."""
+    version = current_version(settings)
+    if version is None:
+        return None
+    try:
+        return json.loads((settings.paths.snapshots / version / "meta.json").read_text())["as_of_us"]
+    except FileNotFoundError:  # another was published meanwhile, and this one removed
+        return None
+
+
 def load_snapshot(settings: Settings, version: str | None = None) -> Snapshot:
     """Map a snapshot's files (the current one by default). Raises SnapshotMissing with what to do."""
     chosen = version or current_version(settings)

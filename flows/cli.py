@@ -187,6 +187,15 @@ def features(
 
 
 @run.command()
+def stream() -> None:
+    """Seed the stream worker's state from the lake, as `features` does; live events go on from there."""
+    apply_environment()
+    from flows.stream import stream_flow
+
+    _finish(stream_flow())
+
+
+@run.command()
 def train() -> None:
     """Train the rankers, compare them with the baselines, register the champion."""
     apply_environment()

@@ -1,4 +1,4 @@
-"""Flows `features` and `stream`: definitions, aggregates, online store, snapshot and stream state brought up to a moment."""
+"""Flow `features`: definitions, aggregates, online store, snapshot and stream state brought up to a moment."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from flows.days import day_end
 from flows.lakes import ingest_marker, lived_until, open_lakes
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE
+from flows.stream import seed_stream
 from infra.settings import get_settings
 
 
@@ -56,17 +57,6 @@ def materialise_until(end: datetime) -> dict[str, int]:
     return materialise(get_settings(), end)
 
 
-@task(name="seed stream state", **FLAKY_EDGE)
-def seed_stream(end: datetime) -> dict[str, int]:
-    """What the stream worker goes on from; it rests meanwhile."""
-    from feature_repo.aggregates.stream_worker import seed_stream_state
-    from flows.platform import stream_worker_paused
-
-    settings = get_settings()
-    with stream_worker_paused(settings):
-        return seed_stream_state(settings, end)
-
-
 @task(name="publish snapshot", **FLAKY_EDGE)
 def publish_snapshot(end: datetime) -> dict:
     from feature_repo.snapshot import build_snapshot, publish
@@ -82,7 +72,7 @@ def publish_snapshot(end: datetime) -> dict:
 def features_flow(until: date | None = None, stream: bool = True) -> dict:
     """Rebuild all features as of the end of local day `until` (default: all that was lived through when it was ingested).
 
-    stream: whether the stream worker's state is seeded too. Without it flow `stream` does so later; until then events wait.
+    stream: whether the stream worker's state is seeded too; without it live events wait until flow `stream` has seeded it.
     """
     from feature_repo.offline import unanswered_actions
 
@@ -116,13 +106,6 @@ def features_flow(until: date | None = None, stream: bool = True) -> dict:
         "live_posts": live_posts,
         "snapshot": snapshot,
     }
-
-
-@flow(name="stream")
-def stream_flow(until: date | None = None) -> dict:
-    """Seed the stream worker's state as flow `features` does, and let it work: what a `features` run left for later."""
-    announce("seeding the stream worker's state")
-    return seed_stream(_until(until))
 
 
 def _until(day: date | None) -> datetime:

@@ -74,6 +74,10 @@ class Platform:
             self.start(processes.stream_worker(self.settings), wait=False)
         self.start(processes.gateway(self.settings), wait=wait)
 
+    def await_stream_worker(self) -> None:
+        """Start the stream worker unless it runs, and return once it is at work. Raises ProcessFailed where it ends before."""
+        self.start(processes.stream_worker(self.settings))
+
     def start_pages(self, *, wait: bool = True) -> None:
         """The pages of MLflow and Evidently."""
         specs = [processes.mlflow_page(self.settings), processes.evidently_page(self.settings)]

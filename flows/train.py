@@ -133,6 +133,7 @@ def minutes(seconds: float) -> str:
 @task(name="evaluate beside baselines", **PURE_STEP)
 def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows, limits: TrainingLimits | None = None) -> dict[str, Any]:
     """`flows.training.measured.measured` on the test rows, or on those of a sample of users where `limits` have a bound."""
+    from feature_repo.chosen_heads import deciding_heads
     from flows.training.measured import measured
     from flows.training.sampled_users import sampled_users
 
@@ -150,6 +151,7 @@ def measure(bundle_folder: str, train: FeatureRows, test: FeatureRows, limits: T
         day_offset=lake.day_offset,
         baselines=limits.baselines,
         requests=limits.slates,
+        deciding=deciding_heads(settings),
         tell=announce,
     )
     for sentence in found["not_measured"]:

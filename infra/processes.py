@@ -60,7 +60,8 @@ def prefect_worker(settings: Settings) -> ProcessSpec:
 
 def stream_worker(settings: Settings) -> ProcessSpec:
     command = (sys.executable, "-m", "feature_repo.aggregates.stream_worker")
-    return ProcessSpec("stream-worker", command)
+    progress = settings.paths.stream / "progress.json"  # it has read its state by then, which takes minutes where it is large
+    return ProcessSpec("stream-worker", command, ready_file=progress, ready_timeout_s=1200.0)
 
 
 def gateway(settings: Settings) -> ProcessSpec:

@@ -32,12 +32,14 @@ class ProcessFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """How to run one process, and how to know that it is ready: an HTTP address that answers 2xx, or a TCP port."""
+    """How to run one process, and how to know that it is ready: an HTTP address that answers 2xx, a TCP port, or a file that it
+    writes once it is at work."""
 
     name: str
     command: tuple[str, ...]
     ready_url: str | None = None
     ready_port: int | None = None
+    ready_file: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_timeout_s: float = 120.0
 
@@ -107,9 +109,13 @@ class Supervisor:
         while time.monotonic() < deadline:
             if spec.ready_url and _answers(spec.ready_url):
                 return
-            if not spec.ready_url and (spec.ready_port is None or _listens(self.settings.host, spec.ready_port)):
+            running = self.find(spec.name)
+            if spec.ready_file and running and _written_since(spec.ready_file, running.started_at):
                 return
-            if self.find(spec.name) is None:
+            silent = not spec.ready_url and not spec.ready_file
+            if silent and (spec.ready_port is None or _listens(self.settings.host, spec.ready_port)):
+                return
+            if running is None:
                 raise ProcessFailed(f"{spec.name} ended before it was ready; {self._log_end(spec.name)}")
             time.sleep(POLL_S)
         raise ProcessFailed(f"{spec.name} was not ready within {spec.ready_timeout_s:.0f} s; {self._log_end(spec.name)}")
@@ -206,6 +212,13 @@ def _answers(url: str) -> bool:
         with urllib.request.urlopen(url, timeout=2.0) as response:
             return 200 <= response.status < 300
     except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def _written_since(file: Path, moment: float) -> bool:
+    try:
+        return file.stat().st_mtime >= moment
+    except FileNotFoundError:
         return False
 
 

@@ -62,7 +62,6 @@ def seed_stream_state(settings: Settings, end: datetime) -> dict[str, int]:
     with exclusive(settings):
         state = StreamState(settings.paths.stream, features=False)
         try:
-            state.clear_features()
             if not state.positions:
                 _take_over_parts(state, lake)
             events = read_events([lake]).sort("at", "event_id")

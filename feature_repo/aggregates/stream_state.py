@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from feature_repo.aggregates.cells import CELL
 from feature_repo.aggregates.event_ids import ID, EventIds
 from feature_repo.aggregates.stream_engine import StreamEngine
 from feature_repo.aggregates.stream_histories import HISTORY, StreamHistories
-from feature_repo.aggregates.stream_seeded import STATE_FILE
+from feature_repo.aggregates.stream_seeded import SEEDED, STATE_FILE
 
 WAITING = np.dtype([("family", np.uint8), ("a", np.int64), ("b", np.int64)])  # family: place in FAMILIES
 MOST_USERS = 1 << 24
@@ -70,9 +70,9 @@ class Position:
 
 @dataclass(frozen=True)
 class Captured:
-    """What a save holds: nothing of it changes before it is written."""
+    """What a save holds: nothing of it changes any more."""
 
-    parts: Iterable[tuple[str, np.ndarray, bool]]  # part, rows to write, whether they replace all that was written of it before
+    parts: list[tuple[str, np.ndarray, bool]]  # part, rows to write, whether they replace all that was written of it before
     positions: dict[int, Position]
     numbers: dict[str, int]
 
@@ -81,7 +81,7 @@ class StreamState:
     """The state under one folder. One process at a time; not for several threads, but for `write`."""
 
     def __init__(self, folder: Path, threads: int = 2, *, features: bool = True) -> None:
-        """Without `features` saved cells, histories and waiting keys are not read: for who replaces them."""
+        """Without `features` saved cells, histories and waiting keys are forgotten unread: for a caller that replaces them."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._connection = sqlite3.connect(folder / STATE_FILE, timeout=30, isolation_level=None, check_same_thread=False)
@@ -92,6 +92,8 @@ class StreamState:
         self._require_layout()
         self._threads = threads
         self._load(features)
+        if not features:
+            self.clear_features()
 
     def _load(self, features: bool) -> None:
         self.engine = StreamEngine(self._threads)
@@ -166,11 +168,16 @@ class StreamState:
         return {partition: position.following for partition, position in self.positions.items()}
 
     def clear_features(self) -> None:
-        """Forget cells, histories and waiting keys, before seeding; offsets, numbers and ids stay."""
+        """Forget cells, histories and waiting keys, before seeding: until the next save the state counts as not seeded.
+
+        Offsets, ids and other numbers stay.
+        """
         self.engine.close()
         self.engine = StreamEngine(self._threads)
         self.histories = StreamHistories(MOST_USERS)
+        self._numbers[SEEDED] = 0
         with self._transaction():
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, 0)", (SEEDED,))
             self._drop_sections({*self.engine.tables, self.histories.name, _WAITING, _UNPLACED})
         self.waiting = np.zeros(0, WAITING)
         self.unplaced = np.zeros(0, np.int64)
@@ -188,7 +195,7 @@ class StreamState:
     # ---- saving ------------------------------------------------------------------------------------------------------
     def save(self) -> int:
         """Make the present state the one that a restart finds; returns the bytes written."""
-        return self.write(Captured(self._unsaved(copied=False), dict(self.positions), dict(self._numbers)))
+        return self._write(self._unsaved(copied=False), self.positions, self._numbers)
 
     def capture(self) -> Captured:
         """Copy what changed since the last call. What is captured must be written, before anything else is captured."""
@@ -199,11 +206,16 @@ class StreamState:
 
         For any thread, one at a time: the state may go on changing meanwhile.
         """
+        return self._write(captured.parts, captured.positions, captured.numbers)
+
+    def _write(
+        self, parts: Iterable[tuple[str, np.ndarray, bool]], positions: Mapping[int, Position], numbers: Mapping[str, int]
+    ) -> int:
         sequence = (self._connection.execute("SELECT max(seq) FROM sections").fetchone()[0] or 0) + 1
         replaced: set[str] = set()
         sections: list[tuple[int, str, int, int]] = []
         with self._file(sequence).open("wb") as file:
-            for part, rows, whole in captured.parts:
+            for part, rows, whole in parts:
                 replaced |= {part} if whole else set()
                 if len(rows):
                     sections.append((sequence, part, file.tell(), rows.nbytes))
@@ -213,9 +225,9 @@ class StreamState:
         with self._transaction():
             self._drop_sections(replaced)
             self._connection.executemany("INSERT INTO sections VALUES (?, ?, ?, ?)", sections)
-            positions = ((key, one.following, one.generation, one.newest_us) for key, one in captured.positions.items())
-            self._connection.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?, ?, ?)", positions)
-            self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", captured.numbers.items())
+            offsets = ((key, one.following, one.generation, one.newest_us) for key, one in positions.items())
+            self._connection.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?, ?, ?)", offsets)
+            self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", numbers.items())
         if replaced or not sections:
             self._unlink_unknown()
         return sum(size for *_, size in sections)

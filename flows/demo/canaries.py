@@ -13,6 +13,7 @@ from flows.admin_client import answer
 from flows.lakes import open_lakes, split_days, splits_of, within
 from flows.progress import announce
 from flows.too_little import TooLittleData
+from flows.traffic.visits import first_of
 from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
 from monitoring.canary.policy import JudgePolicy
@@ -26,8 +27,7 @@ STEP_TIMEOUT_S = 1200.0  # the canary ends earlier where its traffic is spent; t
 MIN_USERS = 200  # in each arm, before the judge may promote
 LEAST_USERS = 2 * MIN_USERS  # of the canary days: half of them meet each release
 LEAST_USERS_TO_ROLL_BACK = 2 * JudgePolicy.min_users_to_roll_back
-MOST_EVENTS = 200_000  # of the canary days: a judge who can't decide after them waits for what would take a tour too long
-SLICE_EVENTS = 6_000  # between two looks whether the canary is decided; on a thin log two hours hold fewer
+SLICE_EVENTS = 6_000  # that go out together; on a thin log two hours hold fewer
 TOLERATED_ERRORS = 0.1  # of the visits; where more were errors, they are why the judge has too little
 SPENT_GRACE_S = 30.0  # after the last visit, wait this long for a verdict
 DECIDED = (ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
@@ -49,24 +49,27 @@ def ensure_arms(settings: Settings) -> None:
     reconcile_flow()
 
 
-def challenger_goes_live(settings: Settings) -> dict[str, Any]:
+def challenger_goes_live(settings: Settings, most_events: int | None = None) -> dict[str, Any]:
     """The challenger's whole way, with replayed traffic beside it and a person's answer by the same API.
 
+    most_events: of the canary days only the first so many are replayed, for both canaries together.
     Raises TooLittleData where the canary days hold too few users, or were not enough for a verdict.
     """
-    require_users(canary_users(settings), LEAST_USERS, "to promote a release")
+    require_users(canary_users(settings, most_events), LEAST_USERS, "to promote a release")
     ensure_arms(settings)
-    return _canary(settings, "challenger", "retrained after the planted drift", approve=True)
+    return _canary(settings, "challenger", "retrained after the planted drift", approve=True, most_events=most_events)
 
 
-def canary_users(settings: Settings) -> int:
-    """Users with an exposure on the canary days."""
+def canary_users(settings: Settings, most_events: int | None = None) -> int:
+    """Users with an exposure among the first `most_events` of the canary days."""
     _, holdout = open_lakes(settings)
     days = list(split_days(settings)[2])
     if not days:
         return 0
-    exposures = within(holdout.scan_events(days), splits_of(settings).canary).filter(pl.col("action") == "impression")
-    return exposures.select(pl.col("user_id").n_unique()).collect().item()
+    events = within(holdout.scan_events(days), splits_of(settings).canary)
+    found = events.select("occurred_at", "user_id", "action").collect()
+    found = found if most_events is None else first_of(found, most_events)
+    return found.filter(pl.col("action") == "impression")["user_id"].n_unique()
 
 
 def require_users(users: int, least: int, what: str) -> None:
@@ -79,17 +82,18 @@ def require_users(users: int, least: int, what: str) -> None:
         )
 
 
-def bad_release_is_rolled_back(settings: Settings) -> dict[str, Any]:
+def bad_release_is_rolled_back(settings: Settings, most_events: int | None = None) -> dict[str, Any]:
     """A release whose scores are negated on purpose; the judge must take it out without a person.
 
-    Raises TooLittleData as `challenger_goes_live` does.
+    most_events and TooLittleData: as in `challenger_goes_live`.
     """
-    require_users(canary_users(settings), LEAST_USERS_TO_ROLL_BACK, "to roll a release back")
+    require_users(canary_users(settings, most_events), LEAST_USERS_TO_ROLL_BACK, "to roll a release back")
     from flows.training.registered_versions import register_negated
 
     ensure_arms(settings)
     version = register_negated(settings, "champion")
-    outcome = _canary(settings, version, "deliberately bad: its scores are negated", approve=False)
+    note = "deliberately bad: its scores are negated"
+    outcome = _canary(settings, version, note, approve=False, most_events=most_events)
     if outcome["state"] != ReleaseState.ROLLED_BACK or outcome["verdict"]["decision"] != "rollback":
         raise RuntimeError(
             f"the deliberately bad release {outcome['release']} ended {outcome['state']}, but not by the judge's verdict: "
@@ -98,7 +102,7 @@ def bad_release_is_rolled_back(settings: Settings) -> dict[str, Any]:
     return outcome
 
 
-def _canary(settings: Settings, model: str, note: str, *, approve: bool) -> dict[str, Any]:
+def _canary(settings: Settings, model: str, note: str, *, approve: bool, most_events: int | None) -> dict[str, Any]:
     from prefect.deployments import run_deployment
 
     from flows.training.registered_versions import version_of
@@ -112,7 +116,7 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool) -> dict
     run = run_deployment("release/release", parameters=parameters, timeout=0, as_subflow=False)
     announce(f"flow run {run.name!r} takes {model} along on the worker")
     release_id = _await_release(ledger, run.id, version)
-    traffic = _Traffic(settings, ledger, release_id)
+    traffic = _Traffic(settings, ledger, release_id, most_events)
     try:
         while not _ended(ledger, release_id):
             if ledger.state(release_id) is ReleaseState.CANARY and not traffic.started:
@@ -156,8 +160,8 @@ def decided_release(ledger: Ledger, version: str) -> str | None:
 class _Traffic:
     """Replays the canary days in a thread of its own until the canary is decided."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, release_id: str) -> None:
-        self.settings, self.ledger, self.release_id = settings, ledger, release_id
+    def __init__(self, settings: Settings, ledger: Ledger, release_id: str, most_events: int | None = None) -> None:
+        self.settings, self.ledger, self.release_id, self.most_events = settings, ledger, release_id, most_events
         self.report: dict[str, Any] | None = None
         self.spent_at: float | None = None  # time.monotonic() when the last visit was over
         self.error: BaseException | None = None
@@ -173,7 +177,7 @@ class _Traffic:
         self._thread.start()
 
     def abandon(self) -> None:
-        """End after the slice under way; what was sent stays sent."""
+        """End within the slice under way; what was sent stays sent."""
         self._abandoned.set()
 
     def finish(self) -> dict[str, Any] | None:
@@ -211,7 +215,7 @@ class _Traffic:
         try:
             days = list(split_days(self.settings)[2])
             span = splits_of(self.settings).canary
-            limits = {"most_events": MOST_EVENTS, "slice_events": SLICE_EVENTS}
+            limits = {"most_events": self.most_events, "slice_events": SLICE_EVENTS}
             report = replay_days(REPLAY, days, 1.0, stop_when=self._decided, span=span, **limits)
             self.report = report.summary()
             self.spent_at = None if report.stopped else time.monotonic()

@@ -19,6 +19,7 @@ class Plan:
     retrain: TrainingLimits | None  # the challenger
     replay_visits: int | None = None  # that are replayed, about, of users drawn by a hash; None = the settings' share of users
     replay_events: int | None = None  # that are sent: a dense log is replayed for hours instead of days
+    canary_events: int | None = None  # of the canary days, that both canaries may take; more would take too long for a tour
     drift_rows: int | None = None  # exposures that drift is judged on, of users drawn by a hash
     slice_hours: int = SLICE_HOURS  # of the replay; fewer slices wait less often for their events to be applied
     until: str | None = None  # the stage to end after, where the command names none
@@ -35,6 +36,7 @@ TOUR = Plan(
     retrain=TrainingLimits(seconds=38, epochs=1, members=1, teacher_share=0, ensemble=False, slates=40),
     replay_visits=1_000,
     replay_events=100_000,
+    canary_events=200_000,
     drift_rows=20_000,
     slice_hours=8,
 )
@@ -47,6 +49,7 @@ QUICK = Plan(
     retrain=TrainingLimits(seconds=15, epochs=1, members=1, teacher_share=0, ensemble=False, slates=30),
     replay_visits=400,
     replay_events=100_000,
+    canary_events=200_000,
     drift_rows=15_000,
     slice_hours=12,
     until="release",

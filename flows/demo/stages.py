@@ -30,7 +30,7 @@ Output = dict[str, Any]
 INGEST = "flows.ingest:ingest_flow"
 VALIDATE = "flows.validate:validate_flow"
 FEATURES = "flows.features:features_flow"
-STREAM = "flows.features:stream_flow"
+STREAM = "flows.stream:stream_flow"
 TRAIN = "flows.train:train_flow"
 RELEASE = "flows.release:release_flow"
 REPLAY = "flows.replay:replay_flow"
@@ -104,12 +104,15 @@ def validate(context: Context) -> Output:
 
 
 def features(context: Context) -> Output:
-    """But for the stream worker's state, which no timeline needs: it has a stage of its own, after the first page."""
+    """All features except the stream worker's state, which stage `stream` seeds after the first page."""
     return context.run_flow(FEATURES, stream=False)
 
 
 def stream(context: Context) -> Output:
-    return context.run_flow(STREAM)
+    """The worker's state, and the worker on it: it is waited for, since a replay would take what its start takes."""
+    found = context.run_flow(STREAM)
+    context.platform.await_stream_worker()
+    return found
 
 
 def train(context: Context) -> Output:
@@ -185,7 +188,7 @@ def fault(context: Context) -> Output:
 def canary(context: Context) -> Output:
     require_challenger(context.folder.output("fault"))
     context.platform.start_serving()
-    return canaries.challenger_goes_live(context.settings)
+    return canaries.challenger_goes_live(context.settings, context.plan.canary_events)
 
 
 def require_challenger(fault: Output) -> None:
@@ -196,7 +199,7 @@ def require_challenger(fault: Output) -> None:
 
 def bad_release(context: Context) -> Output:
     context.platform.start_serving()
-    return canaries.bad_release_is_rolled_back(context.settings)
+    return canaries.bad_release_is_rolled_back(context.settings, context.plan.canary_events)
 
 
 def pages(context: Context) -> Output:
@@ -301,7 +304,7 @@ STAGES = (
         lacking=_gate_refused,
     ),
     Stage("canary", "challenger's canary", canary, _released, needs=("fault",), lacking=_undecided),
-    Stage("bad_release", "bad release", bad_release, _released, needs=("release",)),
+    Stage("bad_release", "bad release", bad_release, _released, needs=("release", "stream")),
     Stage(
         "pages",
         "pages and a timeline",
@@ -324,7 +327,7 @@ def beyond(until: str | None) -> frozenset[str]:
     if until not in names:
         raise ValueError(f"--until {until!r} names no stage: give one of {', '.join(names)}")
     left_out = set(names[names.index(until) + 1 :])
-    if "features" not in left_out:  # a platform with features is to take events: `stream` is the rest of that stage
+    if "features" not in left_out:  # once there are features, live events are to be applied
         left_out.discard("stream")
     return frozenset(left_out)
 

@@ -113,7 +113,7 @@ class Replay:
                 report.stopped = stop_when()
                 if report.stopped:
                     break
-                self._requests_of(part, report, stop_when)
+                report.stopped = self._requests_of(part, report, stop_when)
                 self._refuse_errors_only(report)
                 if report.stopped:
                     break
@@ -123,10 +123,10 @@ class Replay:
                 report.events += part.events.height
                 report.slices = part.index + 1
                 on_progress(report)
-                self._keep(report, sent)
+                kept = self._keep(report, sent)
             if sent is not None:
                 sent.result()
-                self.checkpoint.save(report)
+                self.checkpoint.save(kept)
         return report
 
     def _refuse_errors_only(self, report: ReplayReport) -> None:
@@ -135,17 +135,20 @@ class Replay:
         self.checkpoint.forget()
         raise ReplayFailed(f"all of the first {report.requests:,} requests were errors, the first: {report.first_error}")
 
-    def _keep(self, report: ReplayReport, sent: Future[None]) -> None:
-        """Remember the newest slice as done once its events are applied, without waiting for it here."""
+    def _keep(self, report: ReplayReport, sent: Future[None]) -> ReplayReport:
+        """Remember the newest slice as done once its events are applied, without waiting for it here; returns what is kept."""
         snapshot = replace(report, by_release=dict(report.by_release), latency_ms=list(report.latency_ms))
         sent.add_done_callback(lambda future: None if future.exception() else self.checkpoint.save(snapshot))
+        return snapshot
 
-    def _requests_of(self, part: Slice, report: ReplayReport, stop_when: Callable[[], str | None]) -> None:
+    def _requests_of(self, part: Slice, report: ReplayReport, stop_when: Callable[[], str | None]) -> str | None:
+        """Send the slice's requests; the reason where `stop_when` broke them off."""
         for start in range(0, len(part.visits), STOP_ASKED_EVERY):
-            report.stopped = stop_when() if start else None
-            if report.stopped:
-                return
+            stopped = stop_when() if start else None
+            if stopped:
+                return stopped
             self._ask(part.visits[start : start + STOP_ASKED_EVERY], report)
+        return None
 
     def _ask(self, visits: list[Visit], report: ReplayReport) -> None:
         answers = asyncio.run(self._requests(visits))

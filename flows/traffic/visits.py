@@ -80,11 +80,11 @@ def _asking(user_ids: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def first_of(events: pl.DataFrame, most: int) -> pl.DataFrame:
-    """The first `most` of `events` by time, or fewer: those of one moment stay together."""
+    """The first `most` of `events` by time, or fewer: those of one moment stay together. The first moment stays."""
     if events.height <= most:
         return events
-    end = events["occurred_at"].sort()[most]
-    return events.filter(pl.col("occurred_at") < end)
+    moments = events["occurred_at"].sort()
+    return events.filter((pl.col("occurred_at") < moments[most]) | (pl.col("occurred_at") == moments[0]))
 
 
 def hours_of(events: pl.DataFrame, hours: float, most: int) -> float:

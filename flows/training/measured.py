@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
 from feature_repo.feature_rows import FeatureRows
-from feature_repo.heads import judged_heads
+from feature_repo.heads import HEADS, judged_heads
 from flows.training import baselines as peers
 from flows.training.compare import auc_difference, compare
 from flows.training.evaluate import auc, dwell_metrics, evaluate
@@ -32,12 +32,13 @@ def measured(
     day_offset: timedelta = timedelta(0),
     baselines: bool = True,
     requests: int | None = None,
+    deciding: Sequence[str] = (),
     tell: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Every model on the same test rows: metrics by head, the heavy ranker's lead over LightGBM, retrieval, light ranker.
 
     The baselines read the bundle's collaborative vectors too; without `baselines` there are no trees. `requests`: slates that
-    the light ranker's cut is tried on. `not_measured` says in
+    the light ranker's cut is tried on. `deciding`: heads that the owner decides by. `not_measured` says in
     sentences what the rows could not tell; without test rows there is nothing else.
     """
     if not len(test):
@@ -47,7 +48,8 @@ def measured(
     bundle = ModelBundle.load(bundle_folder, threads=threads)
     test = bundle.extended(test)
     ours = bundle.predictions(test)
-    predictions = _side_by_side(bundle, ours, train, test, seed, threads, baselines, tell)
+    trees_of = _compared_heads(test, deciding) if baselines else ()
+    predictions = _side_by_side(bundle, ours, train, test, seed, threads, trees_of, tell)
     table = compare({name: evaluate(p, test.labels, test, day_offset=day_offset) for name, p in predictions.items()})
     found = recall(bundle, train, test, seed=seed)
     return {
@@ -71,23 +73,24 @@ def _side_by_side(
     test: FeatureRows,
     seed: int,
     threads: int,
-    with_trees: bool,
+    trees_of: Sequence[str],
     tell: Callable[[str], None],
 ) -> dict[str, np.ndarray]:
-    """Model -> probabilities float32 (n, len(HEADS)) on the test rows, in the order of the table."""
+    """Model -> probabilities float32 (n, len(HEADS)) on the test rows, in the order of the table. `trees_of`: heads."""
     predictions = {"popularity": peers.popularity(train, test)}
-    if with_trees:
+    if trees_of:
         tell("LightGBM on the same features")
-        predictions["LightGBM"] = peers.lightgbm(bundle.extended(train), test, seed=seed, threads=threads, heads=_telling(test))
+        predictions["LightGBM"] = peers.lightgbm(bundle.extended(train), test, seed=seed, threads=threads, heads=trees_of)
     predictions["heavy ranker"] = ours.heavy
     if bundle.ensemble is not None:
         predictions["ensemble"] = ours.final
     return predictions
 
 
-def _telling(test: FeatureRows) -> tuple[str, ...]:
-    """Heads that the test rows can judge a model by: trees for the others would be grown for nothing."""
-    return judged_heads(test.labels)
+def _compared_heads(test: FeatureRows, deciding: Sequence[str]) -> tuple[str, ...]:
+    """Heads that trees are worth growing for: those that the test rows can judge, the commonest in any case, and `deciding`."""
+    commonest = judged_heads(test.labels, LEADS, least=1)
+    return tuple(dict.fromkeys([*judged_heads(test.labels), *commonest, *(head for head in HEADS if head in deciding)]))
 
 
 def _leads(predictions: dict[str, np.ndarray], test: FeatureRows, seed: int) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from feature_repo.datasets.world.config import WorldConfig
-from flows import features
+from flows import stream
 from flows.platform import Platform
 from infra import processes
 from infra.settings import Settings
@@ -26,7 +26,7 @@ STARTED_WITHIN_S = 60.0
 def platform(tmp_path, monkeypatch) -> Iterator[Platform]:
     first = free_range(2)
     settings = Settings(home=tmp_path / "home", broker_port=first, gateway_port=first + 1)
-    monkeypatch.setattr(features, "get_settings", lambda: settings)
+    monkeypatch.setattr(stream, "get_settings", lambda: settings)
     monkeypatch.setattr("flows.lakes.get_settings", lambda: settings, raising=False)
     platform = Platform(settings)
     try:
@@ -49,7 +49,7 @@ def worked(platform: Platform, as_of: datetime) -> int:
     """Run the flow's task; the number of the worker's process, once it has told how far it is."""
     progress = platform.settings.paths.stream / "progress.json"
     progress.unlink(missing_ok=True)
-    features.seed_stream.fn(as_of)
+    stream.seed_stream.fn(as_of)
     deadline = time.monotonic() + STARTED_WITHIN_S
     while not progress.exists():
         running = platform.supervisor.find(WORKER)

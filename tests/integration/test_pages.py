@@ -11,6 +11,7 @@ from markupsafe import escape
 
 from feature_repo.ids import IdTable
 from feature_repo.lake import Lake
+from feature_repo.snapshot import POINTER
 from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
 from monitoring.canary.judge import JudgePolicy, judge
@@ -225,6 +226,16 @@ def test_where_an_old_log_is_replayed_now_is_its_newest_event(rig):
     page = rig.client.get("/timeline?user_id=7").text
     assert arm_.asked[-1]["requested_at"] == "2022-05-03T12:00:00+00:00"
     assert "3 May 2022, 12:00:00" in page
+
+
+def test_before_the_stream_worker_tells_of_events_now_is_the_moment_of_the_features(rig):
+    arm_ = rig.live(SmallArm("r1"))
+    folder = rig.settings.paths.snapshots / "v1"
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text('{"version": "v1", "as_of_us": 1651579200000000}')
+    (folder.parent / POINTER).write_text('{"version": "v1"}')
+    rig.client.get("/timeline?user_id=7")
+    assert arm_.asked[-1]["requested_at"] == "2022-05-03T12:00:00+00:00"
 
 
 def test_the_api_page_is_the_live_releases_document(rig):

@@ -99,3 +99,17 @@ def test_a_rule_read_in_two_ways_is_an_error(monkeypatch):
     monkeypatch.setattr("monitoring.expectations.validation.suite", lambda name, latest, earliest: (crooked,))
     with pytest.raises(CountMismatch, match="users.user_id_in_range: Great Expectations counts 0 rows, the quarantine 9"):
         validate_tables({"users": contract_rows()["users"]}, None, latest=LATEST)
+
+
+@pytest.mark.parametrize(("kept", "warned"), [(1, False), (12, True)])
+def test_a_share_is_judged_by_its_bounds_and_shown(kept, warned):
+    """Of the share of impressions: few are left where one in `kept` stays."""
+    tables = contract_rows()
+    shown = pl.col("action").cast(pl.String) == "impression"
+    events = tables["events"].filter(~shown | (pl.int_range(pl.len()).over(shown) % kept == 0))
+    report = validate_tables({**tables, "events": events}, None, latest=LATEST)
+    (found,) = [one for one in report.tables["events"].outcomes if one.rule.name == "impression_share"]
+    share = events.select(shown.mean()).item()
+    assert (share < 0.1) == warned
+    assert found.success != warned
+    assert found.observed == pytest.approx(share)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -14,6 +13,8 @@ from starlette.responses import Response
 
 from feature_repo.ids import IdError
 from feature_repo.ids.id_texts import id_text
+from feature_repo.snapshot import current_moment_us
+from infra.settings import Settings
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
 from services.gateway.pages.post_facts import post_facts
@@ -44,7 +45,7 @@ async def show(request: Request) -> Response:
         return page("timeline.html", context)
     try:
         user_id = _user_id(context["user_id"])
-        at, replayed = await asyncio.to_thread(_moment_of_use, context["at"], door.settings.paths.stream)
+        at, replayed = await asyncio.to_thread(_moment_of_use, context["at"], door.settings)
         context["timeline"] = await _timeline(door, user_id, context["product"], at)
         context["timeline"]["replayed_at"] = at if replayed else None
     except DoorError as error:
@@ -118,10 +119,11 @@ def _user_id(text: str) -> str:
         raise DoorError(400, "user_id_invalid", str(error), "give a whole number or text, as your events do") from error
 
 
-def _moment_of_use(asked: str, stream: Path) -> tuple[datetime | None, bool]:
+def _moment_of_use(asked: str, settings: Settings) -> tuple[datetime | None, bool]:
     """The moment the timeline is made for, and whether it is the newest moment of a replayed log; None is now.
 
     Where the platform lives through an old log, "now" is that log's newest event: at today's clock every post is years old.
+    Before the stream worker has told of any, it is the moment of the features.
     """
     if asked:
         try:
@@ -131,11 +133,16 @@ def _moment_of_use(asked: str, stream: Path) -> tuple[datetime | None, bool]:
                 400, "moment_invalid", f"{asked[:40]!r} is not a moment", "write it as 2022-05-03T12:00:00Z"
             ) from error
         return (at if at.tzinfo else at.replace(tzinfo=UTC)), False
-    try:
-        newest_us = json.loads((stream / "progress.json").read_text())["newest_event_us"]
-    except (FileNotFoundError, json.JSONDecodeError, KeyError):
-        return None, False
-    if not newest_us:
+    newest_us = _newest_streamed_us(settings) or current_moment_us(settings)
+    if newest_us is None:
         return None, False
     newest = datetime.fromtimestamp(newest_us / 1e6, UTC)
     return (newest, True) if datetime.now(UTC) - newest > timedelta(days=1) else (None, False)
+
+
+def _newest_streamed_us(settings: Settings) -> int | None:
+    """The newest event that the stream worker has told of, None where it has told of none."""
+    try:
+        return json.loads((settings.paths.stream / "progress.json").read_text())["newest_event_us"] or None
+    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        return None

@@ -15,11 +15,12 @@ from feature_repo.aggregates.measures import MEASURE_INDEX
 from feature_repo.aggregates.ranking_projection import dense_cells
 from feature_repo.aggregates.stream_apply import AHEAD_US, LATE_US, Applied, Applier, Records
 from feature_repo.aggregates.stream_parts import drop_uncommitted_parts
-from feature_repo.aggregates.stream_seeded import STATE_FILE
+from feature_repo.aggregates.stream_seeded import SEEDED, STATE_FILE, is_seeded
 from feature_repo.aggregates.stream_state import STATE_LAYOUT, StateDamaged, StateOutdated, StreamState
 from feature_repo.aggregates.topics import Topics
 from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.lake import Lake
+from infra.settings import Settings
 from tests.small_events import START, small_events, small_posts
 
 NOW_MS = round(START.timestamp() * 1e3) + 30 * 86_400_000
@@ -222,15 +223,16 @@ def test_saving_again_and_again_leaves_few_files(state, lake, tmp_path, monkeypa
 def test_who_replaces_the_features_reads_offsets_and_ids_alone(state, lake, tmp_path):
     events, applier = small_events(40), Applier(state, lake)
     applier.apply(records(events), TOPICS)
+    state.set_number(SEEDED, 1)
     applier.save()
     state.close()
+    assert is_seeded(Settings(home=tmp_path))
     for replaced in (False, True):
         found = StreamState(tmp_path / "stream", features=not replaced)
         assert (sum(impressions(found)) > 0) != replaced
         assert (found.offsets(), len(found.ids)) == ({0: events.height}, events.height)
-        if replaced:
-            found.clear_features()
-            found.save()
+        assert not (replaced and is_seeded(Settings(home=tmp_path)))  # killed here, it is not taken for seeded
+        found.save()
         found.close()
     empty = StreamState(tmp_path / "stream")
     assert (sum(impressions(empty)), len(empty.histories), len(empty.ids)) == (0, 0, events.height)
@@ -247,4 +249,18 @@ def test_what_changed_as_a_whole_is_written_once_and_found_again(state, lake, tm
     state.close()
     found = StreamState(tmp_path / "stream")
     assert impressions(found) == before
+    found.close()
+
+
+def test_what_is_captured_is_what_is_written_whatever_comes_meanwhile(state, lake, tmp_path):
+    events, applier = small_events(60), Applier(state, lake)
+    half = events.height // 2
+    applier.apply(records(events[:half]), TOPICS)
+    captured, then = state.capture(), impressions(state)
+    applier.apply(records(events[half:], first=half), TOPICS)
+    state.write(captured)
+    assert impressions(state) != then
+    state.close()
+    found = StreamState(tmp_path / "stream")
+    assert (impressions(found), found.offsets()) == (then, {0: half})
     found.close()

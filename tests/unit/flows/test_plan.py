@@ -22,7 +22,7 @@ def test_a_tour_bounds_whatever_grows_with_the_data(plan):
         assert limits.seconds
         Recipe(seed=1, threads=1, **limits.options())  # that the recipe knows, and accepts
     assert plan.train.judged_rows
-    assert plan.replay_visits and plan.replay_events
+    assert plan.replay_visits and plan.replay_events and plan.canary_events
     assert plan.drift_rows
 
 
@@ -35,4 +35,5 @@ def test_the_challenger_learns_for_longer_than_the_champion_did():
 
 def test_the_full_tour_leaves_nothing_out():
     assert (FULL.train, FULL.retrain, FULL.replay_visits, FULL.drift_rows) == (None, None, None, None)
+    assert (FULL.replay_events, FULL.canary_events) == (None, None)
     assert set(PLANS) == {"tour", "quick", "full"}

@@ -211,3 +211,11 @@ def test_a_surface_of_any_name_is_passed_on_and_a_long_id_is_shortened_by_a_hash
     assert found["the front page"].endswith("-the front page")
     assert len(found[long]) == len(found[other]) == LONGEST_ID
     assert found[long] != found[other]
+
+
+def test_the_first_events_end_before_a_moment_that_does_not_fit_but_never_before_the_first():
+    rows = [
+        (1, 10 + n, "impression", "tab_1", NOON + timedelta(hours=hour), f"r{n}") for n, hour in enumerate((0, 0, 0, 1, 1, 2))
+    ]
+    events = _events(*rows)
+    assert [first_of(events, most).height for most in (1, 2, 3, 4, 5, 6, 9)] == [3, 3, 3, 3, 5, 6, 6]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -51,6 +53,21 @@ def test_another_command_under_the_same_name_replaces_the_process(supervisor):
     second = supervisor.start(ProcessSpec("server", (sys.executable, "-c", "import time; time.sleep(60)")))
     assert second.pid != first.pid
     assert not first.alive()
+
+
+def test_a_file_of_an_earlier_run_makes_no_process_ready(supervisor, tmp_path):
+    file, go = tmp_path / "progress.json", tmp_path / "go"
+    file.write_text("of yesterday")
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    waits = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.01)\n"
+    writes = f"pathlib.Path({str(file)!r}).write_text('now')\ntime.sleep(60)"
+    spec = ProcessSpec("worker", (sys.executable, "-c", waits + writes), ready_file=file, ready_timeout_s=0.5)
+    supervisor.start(spec)
+    with pytest.raises(ProcessFailed, match="worker was not ready within"):
+        supervisor.wait_ready(spec)
+    go.touch()
+    supervisor.wait_ready(replace(spec, ready_timeout_s=20))
+    assert file.read_text() == "now"
 
 
 def test_a_process_that_ends_early_is_reported_with_the_end_of_its_log(supervisor):

@@ -4,6 +4,7 @@ import pytest
 from feature_repo.feature_rows import HEADS
 from flows.training.baselines import PRIOR_EXPOSURES, fit_logistic_regression, lightgbm, popularity
 from flows.training.evaluate import auc
+from flows.training.measured import _compared_heads
 from tests.synthetic_rows import synthetic_rows
 
 
@@ -39,6 +40,22 @@ def test_lightgbm_answers_a_head_of_one_class_with_its_rate():
     train, asked = synthetic_rows(400, seed=1), synthetic_rows(50, seed=2)
     train.labels[:, 4] = 0
     assert (lightgbm(train, asked, seed=7, threads=1)[:, 4] == 0).all()
+
+
+def test_heads_that_are_not_asked_for_have_no_prediction():
+    train, asked = synthetic_rows(400, seed=1), synthetic_rows(50, seed=2)
+    p = lightgbm(train, asked, seed=7, threads=1, heads=(HEADS[2],))
+    assert not np.isnan(p[:, 2]).any()
+    assert np.isnan(np.delete(p, 2, axis=1)).all()
+
+
+def test_trees_are_grown_for_what_the_test_rows_can_judge_the_commonest_and_what_decides():
+    test = synthetic_rows(200, seed=1)
+    test.labels[:] = 0
+    for place, positives in ((0, 100), (1, 20), (2, 15), (3, 10), (4, 5), (5, 3)):
+        test.labels[:positives, place] = 1
+    assert _compared_heads(test, ()) == HEADS[:4]  # one can be judged, and the next three have both outcomes
+    assert _compared_heads(test, (HEADS[5],)) == (*HEADS[:4], HEADS[5])
 
 
 @pytest.mark.slow
