@@ -80,7 +80,7 @@ def _asking(user_ids: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def first_of(events: pl.DataFrame, most: int) -> pl.DataFrame:
-    """The first `most` of `events` by time, or fewer: those of one moment stay together. The first moment stays."""
+    """The first `most` of `events` by time, or fewer: those of one moment stay together, none of the first is cut."""
     if events.height <= most:
         return events
     moments = events["occurred_at"].sort()
