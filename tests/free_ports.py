@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+
+_PORTS_OF_A_WORKER = 5_000
 
 
 def free_port() -> int:
@@ -13,8 +16,13 @@ def free_port() -> int:
 
 
 def free_range(size: int) -> int:
-    """The first of `size` neighbouring ports that were all free a moment ago."""
-    for first in range(20_000, 60_000, size):
+    """The first of `size` neighbouring ports that were all free a moment ago.
+
+    Each process of a test run looks among ports of its own: a server may be started minutes after its port was chosen.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+    lowest = 12_000 + worker * _PORTS_OF_A_WORKER
+    for first in range(lowest, lowest + _PORTS_OF_A_WORKER, size):
         probes = [socket.socket() for _ in range(size)]
         try:
             for number, probe in enumerate(probes):
