@@ -84,6 +84,7 @@ def up() -> None:
     with out.status("starting") as status:
         platform.start_foundations()
         platform.await_foundations(paused_schedules=False, tell=status.update)
+        platform.seed_where_needed(status.update)
         status.update("stream worker and gateway")
         platform.start_serving()
         status.update("releases")

@@ -74,6 +74,16 @@ class Platform:
             self.start(processes.stream_worker(self.settings), wait=False)
         self.start(processes.gateway(self.settings), wait=wait)
 
+    def seed_where_needed(self, tell: Tell) -> None:
+        """Seed the stream worker's state where features were built and it was not: a tour was ended in between."""
+        from feature_repo.snapshot import current_version
+        from flows.lakes import lived_until
+        from flows.stream import seed_stream
+
+        if current_version(self.settings) is not None and not is_seeded(self.settings):
+            tell("seeding the stream worker's state")
+            seed_stream.fn(lived_until(self.settings))
+
     def await_stream_worker(self) -> None:
         """Start the stream worker unless it runs, and return once it is at work. Raises ProcessFailed where it ends before."""
         self.start(processes.stream_worker(self.settings))

@@ -103,6 +103,9 @@ def notes(settings: Settings, outcomes: Mapping[str, Outcome]) -> list[str]:
             sentences.append(f"simulated: every figure is of {marker['label']}")
         sentences += marker.get("notes", ())
     sentences += [f"splits: {note}" for note in found.get("ingest", {}).get("split_notes", ())]
+    for what, by_reason in (("events", "malformed_by_reason"), ("rows", "left_out_by_reason")):
+        for reason, rows in found.get("ingest", {}).get(by_reason, {}).items():
+            sentences.append(f"left out: {rows:,} {what} that can't be read, which are dead letters: {reason}")
     if found.get("ingest", {}).get("edges_derived"):
         sentences.append("derived: the follow graph is read off engagements, since the dataset logs none")
     for name, what in (("train", "the first model"), ("fault", "the challenger")):

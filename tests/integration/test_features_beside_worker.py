@@ -8,6 +8,7 @@ from datetime import datetime
 
 import pytest
 
+from feature_repo.aggregates.stream_seeded import is_seeded
 from feature_repo.datasets.world.config import WorldConfig
 from flows import stream
 from flows.platform import Platform
@@ -43,6 +44,18 @@ def test_the_worker_comes_with_the_first_features_and_makes_room_for_the_next(pl
     first = worked(platform, as_of)
     second = worked(platform, as_of)
     assert second != first
+
+
+def test_a_platform_that_a_tour_left_without_the_workers_state_gets_it(platform):
+    said: list[str] = []
+    platform.seed_where_needed(said.append)
+    assert not said  # no features, so nothing to seed from
+    make_home(platform.settings, WorldConfig(seed=11, users=40, posts=120, days=5))
+    assert not is_seeded(platform.settings)
+    platform.seed_where_needed(said.append)
+    platform.seed_where_needed(said.append)
+    assert said == ["seeding the stream worker's state"]
+    assert is_seeded(platform.settings)
 
 
 def worked(platform: Platform, as_of: datetime) -> int:

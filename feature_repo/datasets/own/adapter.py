@@ -146,7 +146,8 @@ class OwnData:
             if ours not in columns:
                 raise MalformedFile(
                     self.events_table.files[0],
-                    f"no column stands for {ours}; map one under `events: columns:` (found {', '.join(found)})",
+                    f"no column stands for {ours}; map one under `events: columns:` (found {', '.join(found)}), "
+                    f"or let `mixer data inspect {self.place} --write` guess",
                     column=ours,
                 )
         for theirs in mapping.action_columns:

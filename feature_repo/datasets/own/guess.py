@@ -129,6 +129,8 @@ def _opened(root: Path, files: list[str], names: dict[str, tuple[str, ...]]) -> 
         table["header"] = header
     reader = _reader(root, files, table)
     frames = [batch.frame for batch in islice(reader.batches(reader.columns, limit=SAMPLE_ROWS), 4)]
+    if not frames:
+        raise MalformedFile(first, "the file has no rows below its header; there is nothing to guess from")
     frame = pl.concat(frames, how="vertical_relaxed")
     table["columns"] = _by_name([name for name in frame.columns if not name.endswith(KIND)], names)
     return table, frame

@@ -95,7 +95,8 @@ def _lost_rows(data: OwnData) -> list[str]:
 
 
 def _few_posts(data: OwnData, seen: Seen) -> list[str]:
-    posts, rows = seen.posts().height, data.counts.rows
+    counts = data.counts
+    posts, rows = seen.posts().height, counts.rows - counts.dead - counts.skipped - counts.silent
     if posts > FEW_POSTS or rows < MANY_ROWS:
         return []
     return [f"{rows:,} rows name only {posts:,} posts. Check that column {data.columns['post_id']!r} holds their ids."]

@@ -150,7 +150,7 @@ class TimeCheck:
 
     def _add_numbers(self, values: pl.Series, batch: RawBatch) -> None:
         if values.dtype.is_float() and self.inexact is None:
-            large = (values.abs() > LARGEST_EXACT).fill_null(False)
+            large = (values.is_finite() & (values.abs() > LARGEST_EXACT)).fill_null(False)  # NaN is greater than any number
             if large.any():
                 self.inexact = first_where(large, values, batch)
         real = values.drop_nulls().cast(pl.Float64)  # exact enough to tell units apart

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.own.check import check
 from feature_repo.datasets.own.guess import guess_mapping
 from feature_repo.datasets.own.inspection import MappingExists, inspect
@@ -186,3 +187,23 @@ def test_an_event_id_of_the_kind_that_the_platform_makes_is_refused(tmp_path: Pa
     (fault,) = check(tmp_path).faults.values()
     assert fault.reason.startswith("event_id begins with 'derived-' or 'sampled-'")
     assert fault.rows == [("events.jsonl", 10, "event_id", "derived-1")]
+
+
+def test_a_file_of_a_header_alone_is_named(tmp_path: Path) -> None:
+    write_csv(tmp_path / "log.csv", "user_id,post_id,action,occurred_at\n")
+    with pytest.raises(MalformedFile, match="log.csv: the file has no rows below its header"):
+        guess_mapping(tmp_path)
+
+
+def test_a_column_that_is_missing_names_the_command_that_guesses(tmp_path: Path) -> None:
+    write_csv(tmp_path / "events.csv", "who,post_id,action,occurred_at\n1,2,click,2025-01-01\n")
+    with pytest.raises(MalformedFile, match=r"no column stands for user_id; .* let `mixer data inspect .* --write` guess"):
+        _ = own(tmp_path).columns
+
+
+def test_a_text_of_nan_among_times_costs_its_row_alone(tmp_path: Path) -> None:
+    write_csv(tmp_path / "events.csv", "user_id,post_id,action,occurred_at\n1,2,click,NaN\n1,3,click,2025-05-01T10:00:00\n")
+    adapter = own(tmp_path)
+    assert set(read(adapter).good["post_id"]) == {3}
+    (reason,) = adapter.counts.reasons
+    assert "occurred_at" in reason
