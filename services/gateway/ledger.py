@@ -257,7 +257,7 @@ def _heir(connection: Connection, release_id: str) -> str:
     if not retired:
         raise TransitionError(
             f"release {release_id} is live and no earlier release has a running process to take over; "
-            "start one and call register_arm, then roll back"
+            "release another model (`mixer run release champion`), which then takes its place"
         )
     return max(retired, key=lambda entry: entry.seq).release_id
 
