@@ -40,6 +40,13 @@ DEPLOYMENTS = (
         "features", "flows.features:features_flow", "40 2 * * *", "Rebuild aggregates, materialise them, publish a snapshot."
     ),
     Deployed(
+        "stream",
+        "flows.stream:stream_flow",
+        "0 3 * * *",
+        "Seed the stream worker's state from the lake, as features does; for what a run that was broken off left.",
+        active=False,
+    ),
+    Deployed(
         "train", "flows.train:train_flow", "0 4 * * 0", "Train the rankers from scratch and compare them with the baselines."
     ),
     Deployed(
