@@ -48,7 +48,7 @@ def measured(
     bundle = ModelBundle.load(bundle_folder, threads=threads)
     test = bundle.extended(test)
     ours = bundle.predictions(test)
-    trees_of = _compared_heads(test, deciding) if baselines else ()
+    trees_of = _compared_heads(test, deciding) if baselines else None
     predictions = _side_by_side(bundle, ours, train, test, seed, threads, trees_of, tell)
     table = compare({name: evaluate(p, test.labels, test, day_offset=day_offset) for name, p in predictions.items()})
     found = recall(bundle, train, test, seed=seed)
@@ -73,12 +73,12 @@ def _side_by_side(
     test: FeatureRows,
     seed: int,
     threads: int,
-    trees_of: Sequence[str],
+    trees_of: Sequence[str] | None,
     tell: Callable[[str], None],
 ) -> dict[str, np.ndarray]:
-    """Model -> probabilities float32 (n, len(HEADS)) on the test rows, in the order of the table. `trees_of`: heads."""
+    """Model -> probabilities float32 (n, len(HEADS)) on the test rows, in the order of the table. `trees_of`: heads, None for no trees."""
     predictions = {"popularity": peers.popularity(train, test)}
-    if trees_of:
+    if trees_of is not None:
         tell("LightGBM on the same features")
         predictions["LightGBM"] = peers.lightgbm(bundle.extended(train), test, seed=seed, threads=threads, heads=trees_of)
     predictions["heavy ranker"] = ours.heavy
