@@ -76,7 +76,8 @@ def _side_by_side(
     trees_of: Sequence[str] | None,
     tell: Callable[[str], None],
 ) -> dict[str, np.ndarray]:
-    """Model -> probabilities float32 (n, len(HEADS)) on the test rows, in the order of the table. `trees_of`: heads, None for no trees."""
+    """Model -> probabilities float32 (n, len(HEADS)) on the test rows, in the order of the table; trees for heads `trees_of`,
+    which is None where there are to be none."""
     predictions = {"popularity": peers.popularity(train, test)}
     if trees_of is not None:
         tell("LightGBM on the same features")
