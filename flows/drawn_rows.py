@@ -21,13 +21,18 @@ JUDGE_SEED = 1
 
 def exposed_users(lakes: Sequence[Lake], days: Sequence[date]) -> np.ndarray:
     """The user of every dated exposure of `days` in `lakes`, int64 (n,), in no order."""
-    wanted = (pl.col("action") == "impression") & (pl.col("product") != HISTORY_BEFORE)
     found = [
-        lake.scan_events([day for day in days if day in held]).filter(wanted).select("user_id").collect()["user_id"].to_numpy()
+        users_shown(lake.scan_events([day for day in days if day in held]))
         for lake in lakes
         if (held := set(lake.event_days())) & set(days)
     ]
     return np.concatenate([np.empty(0, np.int64), *found])
+
+
+def users_shown(events: pl.LazyFrame) -> np.ndarray:
+    """The user of every dated exposure of `events`, int64 (n,), in no order."""
+    wanted = (pl.col("action") == "impression") & (pl.col("product") != HISTORY_BEFORE)
+    return events.filter(wanted).select("user_id").collect()["user_id"].to_numpy()
 
 
 def share_for(users: np.ndarray, rows: int, seed: int) -> float:

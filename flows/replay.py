@@ -12,9 +12,8 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
 from feature_repo.chosen_heads import deciding_heads
-from feature_repo.contracts import HISTORY_BEFORE, Action
 from feature_repo.datasets.splits import Span
-from flows.drawn_rows import draw_of, share_for
+from flows.drawn_rows import draw_of, share_for, users_shown
 from flows.lakes import dataset_marker, open_lakes, split_days, splits_of, within
 from flows.progress import announce
 from flows.retries import PURE_STEP
@@ -38,8 +37,7 @@ def training_reference() -> ReferenceRates:
     train_end, last_day = splits_of(settings).train_end, split_days(settings)[0]
     days = [day for day in lake.event_days() if day <= last_day]
     events = lake.scan_events(days).filter(pl.col("occurred_at") < train_end)
-    shown = events.filter((pl.col("action") == Action.IMPRESSION.value) & (pl.col("product") != HISTORY_BEFORE))
-    exposed = shown.select("user_id").collect()["user_id"].to_numpy()
+    exposed = users_shown(events)
     draw = draw_of(share_for(exposed, REFERENCE_EXPOSURES, settings.seed), settings.seed)
     if draw is not None:
         users = np.unique(exposed)

@@ -58,6 +58,15 @@ def letters(lake: Lake) -> pl.DataFrame:
     return pl.read_parquet(lake.root / "dead_letters" / "*.parquet").sort("partition", "offset")
 
 
+def finds_again(state: StreamState, tmp_path: Path) -> None:
+    """Close `state`; whoever opens it next finds what it held."""
+    held = impressions(state)
+    state.close()
+    found = StreamState(tmp_path / "stream")
+    assert impressions(found) == held
+    found.close()
+
+
 def test_a_save_moves_offsets_state_and_lake_together(state, lake):
     events, applier = small_events(40), Applier(state, lake)
     assert applier.apply(records(events), TOPICS) == Applied(events.height, 0, 0)
@@ -213,11 +222,7 @@ def test_saving_again_and_again_leaves_few_files(state, lake, tmp_path, monkeypa
         applier.apply(records(events[first : first + 10], first=first), TOPICS)
         applier.save()
     assert len(list((tmp_path / "stream").glob("rows-*.bin"))) <= 6
-    totals = impressions(state)
-    state.close()
-    found = StreamState(tmp_path / "stream")
-    assert impressions(found) == totals
-    found.close()
+    finds_again(state, tmp_path)
 
 
 def test_who_replaces_the_features_reads_offsets_and_ids_alone(state, lake, tmp_path):
@@ -245,11 +250,7 @@ def test_what_changed_as_a_whole_is_written_once_and_found_again(state, lake, tm
     cells = sum(table.cells.nbytes for table in state.engine.tables.values())
     rows = cells + state.histories.rows.nbytes + state.ids.ids.nbytes
     assert state.save() == rows + state.waiting.nbytes + state.unplaced.nbytes
-    before = impressions(state)
-    state.close()
-    found = StreamState(tmp_path / "stream")
-    assert impressions(found) == before
-    found.close()
+    finds_again(state, tmp_path)
 
 
 def test_what_is_captured_is_what_is_written_whatever_comes_meanwhile(state, lake, tmp_path):
