@@ -234,7 +234,8 @@ class Ledger:
 def _check_arm(connection: Connection, release_id: str, target: ReleaseState) -> None:
     if release_id not in _arms(connection):
         raise TransitionError(
-            f"release {release_id} has no running process, so it cannot be {target}; start one and call register_arm"
+            f"release {release_id} has no running process, so it cannot be {target}; `mixer up` starts the processes of "
+            "releases that take or stand by for traffic"
         )
 
 

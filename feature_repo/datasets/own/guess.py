@@ -37,10 +37,11 @@ NEEDED = ("user_id", "post_id", "occurred_at")  # of an event
 
 @dataclass
 class Guess:
-    """A mapping as the file will hold it, and what about it is doubtful (whole sentences)."""
+    """A mapping as the file will hold it, what about it is doubtful, and what else is worth knowing (whole sentences)."""
 
     mapping: dict[str, Any]
     doubts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def checked(self) -> Mapping:
         return Mapping.model_validate(self.mapping)
@@ -171,8 +172,7 @@ def _guess_events(root: Path, files: list[str], guess: Guess) -> dict[str, Any]:
     _guess_actions(table, frame, guess)
     if "surface" not in columns:
         table["surface"] = DEFAULT_SURFACE
-    table["columns"] = {ours: theirs for ours, theirs in columns.items() if ours != theirs}
-    return {key: value for key, value in table.items() if value not in ({}, None)}
+    return _finished(table, "events", frame, guess)
 
 
 def _guess_time(columns: dict[str, str], frame: pl.DataFrame, guess: Guess) -> None:
@@ -252,7 +252,7 @@ def _actions_of(values: list[str], guess: Guess) -> dict[str, Any]:
 def _guess_posts(root: Path, files: list[str], guess: Guess) -> dict[str, Any]:
     table, frame = _opened(root, files, POST_NAMES)
     _needs(table, "posts", "post_id", frame, guess)
-    return _unlike(table)
+    return _finished(table, "posts", frame, guess)
 
 
 def _guess_users(root: Path, files: list[str], guess: Guess) -> dict[str, Any]:
@@ -264,7 +264,7 @@ def _guess_users(root: Path, files: list[str], guess: Guess) -> dict[str, Any]:
     ]
     if attributes:
         table["attributes"] = attributes
-    return _unlike(table)
+    return _finished(table, "users", frame, guess)
 
 
 def _is_attribute(values: pl.Series) -> bool:
@@ -277,7 +277,7 @@ def _guess_edges(root: Path, files: list[str], guess: Guess) -> dict[str, Any]:
     table, frame = _opened(root, files, EDGE_NAMES)
     for ours in ("user_id", "target_id"):
         _needs(table, "edges", ours, frame, guess)
-    return _unlike(table)
+    return _finished(table, "edges", frame, guess)
 
 
 def _needs(table: dict[str, Any], name: str, ours: str, frame: pl.DataFrame, guess: Guess) -> None:
@@ -286,8 +286,13 @@ def _needs(table: dict[str, Any], name: str, ours: str, frame: pl.DataFrame, gue
         guess.doubts.append(f"{name}: no column looks like {ours}; map one of: {found}.")
 
 
-def _unlike(table: dict[str, Any]) -> dict[str, Any]:
-    """Without columns that have our names already."""
+def _finished(table: dict[str, Any], name: str, frame: pl.DataFrame, guess: Guess) -> dict[str, Any]:
+    """The table as the mapping holds it: without columns that have our names already. Notes which columns are not used."""
+    used = {*table["columns"].values(), *table.get("action_columns", {}), *table.get("attributes", ())}
+    unused = [column for column in frame.columns if not column.endswith(KIND) and column not in used]
+    if unused:
+        columns = f"column {unused[0]} is" if len(unused) == 1 else f"columns {', '.join(unused)} are"
+        guess.notes.append(f"{name}: {columns} not used; map what you need under `columns`.")
     table["columns"] = {ours: theirs for ours, theirs in table["columns"].items() if ours != theirs}
     return {key: value for key, value in table.items() if value not in ({}, None)}
 

@@ -80,7 +80,7 @@ def inspect(place: Path) -> Inspection:
             guess.doubts.append(str(error))
             rows, readings, notes = None, (), ()
         files = tuple(_facts(adapter, guess))
-    return Inspection(files, guess.mapping, rows, readings, tuple(guess.doubts), notes, root / FILE_NAME)
+    return Inspection(files, guess.mapping, rows, readings, tuple(guess.doubts), (*guess.notes, *notes), root / FILE_NAME)
 
 
 def _sample(adapter: OwnData, guess: Guess) -> tuple[pl.DataFrame, tuple[tuple[str, str], ...]]:

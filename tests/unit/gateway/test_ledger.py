@@ -145,7 +145,7 @@ def test_one_canary_at_a_time(ledger):
 
 def test_a_release_without_a_process_gets_no_traffic(ledger):
     ledger.create(manifest("r1"), "builder")
-    with pytest.raises(TransitionError, match="register_arm"):
+    with pytest.raises(TransitionError, match="has no running process"):
         ledger.transition("r1", "live", "flow", "first release")
 
 

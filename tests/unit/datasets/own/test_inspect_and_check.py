@@ -207,3 +207,10 @@ def test_a_text_of_nan_among_times_costs_its_row_alone(tmp_path: Path) -> None:
     assert set(read(adapter).good["post_id"]) == {3}
     (reason,) = adapter.counts.reasons
     assert "occurred_at" in reason
+
+
+def test_columns_that_the_guess_leaves_unused_are_named(tmp_path: Path) -> None:
+    write_csv(tmp_path / "log.csv", "uid,item,type,ts,stars,shelf\n1,2,open,2025-01-01,4,a\n1,3,open,2025-01-02,5,b\n")
+    assert "events: columns stars, shelf are not used; map what you need under `columns`." in inspect(tmp_path).notes
+    write_csv(tmp_path / "log.csv", "uid,item,type,ts\n1,2,open,2025-01-01\n1,3,open,2025-01-02\n")
+    assert not [note for note in inspect(tmp_path).notes if "not used" in note]
