@@ -27,6 +27,7 @@ demo: install ## Run the main job end to end on real feed logs (or on the simula
 test test-fast: export PYTHONDONTWRITEBYTECODE :=
 
 test: install ## Lint and run the whole test suite; the slowest twenty tests are listed at the end
+	@./infra/set_up_tests.sh
 	@$(BIN)/ruff check .
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
