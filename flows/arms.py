@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 from infra import processes
+from infra.process_spec import ProcessSpec
 from infra.settings import Settings
 from infra.storage import replace_atomically
-from infra.supervisor import ProcessSpec, Supervisor, free_port
+from infra.supervisor import Supervisor, free_port
 from services.gateway.ledger import Ledger
 from services.gateway.states import ReleaseState
 

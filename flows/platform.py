@@ -8,9 +8,10 @@ from typing import Any
 
 from feature_repo.aggregates.stream_seeded import is_seeded
 from infra import processes
+from infra.process_spec import ProcessSpec
 from infra.processes import STOP_ORDER
 from infra.settings import Settings
-from infra.supervisor import ProcessSpec, Supervisor
+from infra.supervisor import Supervisor
 
 Tell = Callable[[str], None]
 

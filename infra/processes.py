@@ -5,18 +5,24 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from infra.process_spec import ProcessSpec
 from infra.settings import Settings
-from infra.supervisor import ProcessSpec
 
 WORK_POOL = "home-mixer"
+MANAGER = "manager"
 
-# Stopping order of `mixer down`: first what talks to people, last what others write to.
-STOP_ORDER = ("gateway", "prefect-worker", "stream-worker", "mlflow-ui", "evidently-ui")
+# Stopping order of `mixer down`: first what would start others again, then what talks to people, last what others write to.
+STOP_ORDER = (MANAGER, "gateway", "prefect-worker", "stream-worker", "mlflow-ui", "evidently-ui")
 
 
 def _tool(name: str) -> str:
     """A console script of the interpreter that runs us, so that no PATH is needed."""
     return str(Path(sys.executable).parent / name)
+
+
+def manager(settings: Settings) -> ProcessSpec:
+    """The process that starts the others again."""
+    return ProcessSpec(MANAGER, (sys.executable, "-m", "infra.process_manager"))
 
 
 def broker(settings: Settings) -> ProcessSpec:
@@ -55,7 +61,8 @@ def prefect_worker(settings: Settings) -> ProcessSpec:
         "PREFECT_WORKER_WEBSERVER_PORT": str(settings.prefect_port + 1),
     }
     address = f"http://{settings.host}:{settings.prefect_port + 1}/health"
-    return ProcessSpec("prefect-worker", command, ready_url=address, environment=environment)
+    # A training or a release under way outlives its worker: it reports to the server by itself.
+    return ProcessSpec("prefect-worker", command, ready_url=address, environment=environment, spares="prefect.engine")
 
 
 def stream_worker(settings: Settings) -> ProcessSpec:

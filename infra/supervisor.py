@@ -1,65 +1,30 @@
 """Local supervisor: long-running processes with pid files, logs and readiness checks.
 
-State is in files only (`paths.pids`), so any process can start, adopt or stop what another one started.
+State is in files only (`paths.pids`), so any process can start, adopt or stop what another one started: what is wanted
+(`wanted/NAME.json`), what runs (`NAME.json`), and a lock for each name. What is wanted and dead, the manager starts again.
 """
 
 from __future__ import annotations
 
-import json
-import signal
+import fcntl
 import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import psutil
 
+from infra.process_members import MARK, end, family, kill, left_behind, mark, marked
+from infra.process_spec import ProcessFailed, ProcessSpec, Running
 from infra.settings import Settings
 from infra.storage import replace_atomically
 
 POLL_S = 0.1  # how often a readiness check is repeated
-STOP_GRACE_S = 10.0  # how long a process may take to stop before it is killed
-
-
-class ProcessFailed(RuntimeError):
-    """A process ended, or did not become ready in time; the message holds the end of its log."""
-
-
-@dataclass(frozen=True)
-class ProcessSpec:
-    """How to run one process, and how to know that it is ready: an HTTP address that answers 2xx, a TCP port, or a file that it
-    writes once it is at work."""
-
-    name: str
-    command: tuple[str, ...]
-    ready_url: str | None = None
-    ready_port: int | None = None
-    ready_file: Path | None = None
-    environment: Mapping[str, str] = field(default_factory=dict)
-    ready_timeout_s: float = 120.0
-
-
-@dataclass(frozen=True)
-class Running:
-    """A live process of the platform."""
-
-    name: str
-    pid: int
-    started_at: float  # Unix seconds, as the operating system has it: tells a reused pid apart
-    command: tuple[str, ...]
-    ready_url: str | None = None
-
-    def alive(self) -> bool:
-        try:
-            process = psutil.Process(self.pid)
-            return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.started_at) < 1.0
-        except psutil.NoSuchProcess:
-            return False
 
 
 class Supervisor:
@@ -69,13 +34,35 @@ class Supervisor:
         self.settings = settings
         self.paths = settings.paths
 
+    # ---- starting -------------------------------------------------------------------------------------------------
     def start(self, spec: ProcessSpec) -> Running:
-        """Start `spec`, or adopt it when it is already alive with the same command; does not wait for readiness."""
-        running = self.find(spec.name)
-        if running and running.command == spec.command:
-            return running
-        if running:
-            self.stop(spec.name)
+        """Start `spec`, or adopt it when it is already alive with the same command; does not wait for readiness.
+
+        From now on it is wanted: a process manager starts it again whenever it dies. Raises ProcessFailed where it can't start.
+        """
+        with self._locked(spec.name):
+            with replace_atomically(self._wanted_file(spec.name)) as temporary:
+                temporary.touch(0o600)  # its environment may hold an address with a password
+                temporary.write_text(spec.to_json())
+            running = self.find(spec.name)
+            if running and running.command == spec.command:
+                return running
+            if running:
+                self._end(running)
+            return self._start(spec)
+
+    def revive(self, name: str) -> Running | None:
+        """Start `name` again if it is wanted and dead, and return it; else None. Raises ProcessFailed as `start` does."""
+        if self.find(name):
+            return None
+        with self._locked(name):
+            spec = self.wanted(name)  # within the lock: somebody may have stopped it on purpose
+            return None if spec is None or self.find(name) else self._start(spec)
+
+    def _start(self, spec: ProcessSpec) -> Running:
+        """Start a process that does not run. Children that an earlier leader of that name left behind are ended first."""
+        kill(left_behind(self._mark(spec.name), spec.spares))
+        self._pid_file(spec.name).unlink(missing_ok=True)
         if spec.ready_port is not None:
             self._require_free(spec)
         self.paths.logs.mkdir(parents=True, exist_ok=True)
@@ -87,7 +74,7 @@ class Supervisor:
             raise ProcessFailed(f"{spec.name} ended as soon as it was started; {self._log_end(spec.name)}") from error
         running = Running(spec.name, pid, born, spec.command, spec.ready_url)
         with replace_atomically(self._pid_file(spec.name)) as temporary:
-            temporary.write_text(json.dumps(running.__dict__))
+            temporary.write_text(running.to_json())
         return running
 
     def _spawn(self, spec: ProcessSpec, log: BinaryIO) -> int:
@@ -99,7 +86,7 @@ class Supervisor:
             stderr=subprocess.STDOUT,
             # Its own session: Ctrl-C in the terminal reaches the caller only, which then stops things in order.
             start_new_session=True,
-            env=self.settings.process_environment(spec.environment),
+            env=self.settings.process_environment({**spec.environment, MARK: self._mark(spec.name)}),
         )
         return process.pid
 
@@ -120,57 +107,66 @@ class Supervisor:
             time.sleep(POLL_S)
         raise ProcessFailed(f"{spec.name} was not ready within {spec.ready_timeout_s:.0f} s; {self._log_end(spec.name)}")
 
+    # ---- looking --------------------------------------------------------------------------------------------------
     def find(self, name: str) -> Running | None:
-        """The live process called `name`, or None; a stale pid file is removed."""
-        file = self._pid_file(name)
+        """The live process called `name`, or None."""
         try:
-            content = json.loads(file.read_text())
+            running = Running.from_json(self._pid_file(name).read_text())
         except FileNotFoundError:
             return None
-        running = Running(**{**content, "command": tuple(content["command"])})
-        if running.alive():
-            return running
-        file.unlink(missing_ok=True)
-        return None
+        return running if running.alive() else None
 
     def running(self) -> list[Running]:
         """All live processes of the platform, by name."""
         names = sorted(file.stem for file in self.paths.pids.glob("*.json"))
         return [process for process in (self.find(name) for name in names) if process]
 
+    def wanted(self, name: str) -> ProcessSpec | None:
+        """What `name` was started from, unless it was stopped on purpose."""
+        try:
+            return ProcessSpec.from_json(self._wanted_file(name).read_text())
+        except FileNotFoundError:
+            return None
+
+    def wanted_names(self) -> list[str]:
+        """The processes that were started and not stopped on purpose, whether they live or not."""
+        return sorted(file.stem for file in (self.paths.pids / "wanted").glob("*.json"))
+
+    # ---- stopping -------------------------------------------------------------------------------------------------
     def stop(self, name: str) -> bool:
-        """Stop `name` and its children: first politely, then by force. Returns whether it was alive."""
-        running = self.find(name)
-        if running is None:
-            return False
-        family = _family(running.pid)
-        for member in family[:1]:
-            _signal(member, signal.SIGTERM)
-        _, alive = psutil.wait_procs(family[:1], timeout=STOP_GRACE_S)
-        survivors = alive + [child for child in family[1:] if child.is_running()]
-        for member in survivors:
-            _signal(member, signal.SIGTERM)
-        _, alive = psutil.wait_procs(survivors, timeout=2.0)
-        for member in alive:
-            _signal(member, signal.SIGKILL)
-        psutil.wait_procs(alive, timeout=5.0)
-        self._pid_file(name).unlink(missing_ok=True)
-        return True
+        """Stop `name` and its children: first politely, then by force. Returns whether it was alive. It is wanted no longer."""
+        self._wanted_file(name).unlink(missing_ok=True)
+        with self._locked(name):
+            self._wanted_file(name).unlink(missing_ok=True)
+            running = self.find(name)
+            if running is not None:
+                self._end(running)
+            elif self._pid_file(name).exists():  # its leader died, and its children may not have
+                kill(left_behind(self._mark(name)))
+                self._pid_file(name).unlink(missing_ok=True)
+            return running is not None
+
+    def _end(self, running: Running) -> None:
+        members = family(running.pid)
+        known = {process.pid for process in members}
+        end(members[:1], [*members[1:], *(one for one in marked(self._mark(running.name)) if one.pid not in known)])
+        self._pid_file(running.name).unlink(missing_ok=True)
 
     def stop_all(self, order: Sequence[str] = ()) -> list[str]:
-        """Stop everything, the names in `order` first; returns what was stopped."""
-        names = [process.name for process in self.running()]
+        """Stop everything, the names in `order` first; returns what was stopped. Nothing stays wanted."""
+        names = sorted({*self.wanted_names(), *(file.stem for file in self.paths.pids.glob("*.json"))})
         ordered = [name for name in order if name in names] + [name for name in names if name not in order]
         return [name for name in ordered if self.stop(name)]
 
+    # ---- memory and logs ------------------------------------------------------------------------------------------
     def memory_mb(self) -> dict[str, float]:
         """Proportional memory (PSS) of each process with its children, in MB."""
-        return {process.name: sum(_pss(member) for member in _family(process.pid)) / 1e6 for process in self.running()}
+        return {process.name: sum(_pss(member) for member in family(process.pid)) / 1e6 for process in self.running()}
 
     def total_mb(self, also: int) -> float:
         """Proportional memory of all processes and of process `also`, each with its children and counted once, in MB."""
         leaders = (also, *(process.pid for process in self.running()))
-        return sum(_pss(member) for member in {member for pid in leaders for member in _family(pid)}) / 1e6
+        return sum(_pss(member) for member in {member for pid in leaders for member in family(pid)}) / 1e6
 
     def log_tail(self, name: str, lines: int = 15) -> str:
         try:
@@ -184,12 +180,27 @@ class Supervisor:
     def _require_free(self, spec: ProcessSpec) -> None:
         if _listens(self.settings.host, spec.ready_port or 0):
             raise ProcessFailed(
-                f"{spec.name} cannot start: port {spec.ready_port} is taken by another program; "
+                f"{spec.name} cannot start: port {spec.ready_port} is taken by another program{_holder(spec.ready_port or 0)}; "
                 f"free it, or choose another port (`mixer settings` names the variable)"
             )
 
+    # ---- files ----------------------------------------------------------------------------------------------------
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """Nobody else starts or stops `name` meanwhile."""
+        self.paths.pids.mkdir(parents=True, exist_ok=True)
+        with (self.paths.pids / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _mark(self, name: str) -> str:
+        return mark(name, self.paths.pids)
+
     def _pid_file(self, name: str) -> Path:
         return self.paths.pids / f"{name}.json"
+
+    def _wanted_file(self, name: str) -> Path:
+        return self.paths.pids / "wanted" / f"{name}.json"
 
     def _log(self, name: str) -> Path:
         return self.paths.logs / f"{name}.log"
@@ -228,19 +239,15 @@ def _listens(host: str, port: int) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def _holder(port: int) -> str:
+    """Who listens on the port, as far as this user may know."""
     try:
-        leader = psutil.Process(pid)
-        return [leader, *leader.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _signal(process: psutil.Process, number: int) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return  # it ended by itself between the look and the signal: what we wanted
+        holders = {
+            one.pid for one in psutil.net_connections("tcp") if one.status == psutil.CONN_LISTEN and one.laddr.port == port
+        }
+        return "".join(f" (pid {pid}: {' '.join(psutil.Process(pid).cmdline())[:120]})" for pid in holders if pid)
+    except (psutil.AccessDenied, psutil.NoSuchProcess):
+        return ""
 
 
 def _pss(process: psutil.Process) -> float:

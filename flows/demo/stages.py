@@ -21,8 +21,8 @@ from flows.platform import Platform
 from flows.too_little import TooLittleData
 from flows.traffic.asker import ReplayFailed
 from flows.training.limits import TrainingLimits
+from infra.process_spec import ProcessFailed
 from infra.settings import Settings
-from infra.supervisor import ProcessFailed
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,9 @@ from typing import BinaryIO
 import uvicorn
 from fastapi import FastAPI
 
+from infra.process_spec import ProcessSpec
 from infra.settings import get_settings
-from infra.supervisor import ProcessSpec, Supervisor
+from infra.supervisor import Supervisor
 
 SERVER_IMPORTS = (
     "services.gateway.__main__",

@@ -20,8 +20,8 @@ from flows.demo.summary import notes, offline_table, print_summary, seconds_to_f
 from flows.platform import Platform
 from flows.too_little import TooLittleData
 from flows.traffic.asker import ReplayFailed
+from infra.process_spec import ProcessFailed
 from infra.settings import Settings
-from infra.supervisor import ProcessFailed
 
 SAID = "422 at /score: there is no product 'news'"
 

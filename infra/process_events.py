@@ -1,0 +1,79 @@
+"""What happened to the platform's processes, one JSON line each: deaths, restarts, crash loops, recoveries."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from infra.storage import replace_atomically
+
+FILE_NAME = "events.jsonl"
+KEPT = 1_000  # newest lines that a manager keeps when it starts
+
+What = Literal["died", "restarted", "start failed", "crash loop", "steady again", "manager started"]
+
+
+@dataclass(frozen=True)
+class ProcessEvent:
+    """One thing that happened to one process."""
+
+    at: str  # ISO 8601, UTC
+    process: str
+    what: What
+    detail: str = ""
+
+
+class ProcessEvents:
+    """The events of one platform, in a file of its folder of pids. One manager writes; anybody reads."""
+
+    def __init__(self, pids: Path) -> None:
+        self._file = pids / FILE_NAME
+
+    def add(self, process: str, what: What, detail: str = "") -> ProcessEvent:
+        event = ProcessEvent(datetime.now(UTC).isoformat(timespec="milliseconds"), process, what, detail)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(asdict(event)) + "\n")
+        return event
+
+    def newest(self, most: int = KEPT) -> list[ProcessEvent]:
+        """The newest events, oldest first. A line that was cut off by a crash is left out."""
+        try:
+            lines = self._file.read_text(encoding="utf-8").splitlines()[-most:]
+        except FileNotFoundError:
+            return []
+        return [event for line in lines if (event := _event(line)) is not None]
+
+    def shorten(self) -> None:
+        """Drop all but the newest KEPT events."""
+        kept = self.newest()
+        with replace_atomically(self._file) as temporary:
+            temporary.write_text("".join(json.dumps(asdict(event)) + "\n" for event in kept), encoding="utf-8")
+
+    def looping(self) -> list[ProcessEvent]:
+        """The crash loops that have not ended, by process."""
+        state: dict[str, ProcessEvent] = {}
+        for event in self.newest():
+            if event.what == "crash loop":
+                state[event.process] = event
+            elif event.what == "steady again":
+                state.pop(event.process, None)
+        return list(state.values())
+
+    def restarts(self) -> dict[str, int]:
+        """How often each process was started again, as far as the file goes back."""
+        counts: dict[str, int] = {}
+        for event in self.newest():
+            if event.what == "restarted":
+                counts[event.process] = counts.get(event.process, 0) + 1
+        return counts
+
+
+def _event(line: str) -> ProcessEvent | None:
+    try:
+        return ProcessEvent(**json.loads(line))
+    except (json.JSONDecodeError, TypeError):
+        return None

@@ -1,0 +1,125 @@
+"""`python -m infra.process_manager`: starts again what died of the platform's processes.
+
+It has no state of its own: what is wanted and what runs is in the supervisor's files. So a manager that is killed loses
+nothing, and the next one takes over what runs without a restart. The gateway watches the manager, and the manager the gateway.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from types import FrameType
+
+import structlog
+
+from infra.process_events import ProcessEvents
+from infra.process_spec import ProcessFailed, Running
+from infra.processes import MANAGER
+from infra.restarts import STEADY_S, Restarts
+from infra.settings import Settings, get_settings
+from infra.supervisor import Supervisor
+
+LOOK_EVERY_S = 0.25
+
+log = structlog.get_logger("process_manager")
+
+
+class ProcessManager:
+    """Looks at every wanted process, again and again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.supervisor = Supervisor(settings)
+        self.events = ProcessEvents(settings.paths.pids)
+        self._seen: dict[str, Running] = {}
+        self._restarts: dict[str, Restarts] = {}
+        self._told: set[str] = set()  # processes whose crash loop was told
+
+    def look(self, now: float) -> None:
+        """One look at all; `now` in seconds of a clock that only goes forward."""
+        wanted = [name for name in self.supervisor.wanted_names() if name != MANAGER]
+        for name in wanted:
+            self._look_at(name, now)
+        for name in set(self._seen) - set(wanted):
+            self._forget(name)
+
+    def _look_at(self, name: str, now: float) -> None:
+        restarts = self._restarts.setdefault(name, Restarts())
+        running = self.supervisor.find(name)
+        if running is not None:
+            if running != self._seen.get(name):
+                self._seen[name] = running
+                restarts.started(now)
+            if restarts.steady(now) and name in self._told:
+                self._told.discard(name)
+                self.events.add(name, "steady again", f"it has lived for {STEADY_S:.0f} s")
+            return
+        if (gone := self._seen.pop(name, None)) is not None:
+            self._note_death(name, f"pid {gone.pid}", restarts, now)
+        if now >= restarts.next_at:
+            self._start_again(name, restarts, now)
+
+    def _start_again(self, name: str, restarts: Restarts, now: float) -> None:
+        try:
+            running = self.supervisor.revive(name)
+        except (ProcessFailed, OSError) as error:
+            self.events.add(name, "start failed", str(error))
+            self._note_death(name, "it could not be started", restarts, now)
+            return
+        if running is not None:
+            self._seen[name] = running
+            restarts.started(now)
+            self.events.add(name, "restarted", f"pid {running.pid}")
+            log.warning("started again", process=name, pid=running.pid)
+
+    def _note_death(self, name: str, detail: str, restarts: Restarts, now: float) -> None:
+        wait = restarts.died(now)
+        log.warning("process died", process=name, detail=detail, next_start_in_s=wait)
+        self.events.add(
+            name, "died", f"{detail}; started again in {wait:.0f} s" if wait else f"{detail}; started again at once"
+        )
+        if restarts.loops() and name not in self._told:
+            self._told.add(name)
+            end = self.supervisor.log_tail(name, lines=3)
+            self.events.add(name, "crash loop", f"it died {restarts.in_a_row} times in a row; its log ends: {end}")
+
+    def _forget(self, name: str) -> None:
+        self._seen.pop(name, None)
+        self._restarts.pop(name, None)
+        if name in self._told:
+            self._told.discard(name)
+            self.events.add(name, "steady again", "it was stopped on purpose")
+
+
+def reap() -> None:
+    """Take the exit codes of children that ended: the manager is the parent of what it started."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+
+
+def main() -> None:
+    """Look until SIGTERM; the processes go on without it."""
+    leaving = threading.Event()
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        leaving.set()
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    manager = ProcessManager(get_settings())
+    manager.events.shorten()
+    manager.events.add(MANAGER, "manager started", f"pid {os.getpid()}")
+    while not leaving.is_set():
+        reap()
+        manager.look(time.monotonic())
+        leaving.wait(LOOK_EVERY_S)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Which processes belong to one of the platform's: its leader's children, and those of a leader that is gone.
+
+A child may begin a session of its own, and outlives a leader that is killed. So each process carries a mark in its environment,
+which its children inherit, whatever becomes of the leader.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+MARK = "MIXER_PROCESS"  # the environment variable that names whose a process is
+STOP_GRACE_S = 10.0  # how long a leader may take to stop before it is killed
+CHILD_GRACE_S = 2.0  # how long its children get after it
+
+
+def mark(name: str, pids: Path) -> str:
+    """The mark of process `name` of the platform whose pid files are in `pids`."""
+    return f"{name}@{pids}"
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A living leader, then its children; empty where it is gone."""
+    try:
+        leader = psutil.Process(pid)
+        return [leader, *leader.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def marked(wanted: str) -> list[psutil.Process]:
+    """The living processes of this user that carry the mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == wanted and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # it ended meanwhile, or is another user's
+    return [process for process in found if process.pid != os.getpid()]
+
+
+def left_behind(wanted: str, spares: str = "") -> list[psutil.Process]:
+    """What a dead leader left: all that carry its mark, without those whose command has `spares` in it and their children."""
+    members = marked(wanted)
+    if not spares:
+        return members
+    spared: set[int] = set()
+    for process in members:
+        try:
+            if spares in " ".join(process.cmdline()):
+                spared |= {process.pid, *(child.pid for child in process.children(recursive=True))}
+        except psutil.NoSuchProcess:
+            continue
+    return [process for process in members if process.pid not in spared]
+
+
+def end(leader: Iterable[psutil.Process], others: Iterable[psutil.Process]) -> None:
+    """Stop the leader politely, then the others, then by force whoever is left."""
+    first, rest = list(leader), list(others)
+    _tell(first, signal.SIGTERM)
+    _, slow = psutil.wait_procs(first, timeout=STOP_GRACE_S)
+    survivors = slow + [process for process in rest if process.is_running()]
+    _tell(survivors, signal.SIGTERM)
+    _, slow = psutil.wait_procs(survivors, timeout=CHILD_GRACE_S)
+    kill(slow)
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    """End processes at once; returns when they are gone."""
+    _tell(processes, signal.SIGKILL)
+    psutil.wait_procs(processes, timeout=5.0)
+
+
+def _tell(processes: Iterable[psutil.Process], number: int) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue  # it ended by itself between the look and the signal: what we wanted

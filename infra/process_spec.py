@@ -1,0 +1,64 @@
+"""What a long-running process is started from, and what is known of it while it lives. Both are kept in files as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+
+class ProcessFailed(RuntimeError):
+    """A process ended, or did not become ready in time; the message holds the end of its log."""
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """How to run one process, and how to know that it is ready: an HTTP address that answers 2xx, a TCP port, or a file that it
+    writes once it is at work."""
+
+    name: str
+    command: tuple[str, ...]
+    ready_url: str | None = None
+    ready_port: int | None = None
+    ready_file: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ready_timeout_s: float = 120.0
+    spares: str = ""  # children with this in their command outlive a leader that dies, though not one that is stopped
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), default=str, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> ProcessSpec:
+        content = json.loads(text)
+        file = content.pop("ready_file")
+        return cls(**{**content, "command": tuple(content["command"])}, ready_file=None if file is None else Path(file))
+
+
+@dataclass(frozen=True)
+class Running:
+    """A live process of the platform."""
+
+    name: str
+    pid: int
+    started_at: float  # Unix seconds, as the operating system has it: tells a reused pid apart
+    command: tuple[str, ...]
+    ready_url: str | None = None
+
+    def alive(self) -> bool:
+        try:
+            process = psutil.Process(self.pid)
+            return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.started_at) < 1.0
+        except psutil.NoSuchProcess:
+            return False
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Running:
+        content = json.loads(text)
+        return cls(**{**content, "command": tuple(content["command"])})

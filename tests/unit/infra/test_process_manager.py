@@ -1,0 +1,213 @@
+"""The process manager starts again what dies, with all that its leader left, and never what was stopped on purpose."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from infra import processes
+from infra.process_events import ProcessEvents
+from infra.process_manager import ProcessManager
+from infra.process_spec import ProcessSpec
+from infra.restarts import LOOP_DEATHS, STEADY_S
+from infra.settings import Settings
+from infra.supervisor import Supervisor, free_port
+
+SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
+# A server whose work is done by a child with a session of its own, as a launcher of another program does it.
+LAUNCHER = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[2]], start_new_session=True).wait()
+"""
+SERVER = """
+import http.server, sys
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler).serve_forever()
+"""
+
+
+@pytest.fixture
+def manager(tmp_path):
+    manager = ProcessManager(Settings(home=tmp_path))
+    yield manager
+    manager.supervisor.stop_all()
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
+
+
+def _events(manager: ProcessManager, name: str) -> list[str]:
+    return [event.what for event in manager.events.newest() if event.process == name]
+
+
+def test_a_process_that_dies_is_started_again_and_told(manager):
+    first = manager.supervisor.start(ProcessSpec("worker", SLEEPER))
+    manager.look(0.0)
+    _kill(first.pid)
+    manager.look(1.0)
+    second = manager.supervisor.find("worker")
+    assert second is not None and second.pid != first.pid
+    assert _events(manager, "worker") == ["died", "restarted"]
+    manager.look(2.0)
+    assert manager.supervisor.find("worker") == second
+
+
+def test_what_was_stopped_on_purpose_stays_stopped(manager):
+    manager.supervisor.start(ProcessSpec("worker", SLEEPER))
+    manager.look(0.0)
+    manager.supervisor.stop("worker")
+    manager.look(1.0)
+    assert manager.supervisor.find("worker") is None
+    assert _events(manager, "worker") == []
+
+
+def test_a_new_manager_takes_over_what_runs(manager):
+    running = manager.supervisor.start(ProcessSpec("worker", SLEEPER))
+    ProcessManager(manager.supervisor.settings).look(0.0)
+    assert manager.supervisor.find("worker") == running
+
+
+def test_a_child_that_a_killed_leader_left_at_its_port_gives_way(manager):
+    port = free_port("127.0.0.1", 18_200)
+    command = (sys.executable, "-c", LAUNCHER, SERVER, str(port))
+    spec = ProcessSpec("broker", command, ready_url=f"http://127.0.0.1:{port}/", ready_port=port, ready_timeout_s=20)
+    first = manager.supervisor.start(spec)
+    manager.supervisor.wait_ready(spec)
+    manager.look(0.0)
+    orphan = psutil.Process(first.pid).children()[0]
+    _kill(first.pid)
+    assert orphan.is_running()
+    manager.look(1.0)
+    assert not orphan.is_running()
+    manager.supervisor.wait_ready(spec)
+    assert "start failed" not in _events(manager, "broker")
+
+
+def test_what_a_leader_spares_outlives_its_death_but_not_its_stop(manager):
+    child = "import time  # spare me\ntime.sleep(600)"
+    command = (sys.executable, "-c", LAUNCHER, child, "x")
+    first = manager.supervisor.start(ProcessSpec("worker", command, spares="spare me\n"))
+    working = _until_child(first.pid)
+    manager.look(0.0)
+    _kill(first.pid)
+    manager.look(1.0)
+    assert working.is_running()
+    manager.supervisor.stop("worker")
+    assert not working.is_running()
+
+
+def test_a_crash_loop_is_told_once_with_the_end_of_its_log_and_waits_longer_each_time(manager):
+    manager.supervisor.start(ProcessSpec("broken", (sys.executable, "-c", "raise SystemExit('no such table')")))
+    now, starts = 0.0, []
+    while len(starts) < LOOP_DEATHS + 1:
+        _until_dead(manager.supervisor, "broken")
+        before = len(_events(manager, "broken"))
+        manager.look(now)
+        if "restarted" in _events(manager, "broken")[before:]:
+            starts.append(now)
+        now += 0.5
+    waits = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+    assert waits == sorted(waits) and waits[-1] >= 4
+    assert [event.process for event in manager.events.looping()] == ["broken"]
+    assert _events(manager, "broken").count("crash loop") == 1
+    assert "no such table" in manager.events.looping()[0].detail
+    manager.supervisor.stop("broken")
+    manager.look(now)
+    assert manager.events.looping() == []
+
+
+def test_a_loop_that_ended_is_told_too(manager):
+    go = manager.supervisor.paths.home / "go"
+    program = f"import pathlib, time\nif pathlib.Path({str(go)!r}).exists(): time.sleep(600)"
+    manager.supervisor.start(ProcessSpec("flaky", (sys.executable, "-c", program)))
+    now = 0.0
+    while not manager.events.looping():
+        _until_dead(manager.supervisor, "flaky")
+        manager.look(now)
+        now += 30.0
+    go.touch()
+    _until_dead(manager.supervisor, "flaky")
+    for _ in range(3):
+        manager.look(now)
+        now += STEADY_S
+    assert _events(manager, "flaky")[-1] == "steady again"
+    assert manager.events.looping() == []
+
+
+def test_a_port_that_another_program_took_is_named_and_tried_again(manager):
+    port = free_port("127.0.0.1", 18_400)
+    spec = ProcessSpec("server", (sys.executable, "-c", SERVER, str(port)), ready_port=port, ready_timeout_s=20)
+    first = manager.supervisor.start(spec)
+    manager.supervisor.wait_ready(spec)
+    manager.look(0.0)
+    _kill(first.pid)
+    other = Supervisor(Settings(home=manager.supervisor.paths.home / "other"))
+    other.start(replace(spec, name="thief"))
+    other.wait_ready(replace(spec, name="thief"))
+    try:
+        manager.look(1.0)
+        failed = [event for event in manager.events.newest() if event.what == "start failed"]
+        assert f"port {port} is taken by another program (pid " in failed[0].detail
+    finally:
+        other.stop_all()
+    manager.look(60.0)
+    manager.supervisor.wait_ready(spec)
+
+
+def test_the_manager_itself_is_revived_by_whoever_watches_it(tmp_path):
+    settings = Settings(home=tmp_path)
+    supervisor, spec = Supervisor(settings), processes.manager(settings)
+    try:
+        first = supervisor.start(spec)
+        worker = supervisor.start(ProcessSpec("worker", SLEEPER))
+        _kill(first.pid)
+        second = supervisor.revive(spec.name)
+        assert second is not None and second.pid != first.pid
+        _until_told(tmp_path / "pids", second.pid)
+        _kill(worker.pid)
+        _until(lambda: supervisor.find("worker") not in (None, worker))
+        supervisor.stop_all(processes.STOP_ORDER)
+        assert supervisor.revive(spec.name) is None  # it was stopped on purpose
+        assert supervisor.running() == []
+    finally:
+        supervisor.stop_all(processes.STOP_ORDER)
+
+
+def test_a_line_that_a_crash_cut_off_costs_that_line_alone(tmp_path: Path):
+    events = ProcessEvents(tmp_path)
+    events.add("worker", "died", "pid 1")
+    (tmp_path / "events.jsonl").open("a").write('{"at": "2026')
+    assert [event.what for event in events.newest()] == ["died"]
+    events.shorten()
+    events.add("worker", "restarted", "pid 2")
+    assert [event.what for event in events.newest()] == ["died", "restarted"]
+
+
+def _until(holds, seconds: float = 20.0) -> None:
+    """A deadline only ends a test that would hang; it is no claim about speed."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "what the test waits for did not come"
+        time.sleep(0.02)
+
+
+def _until_dead(supervisor: Supervisor, name: str) -> None:
+    go = supervisor.paths.home / "go"
+    _until(lambda: supervisor.find(name) is None or go.exists())
+
+
+def _until_child(pid: int) -> psutil.Process:
+    _until(lambda: psutil.Process(pid).children())
+    return psutil.Process(pid).children()[0]
+
+
+def _until_told(pids: Path, pid: int) -> None:
+    _until(lambda: any(event.detail == f"pid {pid}" for event in ProcessEvents(pids).newest()))
