@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from infra import processes
-from infra.process_spec import ProcessSpec
+from infra.process_spec import ProcessFailed, ProcessSpec
 from infra.settings import Settings
 from infra.storage import replace_atomically
 from infra.supervisor import Supervisor, free_port
@@ -31,8 +31,12 @@ class Arms:
         self.supervisor.stop(f"mixer-{release_id}")
         port = free_port(self.settings.host, self.settings.mixer_base_port)
         spec = self._spec(release_id, port)
-        self.supervisor.start(spec)
-        self.supervisor.wait_ready(spec)
+        try:
+            self.supervisor.start(spec)
+            self.supervisor.wait_ready(spec)
+        except ProcessFailed:
+            self.supervisor.stop(spec.name)  # else it would be tried again and again
+            raise
         address = f"http://{self.settings.host}:{port}"
         self.ledger.register_arm(release_id, address)
         return address
@@ -42,14 +46,17 @@ class Arms:
         self.ledger.remove_arm(release_id)
         self.supervisor.stop(f"mixer-{release_id}")
 
+    def standby(self) -> str | None:
+        """The newest retired release: it stays warm, since a rollback returns to it at once."""
+        retired = [release for release in self.ledger.releases() if release.state is ReleaseState.RETIRED]
+        return max(retired, key=lambda release: release.entry.seq).release_id if retired else None
+
     def retire_old(self) -> list[str]:
-        """Stop arms that no longer serve; the newest retired release stays warm, since a rollback returns to it at once."""
-        ended = [
-            release for release in self.ledger.releases() if release.state in (ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
-        ]
-        retired = [release for release in ended if release.state is ReleaseState.RETIRED]
-        standby = max(retired, key=lambda release: release.entry.seq).release_id if retired else None
-        stopped = [release.release_id for release in ended if release.release_id != standby and release.arm_url]
+        """Stop arms that no longer serve, but for the standby; returns their releases."""
+        ended = (ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
+        standby, releases = self.standby(), self.ledger.releases()
+        old = [release for release in releases if release.state in ended and release.release_id != standby]
+        stopped = [release.release_id for release in old if release.arm_url]
         for release_id in stopped:
             self.stop(release_id)
         return stopped

@@ -18,7 +18,7 @@ from flows.features_cli import features as feature_catalogue
 from infra.full_disk import DiskFull
 from infra.interrupts import leave
 from infra.native_teardown import mute_native_teardown
-from infra.settings import Settings, apply_environment, get_settings
+from infra.settings import Settings, apply_environment, get_settings, without_password
 
 app = typer.Typer(
     name="mixer",
@@ -82,6 +82,7 @@ def up() -> None:
 
     platform = Platform(settings)
     with out.status("starting") as status:
+        mended = platform.mend()
         platform.start_foundations()
         platform.await_foundations(paused_schedules=False, tell=status.update)
         platform.seed_where_needed(status.update)
@@ -91,6 +92,8 @@ def up() -> None:
         arms = platform.bring_back_releases()
         status.update("pages")
         platform.start_pages()
+    for wrong in mended:
+        out.print(f"mended: {wrong}, and runs again where it is needed", highlight=False)
     for arm in arms:
         out.print(f"release {arm['release']} is {arm['state']}: {arm['arm']}", highlight=False)
     if not arms:
@@ -112,14 +115,20 @@ def down() -> None:
 
 @app.command()
 def status() -> None:
-    """What runs, where, and how much memory it takes."""
+    """What runs, what is dead, how often it was started again, and how much memory it takes."""
     from flows.platform import Platform
+    from infra.process_events import ProcessEvents
 
     platform = Platform(get_settings())
     memory = platform.supervisor.memory_mb()
-    table = Table("process", "pid", "memory", title=str(get_settings().paths.home), title_justify="left")
-    for process in platform.supervisor.running():
-        table.add_row(process.name, str(process.pid), f"{memory.get(process.name, 0):,.0f} MB")
+    table = Table("process", "pid", "memory", "restarts", "", title=str(get_settings().paths.home), title_justify="left")
+    events = ProcessEvents(get_settings().paths.pids)
+    restarts, looping = events.restarts(), {event.process for event in events.looping()}
+    for name in platform.supervisor.wanted_names():
+        running = platform.supervisor.find(name)
+        said = "dies again and again: see its log" if name in looping else "" if running else "dead; it is started again"
+        pid, size = (str(running.pid), f"{memory.get(name, 0):,.0f} MB") if running else ("-", "-")
+        table.add_row(name, pid, size, str(restarts.get(name, 0)), f"[red]{said}[/]")
     out.print(table)
     if memory:
         _print_pages(platform.pages())
@@ -145,7 +154,7 @@ def show_settings() -> None:
     settings = get_settings()
     table = Table("variable", "value", "meaning")
     for name, field in Settings.model_fields.items():
-        table.add_row(f"MIXER_{name.upper()}", str(getattr(settings, name)), field.description)
+        table.add_row(f"MIXER_{name.upper()}", without_password(str(getattr(settings, name))), field.description)
     out.print(table)
 
 

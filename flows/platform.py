@@ -38,8 +38,21 @@ class Platform:
         self.settings = settings
         self.supervisor = Supervisor(settings)
 
+    def mend(self) -> list[str]:
+        """Make a clean start of whatever state an earlier run left; returns what was wrong, in sentences.
+
+        What runs goes on running, and is adopted when it is started again.
+        """
+        # Anew in any case: it must not start again what died before, in no order and with the settings of then.
+        self.supervisor.stop(processes.MANAGER)
+        dead = [name for name in self.supervisor.wanted_names() if self.supervisor.find(name) is None]
+        for name in dead:
+            self.supervisor.stop(name)
+        return [f"{name} was dead" for name in dead]
+
     def start_foundations(self) -> None:
-        """Broker and Prefect server, started but not yet awaited."""
+        """The manager that starts again what dies; broker and Prefect server, started but not yet awaited."""
+        self.supervisor.start(processes.manager(self.settings))
         for spec in (processes.broker(self.settings), processes.prefect_server(self.settings)):
             self.supervisor.start(spec)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
 from flows.arms import Arms
 from flows.retries import FLAKY_EDGE
 from flows.rollout import Rollout
+from infra.process_spec import ProcessFailed
 from infra.settings import get_settings
 from services.gateway.ledger import Ledger
 from services.gateway.states import ReleaseState
@@ -17,7 +18,7 @@ SERVING = (ReleaseState.LIVE, ReleaseState.CANARY, ReleaseState.AWAITING_APPROVA
 
 @task(name="restart arms", **FLAKY_EDGE)
 def restart_arms() -> list[dict[str, str]]:
-    """Start the mixers that the route needs and that are gone; stop those that no longer serve."""
+    """Start the mixers that the route needs and that are gone, then the standby; stop those that no longer serve."""
     settings = get_settings()
     ledger = Ledger(settings.platform_database_url)
     arms = Arms(settings, ledger)
@@ -27,7 +28,19 @@ def restart_arms() -> list[dict[str, str]]:
             found.append({"release": release.release_id, "state": str(release.state), "arm": arms.start(release.release_id)})
     for release_id in arms.retire_old():
         found.append({"release": release_id, "state": str(ledger.state(release_id)), "arm": "stopped"})
+    if (standby := arms.standby()) is not None:
+        found.append({"release": standby, "state": "standby", "arm": start_standby(arms, standby)})
     return found
+
+
+def start_standby(arms: Arms, release_id: str) -> str:
+    """The standby's address; where it can't start, why. A platform serves without one, and a rollback is not offered then."""
+    try:
+        return arms.start(release_id)
+    except ProcessFailed as error:
+        arms.stop(release_id)
+        get_run_logger().error("the standby %s can't start: %s", release_id, error)
+        return "can't start"
 
 
 @flow(name="reconcile")

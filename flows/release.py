@@ -8,7 +8,7 @@ from prefect.artifacts import create_markdown_artifact
 from feature_repo.chosen_heads import deciding_heads
 from flows.progress import announce
 from flows.retries import FLAKY_EDGE
-from flows.rollout import Rollout, RolloutPolicy
+from flows.rollout import ENDED, Rollout, RolloutPolicy
 from infra.settings import get_settings
 from services.gateway.states import ReleaseState
 
@@ -45,7 +45,9 @@ def release_flow(
     try:
         checks = start(release_id, policy)
     except Exception as error:
-        rollout.roll_back(release_id, f"it did not become ready: {error}", None, actor="flow:release")
+        # A release that serves already stays: that its process fails a check is the manager's business, not the ledger's.
+        if rollout.ledger.state(release_id) not in (ReleaseState.LIVE, *ENDED):
+            rollout.roll_back(release_id, f"it did not become ready: {error}", None, actor="flow:release")
         raise
     if rollout.ledger.route().live in (None, release_id):
         rollout.go_live_first(release_id, checks)

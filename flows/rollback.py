@@ -1,10 +1,12 @@
-"""Flow `rollback`: the live release goes, its predecessor comes back; one transaction, no process start."""
+"""Flow `rollback`: the live release goes, its predecessor, which stands by, comes back in one transaction."""
 
 from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
+from flows.arms import Arms
 from infra.settings import get_settings
+from services.gateway.handover import check_heir
 from services.gateway.ledger import Ledger
 from services.gateway.states import ReleaseState
 
@@ -16,11 +18,11 @@ def rollback_flow(reason: str = "asked for", actor: str = "flow:rollback") -> di
     live = ledger.route().live
     if live is None:
         raise RuntimeError("nothing is live, so there is nothing to roll back")
-    if not any(release.state is ReleaseState.RETIRED and release.arm_url for release in ledger.releases()):
-        raise RuntimeError(
-            f"release {live} has no predecessor with a running process; "
-            "start one with `mixer run reconcile`, or release another"
-        )
+    arms = Arms(get_settings(), ledger)
+    if (standby := arms.standby()) is None:
+        raise RuntimeError(f"release {live} has no predecessor to return to; release another model")
+    arms.start(standby)  # it is kept running; where it is gone, a slower rollback is better than none
+    check_heir(ledger, live)
     ledger.transition(live, ReleaseState.ROLLED_BACK, actor, reason)
     get_run_logger().info("release %s rolled back, %s is live", live, ledger.route().live)
     return {"rolled_back": live, "live": ledger.route().live}

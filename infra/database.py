@@ -34,7 +34,9 @@ def open_engine(url: str) -> Engine:
     """The engine of `url`; the same one for every caller in this process. Makes the folder of a SQLite file."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        if parsed.drivername == "postgresql":  # the name alone means a driver that is not among our packages
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(parsed, pool_pre_ping=True)
     if not parsed.database or parsed.database == ":memory:":
         raise ValueError(
             f"database URL {url!r} is in memory, so no other process could read it; name a file: sqlite:///path.db"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -245,6 +246,11 @@ def _as_text(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(value)
     return str(value.absolute() if isinstance(value, Path) else value)
+
+
+def without_password(text: str) -> str:
+    """`text` with the password of an address in it hidden: what is shown to people ends up in logs and in messages."""
+    return re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
 
 
 @lru_cache(maxsize=1)

@@ -168,7 +168,7 @@ class Replay:
     async def _requests(self, visits: list[Visit]) -> list[Answer]:
         gate = asyncio.Semaphore(CONCURRENCY)
         limits = httpx.Limits(max_connections=2 * CONCURRENCY)
-        route, arms = self.ledger.route_and_arms()
+        route, arms, _ = self.ledger.route_arms_and_standby()
         async with httpx.AsyncClient(base_url=self.settings.gateway_url, limits=limits, timeout=30.0) as client:
             asker = Asker(client, self.reference, self.ids, route.live, arms.get(route.live or ""))
 

@@ -52,6 +52,26 @@ def _urgent(settings: Settings) -> tuple[AlertRule, ...]:
             words="a release that the route names does not answer its probe",
             remedy="run the reconcile flow (`mixer run reconcile`), or roll the release back",
         ),
+        AlertRule(
+            name="StandbyAnswers",
+            metric="mixer_gateway_failover",
+            comparison=">",
+            bound=0,
+            for_s=10,
+            severity=Severity.PAGE,
+            words="the live release does not answer, and the one before it answers in its place",
+            remedy="look at the live release's log; it is started again by itself, and if it stays away, roll it back",
+        ),
+        AlertRule(
+            name="ProcessDiesAgainAndAgain",
+            metric="home_mixer_process_crash_looping",
+            comparison=">",
+            bound=0,
+            for_s=0,
+            severity=Severity.PAGE,
+            words="a process of the platform dies again and again",
+            remedy="`mixer status` names it; its log says why, and it is tried again every half minute",
+        ),
     )
 
 

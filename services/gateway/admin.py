@@ -14,6 +14,7 @@ from services.gateway.approvals import ApprovalError, NothingPending
 from services.gateway.auth import check_bearer
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
+from services.gateway.handover import check_heir
 from services.gateway.ledger import UnknownRelease
 from services.gateway.states import ReleaseState, TransitionError
 
@@ -33,6 +34,7 @@ def decide(door: Door, release_id: str, action: str, actor: str, reason: str) ->
             return {"release_id": release_id, "approval": asdict(approval), "state": door.ledger.state(release_id)}
         if action == "reject" and release_id not in {approval.release_id for approval in door.approvals.pending()}:
             raise NothingPending(f"release {release_id!r} has no approval that waits for an answer")
+        check_heir(door.ledger, release_id)
         entry = door.ledger.transition(release_id, ReleaseState.ROLLED_BACK, actor, reason, {"decided_by": "a person"})
         return {"release_id": release_id, "state": entry.state, "entry": asdict(entry)}
     except UnknownRelease as error:

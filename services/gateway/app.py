@@ -28,9 +28,11 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await door.pool.start()
         door.watch.start()
+        door.processes.start()
         try:
             yield
         finally:
+            await door.processes.close()
             await asyncio.to_thread(door.watch.close)
             await door.shadow.close()
             await door.pool.close()
@@ -53,13 +55,14 @@ def create_app(settings: Settings) -> Starlette:
 
 
 async def healthz(request: Request) -> Response:
-    """200 while a live release answers, else 503; says what is wrong."""
+    """200 while the live release answers, or the one that stands in for it, else 503; says what is wrong."""
     door: Door = request.app.state.door
-    route = door.pool.route
+    route, failover = door.pool.route, door.pool.failover
     arm = door.pool.arms.get(route.live) if route.live else None
     well = arm is not None and arm.healthy
-    why = None if well else ("no release is live" if arm is None else arm.last_error)
-    return JSONResponse({"ok": well, "live": route.live, "canary": route.canary, "why": why}, 200 if well else 503)
+    why = None if well else ("no release is live" if route.live is None else arm.last_error if arm else "it has no process")
+    said = {"ok": well or failover, "live": route.live, "canary": route.canary, "why": why}
+    return JSONResponse({**said, "standby": door.pool.standby, "failover": failover}, 200 if well or failover else 503)
 
 
 async def metrics(request: Request) -> Response:

@@ -1,7 +1,8 @@
 """The running releases behind the door: where they answer, whether they are well, and which one a user meets.
 
 The route is read again every `ROUTE_EVERY_S`; a switch of the pointer changes who gets the *next* request. A request that
-is under way keeps the arm it began with, so no switch ever cuts one off.
+is under way keeps the arm it began with, so no switch ever cuts one off. An arm has to say which release it is: an address
+may have come to another process since it was registered.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ FAILURES_TO_UNHEALTHY = 2  # probes in a row; a refused connection counts for al
 REQUEST_TIMEOUT_S = 15.0
 # Shorter than the 5 s after which uvicorn closes an idle connection: else a request could meet a closing one.
 KEEP_ALIVE_S = 3.0
+RELEASE_HEADER = "x-mixer-release"  # with which every answer of an arm says whose it is
 
 log = structlog.get_logger("gateway.arms")
 
@@ -55,10 +57,9 @@ class Arm:
 
 @dataclass(frozen=True)
 class Choice:
-    """Who answers a user: `arm` first, `fallback` if it cannot. `passed_over` is an unhealthy canary the user belongs to."""
+    """Who answers a user: the first of `arms` that can. `passed_over`: the arm of the user's release, where it is not well."""
 
-    arm: Arm | None
-    fallback: Arm | None = None
+    arms: tuple[Arm, ...] = ()
     passed_over: Arm | None = None
 
 
@@ -70,6 +71,7 @@ class ArmPool:
     metrics: GatewayMetrics
     route: Route = field(default_factory=Route)
     arms: dict[str, Arm] = field(default_factory=dict)
+    standby: str | None = None  # the release that was live before; it answers while the live one cannot
     read_at: float = 0.0
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _session: aiohttp.ClientSession | None = None
@@ -99,27 +101,44 @@ class ArmPool:
             await self._session.close()
 
     def choose(self, user_id: str | int) -> Choice:
-        """The arm of the user under the route as last read."""
-        live = self.arms.get(self.route.live) if self.route.live else None
-        if self.route.canary is None or not in_canary(user_id, self.route.salt, self.route.canary_percent):
-            return Choice(live)
-        canary = self.arms.get(self.route.canary)
-        if canary is None or not canary.healthy:
-            return Choice(
-                live, passed_over=canary or Arm(self.route.canary, "", healthy=False, last_error="no process registered")
-            )
-        return Choice(canary, fallback=live)
+        """Who answers the user under the route as last read: the canary's users the canary, else live, else the standby.
+
+        Arms that are not well come last: asked only when nobody else can answer.
+        """
+        live = self._arm(self.route.live)
+        if live is None:
+            return Choice()
+        order = [live] if (standby := self._arm(self.standby)) is None else [live, standby]
+        if self.route.canary is not None and in_canary(user_id, self.route.salt, self.route.canary_percent):
+            order.insert(0, self._arm(self.route.canary) or live)
+        well = [arm for arm in order if arm.healthy]
+        ill = [arm for arm in order if not arm.healthy and arm.release_id != self.route.canary]
+        return Choice((*well, *ill), passed_over=None if order[0].healthy else order[0])
+
+    def _arm(self, release_id: str | None) -> Arm | None:
+        """The release's arm; one that is not well where no process is registered for it."""
+        if release_id is None:
+            return None
+        return self.arms.get(release_id) or Arm(release_id, "", healthy=False, last_error="no process registered")
+
+    @property
+    def failover(self) -> bool:
+        """Whether the standby answers in the place of the live release."""
+        live, standby = self._arm(self.route.live), self._arm(self.standby)
+        return live is not None and not live.healthy and standby is not None and standby.healthy
 
     async def refresh(self) -> None:
         """Read route and arms from the ledger now. An arm whose URL is unchanged keeps its health and counts."""
-        route, urls = await asyncio.to_thread(self.ledger.route_and_arms)
+        route, urls, standby = await asyncio.to_thread(self.ledger.route_arms_and_standby)
+        for gone in set(self.arms) - set(urls):  # else its last health would be shown for ever
+            self.metrics.forget(gone)
         self.arms = {
             name: known if (known := self.arms.get(name)) is not None and known.url == url else Arm(name, url)
             for name, url in urls.items()
         }
         if route != self.route:
             log.info("route", live=route.live, canary=route.canary, percent=route.canary_percent, shadow=route.shadow)
-        self.route, self.read_at = route, time.monotonic()
+        self.route, self.standby, self.read_at = route, standby, time.monotonic()
 
     async def _follow_route(self) -> None:
         while True:
@@ -138,15 +157,24 @@ class ArmPool:
             for arm in arms:
                 self.metrics.arm_healthy.labels(arm.release_id).set(arm.healthy)
                 self.metrics.in_flight.labels(arm.release_id).set(arm.in_flight)
+            self.metrics.failover.set(self.failover)
             await asyncio.sleep(PROBE_EVERY_S)
 
     async def _probe(self, arm: Arm) -> None:
         timeout = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)
         try:
             async with self.session.get(f"{arm.url}/ready", timeout=timeout) as answer:
-                if answer.status == 200:
-                    arm.answered()
-                else:
+                if answer.status != 200:
                     arm.failed(f"/ready answered {answer.status}")
+                elif (said := answer.headers.get(RELEASE_HEADER)) != arm.release_id:
+                    arm.failed(not_itself(said), at_once=True)
+                else:
+                    arm.answered()
         except (aiohttp.ClientError, TimeoutError) as error:
-            arm.failed(f"/ready: {type(error).__name__} {error}".strip())
+            refused = isinstance(error, aiohttp.ClientConnectorError)
+            arm.failed(f"/ready: {type(error).__name__} {error}".strip(), at_once=refused)
+
+
+def not_itself(said: str | None) -> str:
+    """What is wrong with an answer that names another release, or none."""
+    return "the process at its address does not say which release it is" if said is None else f"its address answers as {said}"

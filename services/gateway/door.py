@@ -11,6 +11,7 @@ from services.gateway.arms import ArmPool
 from services.gateway.feature_metrics import FeatureMetrics
 from services.gateway.ledger import Ledger
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
+from services.gateway.process_watch import ProcessWatch
 from services.gateway.proxy import Proxy
 from services.gateway.shadow import Shadow
 from services.gateway.stream_watch import StreamWatch
@@ -30,6 +31,7 @@ class Door:
     shadow: Shadow
     proxy: Proxy
     watch: StreamWatch
+    processes: ProcessWatch
 
     @staticmethod
     def open(settings: Settings) -> Door:
@@ -38,6 +40,8 @@ class Door:
         ledger, metrics, traffic = Ledger(url), GatewayMetrics(), RecentTraffic()
         pool, shadow = ArmPool(ledger, metrics), Shadow(metrics)
         proxy = Proxy(pool, metrics, traffic, shadow)
-        watch = StreamWatch(settings)
+        watch, processes = StreamWatch(settings), ProcessWatch(settings)
         metrics.registry.register(FeatureMetrics(watch, settings.paths.reports))
-        return Door(settings, ledger, Approvals(url), EvidenceStore(url), metrics, traffic, pool, shadow, proxy, watch)
+        metrics.registry.register(processes)
+        approvals, evidence = Approvals(url), EvidenceStore(url)
+        return Door(settings, ledger, approvals, evidence, metrics, traffic, pool, shadow, proxy, watch, processes)

@@ -8,12 +8,13 @@ predecessor back), the implied rows are part of the same transaction.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text, update
 
 from infra.database import create_tables, open_engine, read_transaction, write_transaction
 from services.gateway.approvals import approval_of, named, withdraw
@@ -61,7 +62,7 @@ class Ledger:
     def create(self, manifest: ReleaseManifest, actor: str, reason: str = "built and registered") -> LedgerEntry:
         """Enter a new release as `built`. The same manifest again returns its first entry; another one is refused."""
         actor, reason = named(actor, reason)
-        with write_transaction(self._engine) as connection:
+        with self._writing() as connection:
             known = connection.execute(select(RELEASES).where(RELEASES.c.release_id == manifest.release_id)).mappings().first()
             if known is not None:
                 if known["content_hash"] != manifest.content_hash:
@@ -70,9 +71,9 @@ class Ledger:
                         f"({known['content_hash'][:12]}, not {manifest.content_hash[:12]}); use a new release id"
                     )
                 return _entries(connection, manifest.release_id)[0]
-            text = manifest.canonical_json()
+            content = manifest.canonical_json()
             connection.execute(
-                insert(RELEASES).values(release_id=manifest.release_id, manifest=text, content_hash=manifest.content_hash)
+                insert(RELEASES).values(release_id=manifest.release_id, manifest=content, content_hash=manifest.content_hash)
             )
             evidence = {"manifest": manifest.content_hash}
             return self._append(connection, manifest.release_id, ReleaseState.BUILT, None, actor, reason, evidence)
@@ -94,7 +95,7 @@ class Ledger:
         actor, reason = named(actor, reason)
         target, evidence = ReleaseState(state), dict(evidence or {})
         percent = None if percent is None else float(percent)  # 5 and 5.0 must seal alike
-        with write_transaction(self._engine) as connection:
+        with self._writing() as connection:
             newest = _newest(connection, release_id)
             if newest.state is target is ReleaseState.ROLLED_BACK:
                 return newest
@@ -158,10 +159,16 @@ class Ledger:
         with read_transaction(self._engine) as connection:
             return _route(connection)
 
-    def route_and_arms(self) -> tuple[Route, dict[str, str]]:
-        """The route and the arms' URLs, from one consistent read."""
+    def route_arms_and_standby(self) -> tuple[Route, dict[str, str], str | None]:
+        """The route, the arms' URLs and the release that would take over from the live one, from one consistent read."""
         with read_transaction(self._engine) as connection:
-            return _route(connection), _arms(connection)
+            arms = _arms(connection)
+            return _route(connection), arms, _standby(connection, arms)
+
+    def standby(self) -> str | None:
+        """The release that takes over when the live one is rolled back: the last that was live and has a process."""
+        with read_transaction(self._engine) as connection:
+            return _standby(connection, _arms(connection))
 
     def arms(self) -> dict[str, str]:
         """Release id -> URL of its process."""
@@ -194,6 +201,17 @@ class Ledger:
             problems.append("the newest entry is not the one that the route pointer names: entries were cut off or added")
         return problems
 
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A transaction that no other writer is in: what it reads of states and route holds until it commits.
+
+        SQLite's writers queue where they begin. PostgreSQL's would read first and queue later, on what is outdated by then.
+        """
+        with write_transaction(self._engine) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("LOCK TABLE route IN EXCLUSIVE MODE"))  # readers go on
+            yield connection
+
     # ---- one row --------------------------------------------------------------------------------------------------
     def _append(
         self,
@@ -205,10 +223,9 @@ class Ledger:
         reason: str,
         evidence: Mapping[str, Any],
     ) -> LedgerEntry:
-        # The route row is the lock: on PostgreSQL two writers queue here, on SQLite they queued at BEGIN IMMEDIATE.
-        head = connection.execute(select(ROUTE.c.seq, ROUTE.c.hash).with_for_update()).first()
+        head = connection.execute(select(ROUTE.c.seq, ROUTE.c.hash)).first()
         seq, previous_hash = (head.seq + 1, head.hash) if head is not None else (1, GENESIS)
-        text, at = canonical(evidence), _now()
+        sealed, at = canonical(evidence), _now()
         row = {
             "seq": seq,
             "at": at,
@@ -217,9 +234,9 @@ class Ledger:
             "percent": percent,
             "actor": actor,
             "reason": reason,
-            "evidence": text,
+            "evidence": sealed,
             "previous_hash": previous_hash,
-            "hash": seal(seq, at, release_id, state.value, percent, actor, reason, text, previous_hash),
+            "hash": seal(seq, at, release_id, state.value, percent, actor, reason, sealed, previous_hash),
         }
         connection.execute(insert(LEDGER).values(**row))
         route = advance_route(_route(connection), release_id, state, percent)
@@ -252,15 +269,19 @@ def _with_approval(connection: Connection, newest: LedgerEntry, evidence: dict[s
 
 def _heir(connection: Connection, release_id: str) -> str:
     """The release that was live most recently before `release_id` and still has a process."""
-    entries, arms = _entries(connection), _arms(connection)
-    newest = {entry.release_id: entry for entry in entries}
-    retired = [entry for entry in newest.values() if entry.state is ReleaseState.RETIRED and entry.release_id in arms]
-    if not retired:
+    standby = _standby(connection, _arms(connection))
+    if standby is None:
         raise TransitionError(
             f"release {release_id} is live and no earlier release has a running process to take over; "
             "release another model (`mixer run release champion`), which then takes its place"
         )
-    return max(retired, key=lambda entry: entry.seq).release_id
+    return standby
+
+
+def _standby(connection: Connection, arms: Mapping[str, str]) -> str | None:
+    newest = select(func.max(LEDGER.c.seq)).where(LEDGER.c.release_id.in_(arms)).group_by(LEDGER.c.release_id)
+    retired = (LEDGER.c.seq.in_(newest)) & (LEDGER.c.state == ReleaseState.RETIRED.value)
+    return connection.execute(select(LEDGER.c.release_id).where(retired).order_by(LEDGER.c.seq.desc()).limit(1)).scalar()
 
 
 def _entries(connection: Connection, release_id: str | None = None) -> list[LedgerEntry]:

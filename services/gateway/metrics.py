@@ -26,12 +26,15 @@ class GatewayMetrics:
         )
         self.fallbacks = Counter(
             "mixer_gateway_fallbacks",
-            "Requests of the canary's users that the live release answered.",
+            "Requests that another release answered than the one that the user belongs to.",
             ["release", "reason"],
             registry=self.registry,
         )
         self.arm_healthy = Gauge(
             "mixer_gateway_arm_healthy", "1 while the arm answers its probe.", ["release"], registry=self.registry
+        )
+        self.failover = Gauge(
+            "mixer_gateway_failover", "1 while the standby answers in the place of the live release.", registry=self.registry
         )
         self.in_flight = Gauge(
             "mixer_gateway_in_flight", "Requests that an arm is working on.", ["release"], registry=self.registry
@@ -44,6 +47,11 @@ class GatewayMetrics:
             buckets=tuple(step / 10 for step in range(11)),
             registry=self.registry,
         )
+
+    def forget(self, release: str) -> None:
+        """Drop what is known of an arm that is gone; its counts stay."""
+        for gauge in (self.arm_healthy, self.in_flight):
+            gauge.remove_by_labels({"release": release})
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """The hot path: read the user's id, pick the arm, pass the request on, pass the answer back.
 
-A canary that is unhealthy, unreachable or answers 5xx does not cost its users their timeline: the live release answers,
-and the header `x-mixer-fallback` names the canary and why, so that whoever judges it can count the failure.
+A canary that is unhealthy, unreachable or answers 5xx does not cost its users their timeline: the live release answers. Where
+the live release cannot, the one before it does, which stands by. The header `x-mixer-fallback` names the release that should
+have answered and why it did not, so that whoever judges it can count the failure.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 import orjson
@@ -16,13 +17,14 @@ from starlette.responses import Response
 
 from feature_repo.ids import IdError
 from feature_repo.ids.id_texts import id_text
-from services.gateway.arms import Arm, ArmPool
+from services.gateway.arms import RELEASE_HEADER, Arm, ArmPool, not_itself
 from services.gateway.errors import DoorError, nothing_live
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
 from services.gateway.shadow import Shadow
 
 PROXIED = ("/for_you", "/following", "/score", "/explain", "/events")
 MAX_BODY_BYTES = 2_000_000
+UNANSWERED = "unanswered"  # under which the traffic panel counts what no arm answered
 NOBODY = "nobody"  # whose a batch of events is in which none names a user: some release has to say so of each
 # Asking twice for these changes nothing; an event that may have been taken must not be sent again by us.
 _REPEATABLE = frozenset({"/for_you", "/following", "/score", "/explain"})
@@ -45,7 +47,7 @@ class Answer:
     body: bytes
     content_type: str
     arm: Arm
-    fallback: str | None = None  # "<release>: <reason>" where the canary's answer was replaced
+    fallback: str | None = None  # "<release>: <reason>" where another release should have answered
 
 
 @dataclass
@@ -66,7 +68,11 @@ class Proxy:
             headers = {name: value for name in _PASSED_ON if (value := request.headers.get(name)) is not None}
             answer = await self.ask(user_id, path, body, headers)
         except DoorError as error:
+            seconds = time.perf_counter() - started
             self.metrics.requests.labels(path, "none", "none", str(error.status)).inc()
+            self.metrics.seconds.labels(path, "none", "none").observe(seconds)
+            if error.status >= 500:  # a client's own mistake is no traffic that was lost
+                self.traffic.add(UNANSWERED, error.status, seconds)
             return error.response()
         arm, release = self.arm_name(answer.arm), answer.arm.release_id
         seconds = time.perf_counter() - started
@@ -81,52 +87,56 @@ class Proxy:
         return Response(answer.body, answer.status, marks, answer.content_type)
 
     async def ask(self, user_id: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """The answer of the user's arm, or of the live arm where the canary cannot. Raises DoorError 502 or 503."""
+        """The answer of the user's arm, or of the next that can give one. Raises DoorError 502 or 503."""
         choice = self.pool.choose(user_id)
-        if choice.arm is None:
+        if not choice.arms:
             raise nothing_live()
-        if choice.fallback is None:
-            passed_over = choice.passed_over
-            if passed_over is not None:
-                self.metrics.fallbacks.labels(passed_over.release_id, "unhealthy").inc()
-            answer = await self._live(choice.arm, path, body, headers)
-            return answer if passed_over is None else _replaced(answer, passed_over, "unhealthy")
-        try:
-            answer = await self._send(choice.arm, path, body, headers)
-            reason = f"answered {answer.status}"
-            if answer.status < 500 or path not in _REPEATABLE:
+        meant, reason = choice.passed_over, "unhealthy"
+        last: ArmDown | None = None
+        for place, arm in enumerate(choice.arms):
+            try:
+                answer = await self._ask_arm(arm, path, body, headers)
+            except ArmDown as error:
+                if error.sent and path not in _REPEATABLE:
+                    raise _no_answer(arm, error) from error
+                meant, reason, last = (meant, reason, error) if meant else (arm, "gave no answer", error)
+                continue
+            # A live release that errs is the judge's business; a canary that errs must not cost its users their timeline.
+            canary_errs = answer.status >= 500 and arm.release_id == self.pool.route.canary and path in _REPEATABLE
+            if canary_errs and place + 1 < len(choice.arms):
+                meant, reason = arm, f"answered {answer.status}"
+                continue
+            if meant is None or meant is arm:
                 return answer
-        except ArmDown as error:
-            reason = "gave no answer"
-            if error.sent and path not in _REPEATABLE:
-                raise _no_answer(choice.arm, error) from error
-        self.metrics.fallbacks.labels(choice.arm.release_id, reason).inc()
-        return _replaced(await self._live(choice.fallback, path, body, headers), choice.arm, reason)
+            self.metrics.fallbacks.labels(meant.release_id, reason).inc()
+            return replace(answer, fallback=f"{meant.release_id}: {reason}")
+        raise _no_answer(choice.arms[-1], last) from last
 
     def arm_name(self, arm: Arm) -> str:
-        """`canary` or `live`; `former` for an arm that the route left while the request was under way."""
+        """`canary`, `live` or `standby`; `former` for an arm that the route left while the request was under way."""
         route = self.pool.route
-        return {route.canary: "canary", route.live: "live"}.get(arm.release_id, "former")
+        return {self.pool.standby: "standby", route.canary: "canary", route.live: "live"}.get(arm.release_id, "former")
 
-    async def _live(self, arm: Arm, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+    async def _ask_arm(self, arm: Arm, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         try:
             return await self._send(arm, path, body, headers)
         except ArmDown as error:
-            if error.sent and path not in _REPEATABLE:
-                raise _no_answer(arm, error) from error
-            first = error
-        try:  # a kept connection may have been closed under us; the second try opens a new one
-            return await self._send(arm, path, body, headers)
-        except ArmDown as error:
-            raise _no_answer(arm, error) from first
+            if not error.sent or path not in _REPEATABLE:
+                raise
+        # A kept connection may have been closed under us; the second try opens a new one.
+        return await self._send(arm, path, body, headers)
 
     async def _send(self, arm: Arm, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         arm.in_flight += 1
         try:
             async with self.pool.session.post(arm.url + path, data=body, headers=headers) as reply:
                 content = await reply.read()
+                if (said := reply.headers.get(RELEASE_HEADER)) != arm.release_id:
+                    arm.failed(f"{path}: {not_itself(said)}", at_once=True)
+                    # It may have taken an event all the same: whoever it is, it was asked.
+                    raise ArmDown(not_itself(said), sent=reply.status < 500)
                 return Answer(reply.status, content, reply.headers.get("content-type", "application/json"), arm)
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
             arm.failed(f"{path}: {error}", at_once=True)
             raise ArmDown(str(error), sent=False) from error
         except TimeoutError as error:
@@ -176,11 +186,7 @@ def _kind(content: object) -> str:
     return {list: "list", str: "text", bool: "truth value", type(None): "null"}.get(type(content), "number")
 
 
-def _replaced(answer: Answer, canary: Arm, reason: str) -> Answer:
-    return Answer(answer.status, answer.body, answer.content_type, answer.arm, f"{canary.release_id}: {reason}")
-
-
-def _no_answer(arm: Arm, error: ArmDown) -> DoorError:
+def _no_answer(arm: Arm, error: ArmDown | None) -> DoorError:
     return DoorError(
         502,
         "arm_down",

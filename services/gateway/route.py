@@ -28,7 +28,7 @@ def advance_route(route: Route, release_id: str, state: ReleaseState, percent: f
     if state is ReleaseState.SHADOW:
         return replace(route, shadow=release_id)
     if state is ReleaseState.AWAITING_APPROVAL:
-        # A canary keeps its traffic while people think; a shadow stays a shadow.
+        # A canary keeps its traffic while people think.
         return route
     if state in (ReleaseState.RETIRED, ReleaseState.ROLLED_BACK):
         return _without(route, release_id)

@@ -22,8 +22,9 @@ class ReleaseState(StrEnum):
 _S = ReleaseState
 
 ALLOWED: dict[ReleaseState, frozenset[ReleaseState]] = {
-    _S.BUILT: frozenset({_S.SHADOW, _S.CANARY, _S.AWAITING_APPROVAL, _S.LIVE, _S.ROLLED_BACK}),
-    _S.SHADOW: frozenset({_S.CANARY, _S.AWAITING_APPROVAL, _S.LIVE, _S.ROLLED_BACK}),
+    # Approval is asked for a canary alone: without one there would be nothing to approve by.
+    _S.BUILT: frozenset({_S.SHADOW, _S.CANARY, _S.LIVE, _S.ROLLED_BACK}),
+    _S.SHADOW: frozenset({_S.CANARY, _S.LIVE, _S.ROLLED_BACK}),
     # canary -> canary is a step of the ramp.
     _S.CANARY: frozenset({_S.CANARY, _S.AWAITING_APPROVAL, _S.ROLLED_BACK}),
     _S.AWAITING_APPROVAL: frozenset({_S.LIVE, _S.ROLLED_BACK}),

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -29,6 +31,8 @@ class SmallArm:
     arrived: threading.Event = field(default_factory=threading.Event)
     let_go: threading.Event = field(default_factory=threading.Event)
 
+    says: str | None = None  # which release it says it is, where that is not `release`
+
     def app(self) -> Starlette:
         ranked = [Route(path, self.timeline, methods=["POST"]) for path in ("/for_you", "/following", "/score", "/events")]
         return Starlette(
@@ -38,8 +42,14 @@ class SmallArm:
                 Route("/ready", self.readiness),
                 Route("/release", self.manifest),
                 Route("/openapi.json", self.openapi),
-            ]
+            ],
+            middleware=[Middleware(BaseHTTPMiddleware, dispatch=self._named)],
         )
+
+    async def _named(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
+        answer = await call_next(request)
+        answer.headers["x-mixer-release"] = self.says or self.release
+        return answer
 
     async def timeline(self, request: Request) -> Response:
         asked = await request.json()

@@ -16,26 +16,27 @@ from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from monitoring.canary.verdict import Verdict, verdict_in
 from services.gateway.admin import ACTIONS, decide
-from services.gateway.approvals import Approval
 from services.gateway.auth import check_token
 from services.gateway.chain import LedgerEntry
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
 from services.gateway.pages.alerts import alerts_view
 from services.gateway.pages.charts import Cone, area, binned, cone, interval_bar
-from services.gateway.pages.loop import latest_drift, loop_stages
+from services.gateway.pages.headline import headline
+from services.gateway.pages.loop import latest_drift, loop_stages, open_drift_verdict
 from services.gateway.pages.rendering import page
 from services.gateway.route import Route
 from services.gateway.states import ReleaseState
 
 LEDGER_SHOWN = 40  # newest entries on the page; the chain is verified over all
 DRIFT_COLUMNS_SHOWN = 8
+PROCESS_EVENTS_SHOWN = 12
 _REPORT_PAGES = (
     ("Feature quality", "feature_quality", "nulls, ranges, drift, importance"),
     ("Consistency", "consistency", "served features against the lake"),
     ("Data Docs", "data_docs", "what failed validation"),
 )
-_ARM_ORDER = {"live": 0, "canary": 1, "former": 2}
+_ARM_ORDER = {"live": 0, "canary": 1, "standby": 2, "former": 3}
 
 
 @dataclass(frozen=True)
@@ -88,11 +89,24 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
     canaried = list(dict.fromkeys(entry.release_id for entry in entries if entry.state is ReleaseState.CANARY))
     shown = chosen if chosen in canaried else (canaried[-1] if canaried else None)
     live = next((release for release in releases if release.release_id == route.live), None)
+    alerts, looping = alerts_view(door), door.processes.looping()
+    failover = door.pool.standby if door.pool.failover else None
     return {
         "page": "room",
         "problem": problem,
         "done": done if done in ACTIONS else "",
-        "headline": _headline(route, pending, bool(entries)),
+        "headline": headline(
+            route,
+            any_entry=bool(entries),
+            failover=failover,
+            looping=looping,
+            firing=[state for state in alerts.states if state.firing],
+            pending=pending,
+            drift=open_drift_verdict(paths.reports, drift, entries),
+        ),
+        "failover": failover,
+        "looping": looping,
+        "process_events": door.processes.newest(PROCESS_EVENTS_SHOWN),
         "route": route,
         "live": live,
         "stages": loop_stages(paths, route, entries, drift, bool(pending)),
@@ -102,7 +116,7 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "interval_bar": interval_bar,
         "traffic": _traffic(door),
         "shadow": door.shadow,
-        "alerts": alerts_view(door),
+        "alerts": alerts,
         "drift": drift,
         "drift_columns": _drift_columns(drift, slots_by_name(IdTable(door.settings.platform_database_url))),
         "releases": list(reversed(releases)),
@@ -113,17 +127,6 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "dataset": _dataset(paths.lake),
         "links": _links(door, drift),
     }
-
-
-def _headline(route: Route, pending: list[Approval], any_entry: bool) -> tuple[str, str]:
-    """A tone and a sentence for the top of the page."""
-    if pending:
-        return "attention", f"{pending[0].release_id} waits for your answer"
-    if route.live is None:
-        return ("alarm", "Nothing is live") if any_entry else ("quiet", "Nothing was released yet")
-    if route.canary is not None:
-        return "attention", f"A canary is under way: {route.canary_percent:g} % of users"
-    return "calm", "All is calm"
 
 
 def _canary_view(door: Door, release_id: str, entries: list[LedgerEntry], route: Route) -> CanaryView:

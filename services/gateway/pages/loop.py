@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -101,3 +101,16 @@ def latest_drift(reports: Path) -> dict | None:
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def open_drift_verdict(reports: Path, drift: dict | None, entries: list[LedgerEntry]) -> str | None:
+    """What the newest drift check asked for (`retrain`, `rollback`), unless it was done since; else None."""
+    verdict = (drift or {}).get("verdict")
+    if verdict not in ("retrain", "rollback"):
+        return None
+    asked = (reports / "drift" / "latest.json").stat().st_mtime
+    if verdict == "retrain":
+        answers = [file.stat().st_mtime for file in (reports / "training").glob("v*.json")]
+    else:
+        answers = [datetime.fromisoformat(entry.at).timestamp() for entry in entries if entry.state == "rolled_back"]
+    return None if any(answer > asked for answer in answers) else str(verdict)

@@ -1,0 +1,42 @@
+"""Who takes over when the live release is rolled back: a release whose process says, now, that it is that release."""
+
+from __future__ import annotations
+
+import httpx
+
+from services.gateway.arms import RELEASE_HEADER, not_itself
+from services.gateway.ledger import Ledger
+from services.gateway.states import TransitionError
+
+TIMEOUT_S = 2.0
+
+
+def why_not(url: str, release_id: str) -> str | None:
+    """Why the process at `url` can't serve as `release_id`; None where it can."""
+    try:
+        answer = httpx.get(f"{url}/ready", timeout=TIMEOUT_S)
+    except httpx.HTTPError as error:
+        return f"it does not answer: {type(error).__name__} {error}".strip()
+    if (said := answer.headers.get(RELEASE_HEADER)) not in (release_id, None):
+        return not_itself(said)
+    if answer.status_code != 200:
+        return f"its /ready answered {answer.status_code}"
+    return None if said else not_itself(None)
+
+
+def check_heir(ledger: Ledger, release_id: str) -> None:
+    """Raise TransitionError where a rollback of `release_id` would leave everybody to a process that is not the right one.
+
+    Asks the standby's process; a release that is not live has no heir, and passes.
+    """
+    if ledger.route().live != release_id:
+        return
+    standby = ledger.standby()
+    if standby is None:
+        return  # the ledger refuses it, and says what to do
+    problem = why_not(ledger.arms()[standby], standby)
+    if problem is not None:
+        raise TransitionError(
+            f"release {release_id} stays live: {standby} would take over, but {problem}; "
+            f"`mixer run reconcile` starts it, then roll back again"
+        )

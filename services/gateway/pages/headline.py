@@ -1,0 +1,47 @@
+"""One sentence of health for the top of the control room. It agrees with everything below it: the worst thing is said first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from infra.process_events import ProcessEvent
+from monitoring.alerts.rule import AlertState, Severity
+from services.gateway.approvals import Approval
+from services.gateway.route import Route
+
+Headline = tuple[str, str]  # a tone (calm, quiet, attention, alarm) and a sentence
+
+
+def headline(
+    route: Route,
+    *,
+    any_entry: bool,
+    failover: str | None,
+    looping: Sequence[ProcessEvent],
+    firing: Sequence[AlertState],
+    pending: Sequence[Approval],
+    drift: str | None,
+) -> Headline:
+    """failover: the release that answers in the place of the live one; drift: the newest verdict of the drift check."""
+    urgent = [state for state in firing if state.rule.severity is Severity.PAGE]
+    if route.live is None:
+        return ("alarm", "Nothing is live") if any_entry else ("quiet", "Nothing was released yet")
+    if failover is not None:
+        return "alarm", f"{route.live} does not answer; {failover} stands in for it"
+    if looping:
+        return "alarm", f"{looping[0].process} dies again and again"
+    if urgent:
+        return "alarm", _sentence(urgent[0].rule.words)
+    if pending:
+        return "attention", f"{pending[0].release_id} waits for your answer"
+    if route.canary is not None:
+        return "attention", f"A canary is under way: {route.canary_percent:g} % of users"
+    if drift in ("retrain", "rollback"):
+        return "attention", f"The drift check asks for a {'retraining' if drift == 'retrain' else 'rollback'}"
+    if firing:
+        return "attention", _sentence(firing[0].rule.words)
+    return "calm", "All is calm"
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]

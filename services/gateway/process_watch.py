@@ -1,0 +1,77 @@
+"""The gateway's eye on the platform's processes: it revives the manager that revives all others, and counts what died."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import structlog
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from infra.process_events import ProcessEvent, ProcessEvents
+from infra.process_spec import ProcessFailed
+from infra.processes import MANAGER
+from infra.settings import Settings
+from infra.supervisor import Supervisor
+
+LOOK_EVERY_S = 1.0
+
+log = structlog.get_logger("gateway.processes")
+
+
+class ProcessWatch(Collector):
+    """Where no process manager was started, as on Kubernetes, there is nothing to watch, and nothing is reported."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._supervisor = Supervisor(settings)
+        self._events = ProcessEvents(settings.paths.pids)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look; needs a running loop."""
+        self._task = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def looping(self) -> list[ProcessEvent]:
+        """The processes that die again and again, each with the event that told it."""
+        return self._events.looping()
+
+    def newest(self, most: int) -> list[ProcessEvent]:
+        """What happened to processes last, newest first."""
+        return list(reversed(self._events.newest(most)))
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                revived = await asyncio.to_thread(self._supervisor.revive, MANAGER)
+            except (ProcessFailed, OSError) as error:
+                log.error("the process manager could not be started", error=str(error))
+                continue
+            if revived is not None:
+                log.warning("the process manager was started again", pid=revived.pid)
+
+    # ---- Prometheus -----------------------------------------------------------------------------------------------
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("home_mixer_process_up", "1 while the process lives.", labels=["process"])
+        restarts = GaugeMetricFamily("home_mixer_process_restarts", "Starts after a death.", labels=["process"])
+        looping = GaugeMetricFamily(
+            "home_mixer_process_crash_looping", "1 while the process dies again and again.", labels=["process"]
+        )
+        counts, loops = self._events.restarts(), {event.process for event in self._events.looping()}
+        for name in self._supervisor.wanted_names():
+            up.add_metric([name], float(self._supervisor.find(name) is not None))
+            restarts.add_metric([name], counts.get(name, 0))
+            looping.add_metric([name], float(name in loops))
+        yield from (up, restarts, looping)
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not read files."""
+        return []

@@ -1,0 +1,67 @@
+"""The control room's one sentence says the worst thing first, and calm only where nothing below it says otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from infra.process_events import ProcessEvent
+from infra.settings import Settings
+from monitoring.alerts.rule import AlertState, Sample
+from monitoring.alerts.rules import alert_rules
+from services.gateway.pages.headline import headline
+from services.gateway.pages.loop import open_drift_verdict
+from services.gateway.route import Route
+
+CALM = {"any_entry": True, "failover": None, "looping": (), "firing": (), "pending": (), "drift": None}
+LOOP = ProcessEvent("2026-01-01T00:00:00+00:00", "stream-worker", "crash loop")
+RULES = {rule.name: rule for rule in alert_rules(Settings())}
+PAGE = AlertState(RULES["FeaturesNotFresh"], Sample("m", {}, 99.0))
+TICKET = AlertState(RULES["NoEvents"], Sample("m", {}, 9_999.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "tone", "said"),
+    [
+        ({}, "calm", "All is calm"),
+        ({"drift": "retrain"}, "attention", "The drift check asks for a retraining"),
+        ({"drift": "rollback"}, "attention", "The drift check asks for a rollback"),
+        ({"firing": (TICKET,)}, "attention", "No event has come for a while"),
+        ({"pending": (SimpleNamespace(release_id="r3"),), "drift": "retrain"}, "attention", "r3 waits for your answer"),
+        ({"firing": (TICKET, PAGE), "pending": (SimpleNamespace(release_id="r3"),)}, "alarm", "Events wait at the broker"),
+        ({"looping": (LOOP,), "firing": (PAGE,)}, "alarm", "stream-worker dies again and again"),
+        ({"failover": "r1", "looping": (LOOP,)}, "alarm", "r2 does not answer; r1 stands in for it"),
+    ],
+)
+def test_the_worst_is_said_first(changes, tone, said):
+    found = headline(Route(live="r2"), **{**CALM, **changes})
+    assert found[0] == tone
+    assert found[1].startswith(said)
+
+
+def test_nothing_live_is_an_alarm_only_after_a_first_release():
+    assert headline(Route(), **CALM) == ("alarm", "Nothing is live")
+    assert headline(Route(), **{**CALM, "any_entry": False}) == ("quiet", "Nothing was released yet")
+
+
+def test_a_drift_verdict_is_open_until_what_it_asked_for_was_done(tmp_path):
+    check = tmp_path / "drift" / "latest.json"
+    check.parent.mkdir()
+    check.write_text(json.dumps({"verdict": "retrain"}))
+    os.utime(check, (1_000, 1_000))
+    assert open_drift_verdict(tmp_path, {"verdict": "warn"}, []) is None
+    assert open_drift_verdict(tmp_path, {"verdict": "retrain"}, []) == "retrain"
+    model = tmp_path / "training" / "v2.json"
+    model.parent.mkdir()
+    model.touch()
+    os.utime(model, (900, 900))
+    assert open_drift_verdict(tmp_path, {"verdict": "retrain"}, []) == "retrain"
+    os.utime(model, (1_100, 1_100))
+    assert open_drift_verdict(tmp_path, {"verdict": "retrain"}, []) is None
+    undone = SimpleNamespace(state="rolled_back", at=datetime.fromtimestamp(1_050, UTC).isoformat())
+    assert open_drift_verdict(tmp_path, {"verdict": "rollback"}, []) == "rollback"
+    assert open_drift_verdict(tmp_path, {"verdict": "rollback"}, [undone]) is None
