@@ -298,7 +298,7 @@ def replay(name: str = "replay", share: Annotated[float | None, typer.Option(hel
 @release.command("list")
 def release_list() -> None:
     """All releases and what became of them."""
-    from services.gateway.ledger import Ledger
+    from services.releases.ledger import Ledger
 
     ledger = Ledger(get_settings().platform_database_url)
     table = Table("release", "state", "model", "since", "who", "why")

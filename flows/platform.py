@@ -44,15 +44,15 @@ class Platform:
         What runs goes on running, and is adopted when it is started again.
         """
         # Anew in any case: it must not start again what died before, in no order and with the settings of then.
-        self.supervisor.stop(processes.MANAGER)
+        self.supervisor.stop(processes.KEEPER)
         dead = [name for name in self.supervisor.wanted_names() if self.supervisor.find(name) is None]
         for name in dead:
             self.supervisor.stop(name)
         return [f"{name} was dead" for name in dead]
 
     def start_foundations(self) -> None:
-        """The manager that starts again what dies; broker and Prefect server, started but not yet awaited."""
-        self.supervisor.start(processes.manager(self.settings))
+        """The keeper that starts again what dies; broker and Prefect server, started but not yet awaited."""
+        self.supervisor.start(processes.keeper(self.settings))
         for spec in (processes.broker(self.settings), processes.prefect_server(self.settings)):
             self.supervisor.start(spec)
 

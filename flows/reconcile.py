@@ -5,13 +5,13 @@ from __future__ import annotations
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 
-from flows.arms import Arms
 from flows.retries import FLAKY_EDGE
 from flows.rollout import Rollout
 from infra.process_spec import ProcessFailed
 from infra.settings import get_settings
-from services.gateway.ledger import Ledger
-from services.gateway.states import ReleaseState
+from services.releases.ledger import Ledger
+from services.releases.processes import Arms
+from services.releases.states import ReleaseState
 
 SERVING = (ReleaseState.LIVE, ReleaseState.CANARY, ReleaseState.AWAITING_APPROVAL, ReleaseState.SHADOW)
 

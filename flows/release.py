@@ -10,7 +10,7 @@ from flows.progress import announce
 from flows.retries import FLAKY_EDGE
 from flows.rollout import ENDED, Rollout, RolloutPolicy
 from infra.settings import get_settings
-from services.gateway.states import ReleaseState
+from services.releases.states import ReleaseState
 
 
 @task(name="build bento", **FLAKY_EDGE)
@@ -45,7 +45,7 @@ def release_flow(
     try:
         checks = start(release_id, policy)
     except Exception as error:
-        # A release that serves already stays: that its process fails a check is the manager's business, not the ledger's.
+        # A release that serves already stays: that its process fails a check is the keeper's business, not the ledger's.
         if rollout.ledger.state(release_id) not in (ReleaseState.LIVE, *ENDED):
             rollout.roll_back(release_id, f"it did not become ready: {error}", None, actor="flow:release")
         raise

@@ -22,7 +22,7 @@ from flows.traffic.driver import Replay, ReplayReport
 from flows.traffic.outcomes import ReferenceRates, reference_rates
 from flows.traffic.visits import SLICE_HOURS, first_of, hours_of, labelled_exposures, share_of_visits, slices, slices_of
 from infra.settings import Settings, get_settings
-from services.gateway.ledger import Ledger
+from services.releases.ledger import Ledger
 
 REFERENCE_EXPOSURES = 150_000  # that the reference rates are made of, about
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from flows.arms import Arms
 from infra.settings import get_settings
-from services.gateway.handover import check_heir
-from services.gateway.ledger import Ledger
-from services.gateway.states import ReleaseState
+from services.releases.handover import check_heir
+from services.releases.ledger import Ledger
+from services.releases.processes import Arms
+from services.releases.states import ReleaseState
 
 
 @flow(name="rollback")

@@ -15,19 +15,19 @@ import httpx
 from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name
 from feature_repo.service_names import RANKING
-from flows.arms import Arms
 from flows.progress import announce
 from flows.training.registered_versions import bundle_of, data_fingerprint, recorded_deciding_heads, version_of
 from flows.training.registry import CHAMPION, MODEL_NAME, set_alias
 from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
 from monitoring.canary.judge import JudgePolicy, Verdict, judge
-from services.gateway.approvals import Approval, Approvals
-from services.gateway.chain import LedgerEntry
-from services.gateway.ledger import Ledger
-from services.gateway.manifest import ReleaseManifest
-from services.gateway.states import ReleaseState
 from services.ranking.weights import DEFAULT_PRESET
+from services.releases.approvals import Approval, Approvals
+from services.releases.chain import LedgerEntry
+from services.releases.ledger import Ledger
+from services.releases.manifest import ReleaseManifest
+from services.releases.processes import Arms
+from services.releases.states import ReleaseState
 
 DEFAULT_RAMP = (1, 5, 25, 50)  # per cent of users at each canary step
 POLL_S = 1.0  # how often evidence and approvals are looked at

@@ -11,9 +11,9 @@ from typing import Literal
 from infra.storage import replace_atomically
 
 FILE_NAME = "events.jsonl"
-KEPT = 1_000  # newest lines that a manager keeps when it starts
+KEPT = 1_000  # newest lines that a keeper keeps when it starts
 
-What = Literal["died", "restarted", "start failed", "crash loop", "steady again", "manager started"]
+What = Literal["died", "restarted", "start failed", "crash loop", "steady again", "keeper started"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ProcessEvent:
 
 
 class ProcessEvents:
-    """The events of one platform, in a file of its folder of pids. One manager writes; anybody reads."""
+    """The events of one platform, in a file of its folder of pids. One keeper writes; anybody reads."""
 
     def __init__(self, pids: Path) -> None:
         self._file = pids / FILE_NAME

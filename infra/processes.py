@@ -9,10 +9,10 @@ from infra.process_spec import ProcessSpec
 from infra.settings import Settings
 
 WORK_POOL = "home-mixer"
-MANAGER = "manager"
+KEEPER = "keeper"
 
 # Stopping order of `mixer down`: first what would start others again, then what talks to people, last what others write to.
-STOP_ORDER = (MANAGER, "gateway", "prefect-worker", "stream-worker", "mlflow-ui", "evidently-ui")
+STOP_ORDER = (KEEPER, "gateway", "prefect-worker", "stream-worker", "mlflow-ui", "evidently-ui")
 
 
 def _tool(name: str) -> str:
@@ -20,9 +20,9 @@ def _tool(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def manager(settings: Settings) -> ProcessSpec:
+def keeper(settings: Settings) -> ProcessSpec:
     """The process that starts the others again."""
-    return ProcessSpec(MANAGER, (sys.executable, "-m", "infra.process_manager"))
+    return ProcessSpec(KEEPER, (sys.executable, "-m", "infra.process_keeper"))
 
 
 def broker(settings: Settings) -> ProcessSpec:

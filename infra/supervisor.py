@@ -1,7 +1,7 @@
 """Local supervisor: long-running processes with pid files, logs and readiness checks.
 
 State is in files only (`paths.pids`), so any process can start, adopt or stop what another one started: what is wanted
-(`wanted/NAME.json`), what runs (`NAME.json`), and a lock for each name. What is wanted and dead, the manager starts again.
+(`wanted/NAME.json`), what runs (`NAME.json`), and a lock for each name. What is wanted and dead, the keeper starts again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Supervisor:
     def start(self, spec: ProcessSpec) -> Running:
         """Start `spec`, or adopt it when it is already alive with the same command; does not wait for readiness.
 
-        From now on it is wanted: a process manager starts it again whenever it dies. Raises ProcessFailed where it can't start.
+        From now on it is wanted: a process keeper starts it again whenever it dies. Raises ProcessFailed where it can't start.
         """
         with self._locked(spec.name):
             with replace_atomically(self._wanted_file(spec.name)) as temporary:

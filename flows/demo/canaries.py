@@ -17,9 +17,9 @@ from flows.traffic.visits import first_of
 from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
 from monitoring.canary.policy import JudgePolicy
-from services.gateway.approvals import Approvals
-from services.gateway.ledger import Ledger
-from services.gateway.states import ReleaseState
+from services.releases.approvals import Approvals
+from services.releases.ledger import Ledger
+from services.releases.states import ReleaseState
 
 REPLAY = "canary-days"  # both canaries share the days: the second goes on where the first stopped
 RAMP = [50]  # one step at half the users: eleven days of logs hold too few visits for the default 1, 5, 25, 50

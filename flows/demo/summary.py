@@ -18,7 +18,7 @@ from flows.lakes import NothingIngested, dataset_marker
 from flows.platform import Platform
 from flows.training.compare import COLUMNS, LEAST_JUDGED
 from infra.settings import Settings
-from services.gateway.ledger import Ledger
+from services.releases.ledger import Ledger
 
 SHOWN = 4  # heads in the table of models
 NOTE_STYLE = {"failed": "bold red", "partly": "bold yellow", "skipped": "yellow", "simulated": "bold yellow"}

@@ -26,7 +26,7 @@ from flows.traffic.visits import Slice, Visit
 from infra.settings import Settings
 from infra.storage import replace_atomically
 from monitoring.canary.evidence import EvidenceStore
-from services.gateway.ledger import Ledger
+from services.releases.ledger import Ledger
 
 CONCURRENCY = 4  # requests in flight: enough to keep two cores busy, few enough that latency means something
 TIMELINE_EVERY = 8  # one visit in so many also asks for a whole timeline

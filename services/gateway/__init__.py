@@ -1,1 +1,1 @@
-"""The one door: sticky split, arms, ledger, approvals, control room."""
+"""The one door: sticky split, arms, failover, control room."""

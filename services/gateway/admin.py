@@ -10,13 +10,13 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from services.gateway.approvals import ApprovalError, NothingPending
 from services.gateway.auth import check_bearer
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
-from services.gateway.handover import check_heir
-from services.gateway.ledger import UnknownRelease
-from services.gateway.states import ReleaseState, TransitionError
+from services.releases.approvals import ApprovalError, NothingPending
+from services.releases.handover import check_heir
+from services.releases.ledger import UnknownRelease
+from services.releases.states import ReleaseState, TransitionError
 
 ACTIONS = ("approve", "reject", "rollback")
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 import aiohttp
 import structlog
 
-from services.gateway.ledger import Ledger
 from services.gateway.metrics import GatewayMetrics
-from services.gateway.route import Route
 from services.gateway.split import in_canary
+from services.releases.handover import RELEASE_HEADER, not_itself
+from services.releases.ledger import Ledger
+from services.releases.route import Route
 
 ROUTE_EVERY_S = 0.2
 PROBE_EVERY_S = 1.0
@@ -26,7 +27,6 @@ FAILURES_TO_UNHEALTHY = 2  # probes in a row; a refused connection counts for al
 REQUEST_TIMEOUT_S = 15.0
 # Shorter than the 5 s after which uvicorn closes an idle connection: else a request could meet a closing one.
 KEEP_ALIVE_S = 3.0
-RELEASE_HEADER = "x-mixer-release"  # with which every answer of an arm says whose it is
 
 log = structlog.get_logger("gateway.arms")
 
@@ -173,8 +173,3 @@ class ArmPool:
         except (aiohttp.ClientError, TimeoutError) as error:
             refused = isinstance(error, aiohttp.ClientConnectorError)
             arm.failed(f"/ready: {type(error).__name__} {error}".strip(), at_once=refused)
-
-
-def not_itself(said: str | None) -> str:
-    """What is wrong with an answer that names another release, or none."""
-    return "the process at its address does not say which release it is" if said is None else f"its address answers as {said}"

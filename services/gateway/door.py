@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
-from services.gateway.approvals import Approvals
 from services.gateway.arms import ArmPool
 from services.gateway.feature_metrics import FeatureMetrics
-from services.gateway.ledger import Ledger
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
 from services.gateway.process_watch import ProcessWatch
 from services.gateway.proxy import Proxy
 from services.gateway.shadow import Shadow
 from services.gateway.stream_watch import StreamWatch
+from services.releases.approvals import Approvals
+from services.releases.ledger import Ledger
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The gateway's eye on the platform's processes: it revives the manager that revives all others, and counts what died."""
+"""The gateway's eye on the platform's processes: it revives the keeper that revives all others, and counts what died."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from infra.process_events import ProcessEvent, ProcessEvents
 from infra.process_spec import ProcessFailed
-from infra.processes import MANAGER
+from infra.processes import KEEPER
 from infra.settings import Settings
 from infra.supervisor import Supervisor
 
@@ -22,7 +22,7 @@ log = structlog.get_logger("gateway.processes")
 
 
 class ProcessWatch(Collector):
-    """Where no process manager was started, as on Kubernetes, there is nothing to watch, and nothing is reported."""
+    """Where no process keeper was started, as on Kubernetes, there is nothing to watch, and nothing is reported."""
 
     def __init__(self, settings: Settings) -> None:
         self._supervisor = Supervisor(settings)
@@ -51,12 +51,12 @@ class ProcessWatch(Collector):
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
-                revived = await asyncio.to_thread(self._supervisor.revive, MANAGER)
+                revived = await asyncio.to_thread(self._supervisor.revive, KEEPER)
             except (ProcessFailed, OSError) as error:
-                log.error("the process manager could not be started", error=str(error))
+                log.error("the process keeper could not be started", error=str(error))
                 continue
             if revived is not None:
-                log.warning("the process manager was started again", pid=revived.pid)
+                log.warning("the process keeper was started again", pid=revived.pid)
 
     # ---- Prometheus -----------------------------------------------------------------------------------------------
     def collect(self) -> Iterator[Metric]:

@@ -17,10 +17,11 @@ from starlette.responses import Response
 
 from feature_repo.ids import IdError
 from feature_repo.ids.id_texts import id_text
-from services.gateway.arms import RELEASE_HEADER, Arm, ArmPool, not_itself
+from services.gateway.arms import Arm, ArmPool
 from services.gateway.errors import DoorError, nothing_live
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
 from services.gateway.shadow import Shadow
+from services.releases.handover import RELEASE_HEADER, not_itself
 
 PROXIED = ("/for_you", "/following", "/score", "/explain", "/events")
 MAX_BODY_BYTES = 2_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from services.gateway.route import Route
+from services.releases.route import Route
 
 BUCKETS = 10_000  # resolution of the split: 0.01 % of users
 

@@ -13,11 +13,11 @@ import httpx
 
 from infra.settings import Settings
 from services.gateway.app import create_app
-from services.gateway.approvals import Approvals
-from services.gateway.ledger import Ledger
 from services.gateway.split import in_canary
+from services.releases.approvals import Approvals
+from services.releases.ledger import Ledger
 from tests.integration.small_arm import SmallArm, served
-from tests.unit.gateway.releases import manifest
+from tests.unit.releases.made_releases import manifest
 
 CANARY_PERCENT = 50
 

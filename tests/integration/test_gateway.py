@@ -10,7 +10,7 @@ import pytest
 
 from infra import processes
 from infra.supervisor import Supervisor
-from services.gateway.states import ReleaseState
+from services.releases.states import ReleaseState
 from tests.integration.gateway_rig import CANARY_PERCENT, running_gateway, user_in
 from tests.integration.small_arm import SmallArm
 
@@ -237,13 +237,13 @@ def test_an_arm_that_is_gone_leaves_no_health_behind(rig):
     rig.until(lambda: 'mixer_gateway_arm_healthy{release="r2"}' not in rig.client.get("/metrics").text)
 
 
-def test_the_gateway_starts_a_killed_process_manager_again(rig):
-    supervisor, spec = Supervisor(rig.settings), processes.manager(rig.settings)
+def test_the_gateway_starts_a_killed_process_keeper_again(rig):
+    supervisor, spec = Supervisor(rig.settings), processes.keeper(rig.settings)
     first = supervisor.start(spec)
     try:
         os.kill(first.pid, signal.SIGKILL)
         rig.until(lambda: supervisor.find(spec.name) not in (None, first))
-        assert 'home_mixer_process_up{process="manager"} 1.0' in rig.client.get("/metrics").text
+        assert 'home_mixer_process_up{process="keeper"} 1.0' in rig.client.get("/metrics").text
     finally:
         supervisor.stop_all(processes.STOP_ORDER)
     assert supervisor.running() == []

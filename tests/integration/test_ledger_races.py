@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from services.gateway.approvals import Approvals
-from services.gateway.ledger import Ledger
-from services.gateway.states import ReleaseState, TransitionError
+from services.releases.approvals import Approvals
+from services.releases.ledger import Ledger
+from services.releases.states import ReleaseState, TransitionError
 from tests.local_postgres import local_postgres
-from tests.unit.gateway.releases import built, manifest
+from tests.unit.releases.made_releases import built, manifest
 
 pytestmark = pytest.mark.slow
 

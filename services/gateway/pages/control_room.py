@@ -17,7 +17,6 @@ from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from monitoring.canary.verdict import Verdict, verdict_in
 from services.gateway.admin import ACTIONS, decide
 from services.gateway.auth import check_token
-from services.gateway.chain import LedgerEntry
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
 from services.gateway.pages.alerts import alerts_view
@@ -25,8 +24,9 @@ from services.gateway.pages.charts import Cone, area, binned, cone, interval_bar
 from services.gateway.pages.headline import headline
 from services.gateway.pages.loop import latest_drift, loop_stages, open_drift_verdict
 from services.gateway.pages.rendering import page
-from services.gateway.route import Route
-from services.gateway.states import ReleaseState
+from services.releases.chain import LedgerEntry
+from services.releases.route import Route
+from services.releases.states import ReleaseState
 
 LEDGER_SHOWN = 40  # newest entries on the page; the chain is verified over all
 DRIFT_COLUMNS_SHOWN = 8

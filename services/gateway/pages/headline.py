@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from infra.process_events import ProcessEvent
 from monitoring.alerts.rule import AlertState, Severity
-from services.gateway.approvals import Approval
-from services.gateway.route import Route
+from services.releases.approvals import Approval
+from services.releases.route import Route
 
 Headline = tuple[str, str]  # a tone (calm, quiet, attention, alarm) and a sentence
 

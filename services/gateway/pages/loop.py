@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from infra.storage import Paths
-from services.gateway.chain import LedgerEntry
-from services.gateway.route import Route
+from services.releases.chain import LedgerEntry
+from services.releases.route import Route
 
 StageState = Literal["done", "now", "waiting", "alarm"]
 

@@ -20,8 +20,8 @@ from flows.demo.canaries import (
 from flows.too_little import TooLittleData
 from flows.traffic.asker import ReplayFailed
 from infra.settings import Settings
-from services.gateway.ledger import Ledger
-from tests.unit.gateway.releases import built, manifest
+from services.releases.ledger import Ledger
+from tests.unit.releases.made_releases import built, manifest
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from feature_repo.lake import Lake
 from flows.demo.new_run import current_dataset, open_run, reset_live_state
 from flows.demo.run_folder import RunFolder
 from infra.settings import Settings
-from services.gateway.approvals import Approvals
+from services.releases.approvals import Approvals
 from tests.own_files import event, own, write_csv, write_lines
 
 

@@ -10,7 +10,7 @@ from flows.rollout import Rollout, RolloutPolicy
 from infra.settings import Settings
 from monitoring.canary.visits import VisitEvidence
 from services.ranking.bundle import DESCRIPTION
-from tests.unit.gateway.releases import built
+from tests.unit.releases.made_releases import built
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from monitoring.alerts.rule import AlertState, Sample
 from monitoring.alerts.rules import alert_rules
 from services.gateway.pages.headline import headline
 from services.gateway.pages.loop import open_drift_verdict
-from services.gateway.route import Route
+from services.releases.route import Route
 
 CALM = {"any_entry": True, "failover": None, "looping": (), "firing": (), "pending": (), "drift": None}
 LOOP = ProcessEvent("2026-01-01T00:00:00+00:00", "stream-worker", "crash loop")

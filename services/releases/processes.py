@@ -10,8 +10,8 @@ from infra.process_spec import ProcessFailed, ProcessSpec
 from infra.settings import Settings
 from infra.storage import replace_atomically
 from infra.supervisor import Supervisor, free_port
-from services.gateway.ledger import Ledger
-from services.gateway.states import ReleaseState
+from services.releases.ledger import Ledger
+from services.releases.states import ReleaseState
 
 
 class Arms:

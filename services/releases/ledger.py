@@ -17,12 +17,12 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text, update
 
 from infra.database import create_tables, open_engine, read_transaction, write_transaction
-from services.gateway.approvals import approval_of, named, withdraw
-from services.gateway.chain import GENESIS, LedgerEntry, canonical, chain_problems, replayed_route, seal
-from services.gateway.manifest import ReleaseManifest
-from services.gateway.route import Route, advance_route
-from services.gateway.states import ReleaseState, TransitionError, check_transition
-from services.gateway.tables import ARMS, LEDGER, NAMES, RELEASES, ROUTE
+from services.releases.approvals import approval_of, named, withdraw
+from services.releases.chain import GENESIS, LedgerEntry, canonical, chain_problems, replayed_route, seal
+from services.releases.manifest import ReleaseManifest
+from services.releases.route import Route, advance_route
+from services.releases.states import ReleaseState, TransitionError, check_transition
+from services.releases.tables import ARMS, LEDGER, NAMES, RELEASES, ROUTE
 
 _ROUTE_ROW = 1
 

@@ -1,7 +1,7 @@
-"""`python -m infra.process_manager`: starts again what died of the platform's processes.
+"""`python -m infra.process_keeper`: starts again what died of the platform's processes.
 
-It has no state of its own: what is wanted and what runs is in the supervisor's files. So a manager that is killed loses
-nothing, and the next one takes over what runs without a restart. The gateway watches the manager, and the manager the gateway.
+It has no state of its own: what is wanted and what runs is in the supervisor's files. So a keeper that is killed loses
+nothing, and the next one takes over what runs without a restart. The gateway watches the keeper, and the keeper the gateway.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import structlog
 
 from infra.process_events import ProcessEvents
 from infra.process_spec import ProcessFailed, Running
-from infra.processes import MANAGER
+from infra.processes import KEEPER
 from infra.restarts import STEADY_S, Restarts
 from infra.settings import Settings, get_settings
 from infra.supervisor import Supervisor
 
 LOOK_EVERY_S = 0.25
 
-log = structlog.get_logger("process_manager")
+log = structlog.get_logger("process_keeper")
 
 
-class ProcessManager:
+class ProcessKeeper:
     """Looks at every wanted process, again and again."""
 
     def __init__(self, settings: Settings) -> None:
@@ -38,7 +38,7 @@ class ProcessManager:
 
     def look(self, now: float) -> None:
         """One look at all; `now` in seconds of a clock that only goes forward."""
-        wanted = [name for name in self.supervisor.wanted_names() if name != MANAGER]
+        wanted = [name for name in self.supervisor.wanted_names() if name != KEEPER]
         for name in wanted:
             self._look_at(name, now)
         for name in set(self._seen) - set(wanted):
@@ -93,7 +93,7 @@ class ProcessManager:
 
 
 def reap() -> None:
-    """Take the exit codes of children that ended: the manager is the parent of what it started."""
+    """Take the exit codes of children that ended: the keeper is the parent of what it started."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -112,12 +112,12 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
-    manager = ProcessManager(get_settings())
-    manager.events.shorten()
-    manager.events.add(MANAGER, "manager started", f"pid {os.getpid()}")
+    keeper = ProcessKeeper(get_settings())
+    keeper.events.shorten()
+    keeper.events.add(KEEPER, "keeper started", f"pid {os.getpid()}")
     while not leaving.is_set():
         reap()
-        manager.look(time.monotonic())
+        keeper.look(time.monotonic())
         leaving.wait(LOOK_EVERY_S)
 
 

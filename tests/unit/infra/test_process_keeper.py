@@ -1,4 +1,4 @@
-"""The process manager starts again what dies, with all that its leader left, and never what was stopped on purpose."""
+"""The process keeper starts again what dies, with all that its leader left, and never what was stopped on purpose."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from infra import processes
 from infra.process_events import ProcessEvents
-from infra.process_manager import ProcessManager
+from infra.process_keeper import ProcessKeeper
 from infra.process_spec import ProcessSpec
 from infra.restarts import LOOP_DEATHS, STEADY_S
 from infra.settings import Settings
@@ -33,10 +33,10 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), http.server.SimpleHTTPRe
 
 
 @pytest.fixture
-def manager(tmp_path):
-    manager = ProcessManager(Settings(home=tmp_path))
-    yield manager
-    manager.supervisor.stop_all()
+def keeper(tmp_path):
+    keeper = ProcessKeeper(Settings(home=tmp_path))
+    yield keeper
+    keeper.supervisor.stop_all()
 
 
 def _kill(pid: int) -> None:
@@ -44,127 +44,127 @@ def _kill(pid: int) -> None:
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
 
 
-def _events(manager: ProcessManager, name: str) -> list[str]:
-    return [event.what for event in manager.events.newest() if event.process == name]
+def _events(keeper: ProcessKeeper, name: str) -> list[str]:
+    return [event.what for event in keeper.events.newest() if event.process == name]
 
 
-def test_a_process_that_dies_is_started_again_and_told(manager):
-    first = manager.supervisor.start(ProcessSpec("worker", SLEEPER))
-    manager.look(0.0)
+def test_a_process_that_dies_is_started_again_and_told(keeper):
+    first = keeper.supervisor.start(ProcessSpec("worker", SLEEPER))
+    keeper.look(0.0)
     _kill(first.pid)
-    manager.look(1.0)
-    second = manager.supervisor.find("worker")
+    keeper.look(1.0)
+    second = keeper.supervisor.find("worker")
     assert second is not None and second.pid != first.pid
-    assert _events(manager, "worker") == ["died", "restarted"]
-    manager.look(2.0)
-    assert manager.supervisor.find("worker") == second
+    assert _events(keeper, "worker") == ["died", "restarted"]
+    keeper.look(2.0)
+    assert keeper.supervisor.find("worker") == second
 
 
-def test_what_was_stopped_on_purpose_stays_stopped(manager):
-    manager.supervisor.start(ProcessSpec("worker", SLEEPER))
-    manager.look(0.0)
-    manager.supervisor.stop("worker")
-    manager.look(1.0)
-    assert manager.supervisor.find("worker") is None
-    assert _events(manager, "worker") == []
+def test_what_was_stopped_on_purpose_stays_stopped(keeper):
+    keeper.supervisor.start(ProcessSpec("worker", SLEEPER))
+    keeper.look(0.0)
+    keeper.supervisor.stop("worker")
+    keeper.look(1.0)
+    assert keeper.supervisor.find("worker") is None
+    assert _events(keeper, "worker") == []
 
 
-def test_a_new_manager_takes_over_what_runs(manager):
-    running = manager.supervisor.start(ProcessSpec("worker", SLEEPER))
-    ProcessManager(manager.supervisor.settings).look(0.0)
-    assert manager.supervisor.find("worker") == running
+def test_a_new_manager_takes_over_what_runs(keeper):
+    running = keeper.supervisor.start(ProcessSpec("worker", SLEEPER))
+    ProcessKeeper(keeper.supervisor.settings).look(0.0)
+    assert keeper.supervisor.find("worker") == running
 
 
-def test_a_child_that_a_killed_leader_left_at_its_port_gives_way(manager):
+def test_a_child_that_a_killed_leader_left_at_its_port_gives_way(keeper):
     port = free_port("127.0.0.1", 18_200)
     command = (sys.executable, "-c", LAUNCHER, SERVER, str(port))
     spec = ProcessSpec("broker", command, ready_url=f"http://127.0.0.1:{port}/", ready_port=port, ready_timeout_s=20)
-    first = manager.supervisor.start(spec)
-    manager.supervisor.wait_ready(spec)
-    manager.look(0.0)
+    first = keeper.supervisor.start(spec)
+    keeper.supervisor.wait_ready(spec)
+    keeper.look(0.0)
     orphan = psutil.Process(first.pid).children()[0]
     _kill(first.pid)
     assert orphan.is_running()
-    manager.look(1.0)
+    keeper.look(1.0)
     assert not orphan.is_running()
-    manager.supervisor.wait_ready(spec)
-    assert "start failed" not in _events(manager, "broker")
+    keeper.supervisor.wait_ready(spec)
+    assert "start failed" not in _events(keeper, "broker")
 
 
-def test_what_a_leader_spares_outlives_its_death_but_not_its_stop(manager):
+def test_what_a_leader_spares_outlives_its_death_but_not_its_stop(keeper):
     child = "import time  # spare me\ntime.sleep(600)"
     command = (sys.executable, "-c", LAUNCHER, child, "x")
-    first = manager.supervisor.start(ProcessSpec("worker", command, spares="spare me\n"))
+    first = keeper.supervisor.start(ProcessSpec("worker", command, spares="spare me\n"))
     working = _until_child(first.pid)
-    manager.look(0.0)
+    keeper.look(0.0)
     _kill(first.pid)
-    manager.look(1.0)
+    keeper.look(1.0)
     assert working.is_running()
-    manager.supervisor.stop("worker")
+    keeper.supervisor.stop("worker")
     assert not working.is_running()
 
 
-def test_a_crash_loop_is_told_once_with_the_end_of_its_log_and_waits_longer_each_time(manager):
-    manager.supervisor.start(ProcessSpec("broken", (sys.executable, "-c", "raise SystemExit('no such table')")))
+def test_a_crash_loop_is_told_once_with_the_end_of_its_log_and_waits_longer_each_time(keeper):
+    keeper.supervisor.start(ProcessSpec("broken", (sys.executable, "-c", "raise SystemExit('no such table')")))
     now, starts = 0.0, []
     while len(starts) < LOOP_DEATHS + 1:
-        _until_dead(manager.supervisor, "broken")
-        before = len(_events(manager, "broken"))
-        manager.look(now)
-        if "restarted" in _events(manager, "broken")[before:]:
+        _until_dead(keeper.supervisor, "broken")
+        before = len(_events(keeper, "broken"))
+        keeper.look(now)
+        if "restarted" in _events(keeper, "broken")[before:]:
             starts.append(now)
         now += 0.5
     waits = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
     assert waits == sorted(waits) and waits[-1] >= 4
-    assert [event.process for event in manager.events.looping()] == ["broken"]
-    assert _events(manager, "broken").count("crash loop") == 1
-    assert "no such table" in manager.events.looping()[0].detail
-    manager.supervisor.stop("broken")
-    manager.look(now)
-    assert manager.events.looping() == []
+    assert [event.process for event in keeper.events.looping()] == ["broken"]
+    assert _events(keeper, "broken").count("crash loop") == 1
+    assert "no such table" in keeper.events.looping()[0].detail
+    keeper.supervisor.stop("broken")
+    keeper.look(now)
+    assert keeper.events.looping() == []
 
 
-def test_a_loop_that_ended_is_told_too(manager):
-    go = manager.supervisor.paths.home / "go"
+def test_a_loop_that_ended_is_told_too(keeper):
+    go = keeper.supervisor.paths.home / "go"
     program = f"import pathlib, time\nif pathlib.Path({str(go)!r}).exists(): time.sleep(600)"
-    manager.supervisor.start(ProcessSpec("flaky", (sys.executable, "-c", program)))
+    keeper.supervisor.start(ProcessSpec("flaky", (sys.executable, "-c", program)))
     now = 0.0
-    while not manager.events.looping():
-        _until_dead(manager.supervisor, "flaky")
-        manager.look(now)
+    while not keeper.events.looping():
+        _until_dead(keeper.supervisor, "flaky")
+        keeper.look(now)
         now += 30.0
     go.touch()
-    _until_dead(manager.supervisor, "flaky")
+    _until_dead(keeper.supervisor, "flaky")
     for _ in range(3):
-        manager.look(now)
+        keeper.look(now)
         now += STEADY_S
-    assert _events(manager, "flaky")[-1] == "steady again"
-    assert manager.events.looping() == []
+    assert _events(keeper, "flaky")[-1] == "steady again"
+    assert keeper.events.looping() == []
 
 
-def test_a_port_that_another_program_took_is_named_and_tried_again(manager):
+def test_a_port_that_another_program_took_is_named_and_tried_again(keeper):
     port = free_port("127.0.0.1", 18_400)
     spec = ProcessSpec("server", (sys.executable, "-c", SERVER, str(port)), ready_port=port, ready_timeout_s=20)
-    first = manager.supervisor.start(spec)
-    manager.supervisor.wait_ready(spec)
-    manager.look(0.0)
+    first = keeper.supervisor.start(spec)
+    keeper.supervisor.wait_ready(spec)
+    keeper.look(0.0)
     _kill(first.pid)
-    other = Supervisor(Settings(home=manager.supervisor.paths.home / "other"))
+    other = Supervisor(Settings(home=keeper.supervisor.paths.home / "other"))
     other.start(replace(spec, name="thief"))
     other.wait_ready(replace(spec, name="thief"))
     try:
-        manager.look(1.0)
-        failed = [event for event in manager.events.newest() if event.what == "start failed"]
+        keeper.look(1.0)
+        failed = [event for event in keeper.events.newest() if event.what == "start failed"]
         assert f"port {port} is taken by another program (pid " in failed[0].detail
     finally:
         other.stop_all()
-    manager.look(60.0)
-    manager.supervisor.wait_ready(spec)
+    keeper.look(60.0)
+    keeper.supervisor.wait_ready(spec)
 
 
 def test_the_manager_itself_is_revived_by_whoever_watches_it(tmp_path):
     settings = Settings(home=tmp_path)
-    supervisor, spec = Supervisor(settings), processes.manager(settings)
+    supervisor, spec = Supervisor(settings), processes.keeper(settings)
     try:
         first = supervisor.start(spec)
         worker = supervisor.start(ProcessSpec("worker", SLEEPER))

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.gateway.route import Route, advance_route
-from services.gateway.states import ReleaseState, TransitionError, check_transition
+from services.releases.route import Route, advance_route
+from services.releases.states import ReleaseState, TransitionError, check_transition
 
 GENESIS = "0" * 64  # what the first entry names as the hash before it
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from services.gateway.approvals import ApprovalError, Approvals, NothingPending
-from services.gateway.ledger import Ledger
-from tests.unit.gateway.releases import built
+from services.releases.approvals import ApprovalError, Approvals, NothingPending
+from services.releases.ledger import Ledger
+from tests.unit.releases.made_releases import built
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from services.gateway.states import ALLOWED, ReleaseState, TransitionError, check_transition
+from services.releases.states import ALLOWED, ReleaseState, TransitionError, check_transition
 
 S = ReleaseState
 LAW = {

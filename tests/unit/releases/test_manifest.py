@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from tests.unit.gateway.releases import manifest
+from tests.unit.releases.made_releases import manifest
 
 
 def test_equal_content_has_one_hash_and_other_content_another():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from services.gateway.approvals import Approvals
-from services.gateway.ledger import Ledger
-from services.gateway.manifest import ReleaseManifest
+from services.releases.approvals import Approvals
+from services.releases.ledger import Ledger
+from services.releases.manifest import ReleaseManifest
 
 
 def manifest(release_id: str, **changes: object) -> ReleaseManifest:

@@ -9,11 +9,11 @@ import threading
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from services.gateway.approvals import ApprovalError, Approvals
-from services.gateway.ledger import Ledger, UnknownRelease
-from services.gateway.route import Route
-from services.gateway.states import ReleaseState, TransitionError
-from tests.unit.gateway.releases import approved_live, built, manifest
+from services.releases.approvals import ApprovalError, Approvals
+from services.releases.ledger import Ledger, UnknownRelease
+from services.releases.route import Route
+from services.releases.states import ReleaseState, TransitionError
+from tests.unit.releases.made_releases import approved_live, built, manifest
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_the_chain_notices_tampering(lived, url, statement, noticed):
 
 def test_a_resealed_entry_still_breaks_the_law(lived, url):
     """A forger who recomputes the hashes of the tail cannot make an unapproved canary live past the law of transitions."""
-    from services.gateway.chain import GENESIS, LedgerEntry, canonical, chain_problems, replayed_route, seal
+    from services.releases.chain import GENESIS, LedgerEntry, canonical, chain_problems, replayed_route, seal
 
     forged, previous = [], GENESIS
     for entry in lived.entries():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from services.gateway.states import ReleaseState
+from services.releases.states import ReleaseState
 
 
 @dataclass(frozen=True)

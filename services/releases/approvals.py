@@ -11,8 +11,8 @@ from typing import Any, Literal
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from infra.database import create_tables, open_engine, read_transaction, write_transaction
-from services.gateway.chain import canonical
-from services.gateway.tables import APPROVALS, NAMES, RELEASES
+from services.releases.chain import canonical
+from services.releases.tables import APPROVALS, NAMES, RELEASES
 
 Status = Literal["pending", "approved", "rejected"]
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import httpx
 
-from services.gateway.arms import RELEASE_HEADER, not_itself
-from services.gateway.ledger import Ledger
-from services.gateway.states import TransitionError
+from services.releases.ledger import Ledger
+from services.releases.states import TransitionError
 
+RELEASE_HEADER = "x-mixer-release"  # with which every answer of an arm says whose it is
 TIMEOUT_S = 2.0
+
+
+def not_itself(said: str | None) -> str:
+    """What is wrong with an answer that names another release, or none."""
+    return "the process at its address does not say which release it is" if said is None else f"its address answers as {said}"
 
 
 def why_not(url: str, release_id: str) -> str | None:

@@ -1,0 +1,1 @@
+"""Releases: the ledger, the law of their states, approvals, and who takes over."""
