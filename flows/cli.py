@@ -28,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 run = typer.Typer(help="Run one flow here and now, against the running Prefect server.", no_args_is_help=True)
-release = typer.Typer(help="Releases: list them, approve, reject, roll back.", no_args_is_help=True)
+release = typer.Typer(help="Releases: list and follow them, approve, pause, promote, abort, roll back.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(run, name="run")
 app.add_typer(release, name="release")
@@ -336,14 +336,46 @@ def approve(release_id: str, actor: Actor, reason: Reason) -> None:
 
 @release.command()
 def reject(release_id: str, actor: Actor, reason: Reason) -> None:
-    """Turn a release down."""
+    """Turn a release down that awaits approval."""
     _answer("reject", release_id, actor, reason)
 
 
 @release.command()
 def rollback(release_id: str, actor: Actor, reason: Reason) -> None:
-    """Take a release out of traffic at once."""
+    """Take a release out of traffic at once; where it is live, the one before it takes over."""
     _answer("rollback", release_id, actor, reason)
+
+
+@release.command()
+def abort(release_id: str, actor: Actor, reason: Reason) -> None:
+    """End a rollout that is under way; everybody is back on the live release at once."""
+    _answer("abort", release_id, actor, reason)
+
+
+@release.command()
+def promote(release_id: str, actor: Actor, reason: Reason) -> None:
+    """Take a canary to its next step without the judge's yes; from the last step, to the question for approval."""
+    _answer("promote", release_id, actor, reason)
+
+
+@release.command()
+def pause(release_id: str, actor: Actor, reason: Reason) -> None:
+    """Hold a rollout where it is. Harm still rolls it back."""
+    _answer("pause", release_id, actor, reason)
+
+
+@release.command()
+def resume(release_id: str, actor: Actor, reason: Reason) -> None:
+    """Let a paused rollout go on."""
+    _answer("resume", release_id, actor, reason)
+
+
+@release.command()
+def watch(release_id: str, interval_s: Annotated[float, typer.Option(help="Seconds between two looks.")] = 1.0) -> None:
+    """Follow a rollout until it has ended: every entry of the ledger, and the judge's newest word."""
+    from flows.release_watch import watch_release
+
+    watch_release(get_settings(), release_id, out, interval_s)
 
 
 def _print_pages(pages: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from infra.processes import WORK_POOL
 from infra.settings import Settings
+from services.releases.events import RELEASE_ENDED
 
 RETRAIN_EVENT = "home-mixer.drift.retrain"
 ROLLBACK_EVENT = "home-mixer.drift.rollback"
@@ -69,8 +70,17 @@ DEPLOYMENTS = (
         "release",
         "flows.release:release_flow",
         "0 9 * * 1-5",
-        "Take the challenger through build, readiness, canary, judgement and approval.",
+        "Build, start and submit the challenger; the controller takes it through canary and approval.",
         active=False,
+    ),
+    Deployed(
+        "release_ended",
+        "flows.release_ended:release_ended_flow",
+        "0 0 1 1 *",
+        "Crown the model of a release that went live, stop old processes, keep the release's way.",
+        active=False,
+        on_event=RELEASE_ENDED,
+        event_parameters={"release_id": "{{ event.payload.release_id }}"},
     ),
     Deployed(
         "replay",

@@ -80,12 +80,13 @@ class Platform:
             self.supervisor.wait_ready(spec)
 
     def start_serving(self, *, wait: bool = True) -> None:
-        """Stream worker and gateway: what clients need besides the mixers.
+        """Stream worker, gateway and the releases' controller: what clients need besides the mixers.
 
         Before the first features flow there is no state to work on: that flow starts the worker when there is.
         """
         if is_seeded(self.settings):
             self.start(processes.stream_worker(self.settings), wait=False)
+        self.start(processes.controller(self.settings), wait=False)
         self.start(processes.gateway(self.settings), wait=wait)
 
     def seed_where_needed(self, tell: Tell) -> None:

@@ -12,7 +12,7 @@ WORK_POOL = "home-mixer"
 KEEPER = "keeper"
 
 # Stopping order of `mixer down`: first what would start others again, then what talks to people, last what others write to.
-STOP_ORDER = (KEEPER, "gateway", "prefect-worker", "stream-worker", "mlflow-ui", "evidently-ui")
+STOP_ORDER = (KEEPER, "gateway", "controller", "prefect-worker", "stream-worker", "mlflow-ui", "evidently-ui")
 
 
 def _tool(name: str) -> str:
@@ -75,6 +75,11 @@ def gateway(settings: Settings) -> ProcessSpec:
     command = (sys.executable, "-m", "services.gateway")
     # Its /healthz is 200 only while a release is live; the process itself is ready as soon as it listens.
     return ProcessSpec("gateway", command, ready_port=settings.gateway_port)
+
+
+def controller(settings: Settings) -> ProcessSpec:
+    """What takes submitted releases along; it is ready as soon as it runs, and waits for what it needs."""
+    return ProcessSpec("controller", (sys.executable, "-m", "services.releases"))
 
 
 def mlflow_page(settings: Settings) -> ProcessSpec:

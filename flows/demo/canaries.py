@@ -129,18 +129,18 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool, most_ev
             time.sleep(0.3)
     except (TrafficSpent, TrafficFailed) as error:
         _give_up(ledger, release_id, str(error))
-        _await_flow(run.id)
+        _await_finish(settings, ledger, release_id)
         raise
     except BaseException:
         traffic.abandon()
         raise
     report = traffic.finish()
-    _await_flow(run.id)
+    _await_finish(settings, ledger, release_id)
     return _outcome(ledger, release_id, report)
 
 
 def _give_up(ledger: Ledger, release_id: str, reason: str) -> None:
-    """Take the undecided canary out, so that the flow that waits for its verdict ends and another release may follow."""
+    """Take the undecided canary out, so that another release may follow."""
     if not _ended(ledger, release_id):
         evidence = {"decision": "inconclusive"}
         ledger.transition(release_id, ReleaseState.ROLLED_BACK, "demo", f"no verdict: {reason}", evidence=evidence)
@@ -277,13 +277,25 @@ def _raise_if_failed(run_id: Any) -> None:
         raise RuntimeError(f"the release flow ended {state.name}: {state.message}; see the Prefect worker's log")
 
 
-def _await_flow(run_id: Any, timeout_s: float = 120.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not _flow_state(run_id).is_final():
+def _await_finish(settings: Settings, ledger: Ledger, release_id: str, timeout_s: float = 180.0) -> None:
+    """Wait until the flow that the release's end starts has crowned a live release's model and stopped a bad one's process."""
+    from flows.training.registered_versions import version_of
+    from flows.training.registry import CHAMPION
+
+    deadline, version = time.monotonic() + timeout_s, ledger.manifest(release_id).model_version
+    while True:
+        if ledger.state(release_id) is ReleaseState.LIVE:
+            finished = version_of(settings, CHAMPION) == version
+        else:
+            finished = release_id not in ledger.arms()
+        if finished:
+            return
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the release flow has not ended within {timeout_s:.0f} s after the release did")
+            raise RuntimeError(
+                f"flow release_ended has not run within {timeout_s:.0f} s after {release_id} had ended; see the controller's "
+                "and the Prefect worker's log"
+            )
         time.sleep(0.5)
-    _raise_if_failed(run_id)
 
 
 def _outcome(ledger: Ledger, release_id: str, traffic: dict[str, Any] | None) -> dict[str, Any]:

@@ -14,32 +14,19 @@ from services.gateway.auth import check_bearer
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
 from services.releases.approvals import ApprovalError, NothingPending
-from services.releases.handover import check_heir
+from services.releases.decisions import ACTIONS, decide
 from services.releases.ledger import UnknownRelease
-from services.releases.states import ReleaseState, TransitionError
+from services.releases.rollouts import NotSubmitted
+from services.releases.states import TransitionError
 
-ACTIONS = ("approve", "reject", "rollback")
 
-
-def decide(door: Door, release_id: str, action: str, actor: str, reason: str) -> dict[str, Any]:
-    """Carry out one decision of a person; raises DoorError 404, 409 or 422. Blocks on the database.
-
-    `approve` records the answer, and the release flow, which polls for it, makes the release live. `reject` and
-    `rollback` take the release off all traffic in the same transaction that records them.
-    """
+def carry_out(door: Door, release_id: str, action: str, actor: str, reason: str) -> dict[str, Any]:
+    """A person's decision (see services.releases.decisions); raises DoorError 404, 409 or 422. Blocks on the database."""
     try:
-        door.ledger.state(release_id)
-        if action == "approve":
-            approval = door.approvals.approve(release_id, actor, reason)
-            return {"release_id": release_id, "approval": asdict(approval), "state": door.ledger.state(release_id)}
-        if action == "reject" and release_id not in {approval.release_id for approval in door.approvals.pending()}:
-            raise NothingPending(f"release {release_id!r} has no approval that waits for an answer")
-        check_heir(door.ledger, release_id)
-        entry = door.ledger.transition(release_id, ReleaseState.ROLLED_BACK, actor, reason, {"decided_by": "a person"})
-        return {"release_id": release_id, "state": entry.state, "entry": asdict(entry)}
+        return decide(door.settings.platform_database_url, release_id, action, actor, reason)
     except UnknownRelease as error:
         raise DoorError(404, "unknown_release", str(error), "see the control room for the releases there are") from error
-    except (NothingPending, TransitionError) as error:
+    except (NothingPending, NotSubmitted, TransitionError) as error:
         raise DoorError(409, "not_possible_now", str(error), "see the release's state in the control room") from error
     except ApprovalError as error:
         raise DoorError(422, "who_and_why", str(error), 'send {"actor": "your name", "reason": "why"}') from error
@@ -55,7 +42,7 @@ async def act(request: Request) -> Response:
             raise DoorError(404, "unknown_action", f"no action {action[:40]!r}", f"use one of {', '.join(ACTIONS)}")
         actor, reason = _who_and_why(await request.body())
         release_id = request.path_params["release_id"]
-        done = await asyncio.to_thread(decide, door, release_id, action, actor, reason)
+        done = await asyncio.to_thread(carry_out, door, release_id, action, actor, reason)
         await door.pool.refresh()
         return JSONResponse(done)
     except DoorError as error:
@@ -85,6 +72,10 @@ def _state(door: Door) -> dict[str, Any]:
                 "since": release.entry.at,
             }
             for release in door.ledger.releases()
+        ],
+        "rollouts": [
+            {"release_id": row.release_id, "ramp": row.plan.ramp, "paused": row.paused, "submitted_at": row.submitted_at}
+            for row in door.rollouts.all()
         ],
         "pending_approvals": [asdict(approval) for approval in door.approvals.pending()],
         "ledger_problems": door.ledger.verify(),

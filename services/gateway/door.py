@@ -15,6 +15,7 @@ from services.gateway.shadow import Shadow
 from services.gateway.stream_watch import StreamWatch
 from services.releases.approvals import Approvals
 from services.releases.ledger import Ledger
+from services.releases.rollouts import Rollouts
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Door:
     settings: Settings
     ledger: Ledger
     approvals: Approvals
+    rollouts: Rollouts
     evidence: EvidenceStore
     metrics: GatewayMetrics
     traffic: RecentTraffic
@@ -43,5 +45,17 @@ class Door:
         watch, processes = StreamWatch(settings), ProcessWatch(settings)
         metrics.registry.register(FeatureMetrics(watch, settings.paths.reports))
         metrics.registry.register(processes)
-        approvals, evidence = Approvals(url), EvidenceStore(url)
-        return Door(settings, ledger, approvals, evidence, metrics, traffic, pool, shadow, proxy, watch, processes)
+        return Door(
+            settings=settings,
+            ledger=ledger,
+            approvals=Approvals(url),
+            rollouts=Rollouts(url),
+            evidence=EvidenceStore(url),
+            metrics=metrics,
+            traffic=traffic,
+            pool=pool,
+            shadow=shadow,
+            proxy=proxy,
+            watch=watch,
+            processes=processes,
+        )

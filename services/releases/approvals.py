@@ -98,6 +98,10 @@ class Approvals:
         with read_transaction(self._engine) as connection:
             return [_approval(row) for row in connection.execute(statement).mappings()]
 
+    def pending_for(self, release_id: str) -> bool:
+        """Whether the release waits for an answer."""
+        return any(question.release_id == release_id for question in self.pending())
+
     def decision(self, release_id: str) -> Approval | None:
         """The newest answer for the release; None while nobody has answered its newest question."""
         with read_transaction(self._engine) as connection:

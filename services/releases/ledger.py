@@ -27,11 +27,8 @@ from services.releases.tables import ARMS, LEDGER, NAMES, RELEASES, ROUTE
 _ROUTE_ROW = 1
 
 
-class UnknownRelease(KeyError):
+class UnknownRelease(ValueError):
     """No release of that name was ever created."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 @dataclass(frozen=True)
@@ -86,9 +83,11 @@ class Ledger:
         reason: str,
         evidence: Mapping[str, Any] | None = None,
         percent: float | None = None,
+        after: int | None = None,
     ) -> LedgerEntry:
         """Move a release to `state`, with all that follows from it, and the route pointer, in one transaction.
 
+        after: the seq of the release's entry that the move rests on; refused where a newer one was written meanwhile.
         Raises TransitionError where the law forbids it, UnknownRelease for an unknown name, ApprovalError for an
         empty actor or reason. Rolling back what is already rolled back returns the entry that did it.
         """
@@ -99,6 +98,10 @@ class Ledger:
             newest = _newest(connection, release_id)
             if newest.state is target is ReleaseState.ROLLED_BACK:
                 return newest
+            if after is not None and newest.seq != after:
+                raise TransitionError(
+                    f"release {release_id} went on to {newest.state} meanwhile: entry {newest.seq}, not {after}"
+                )
             route = _route(connection)
             check_transition(release_id, newest.state, target, live=route.live, percent=percent)
             if target in (ReleaseState.CANARY, ReleaseState.LIVE, ReleaseState.SHADOW):
@@ -137,6 +140,14 @@ class Ledger:
         """Every entry, oldest first."""
         with read_transaction(self._engine) as connection:
             return _entries(connection)
+
+    def entries_of(self, release_id: str) -> list[LedgerEntry]:
+        """The release's entries, oldest first. Raises UnknownRelease where there are none."""
+        with read_transaction(self._engine) as connection:
+            found = _entries(connection, release_id)
+        if not found:
+            raise UnknownRelease(f"release {release_id!r} is not in the ledger; create it first")
+        return found
 
     def state(self, release_id: str) -> ReleaseState:
         with read_transaction(self._engine) as connection:

@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from monitoring.canary.verdict import Verdict, verdict_in
-from services.gateway.admin import ACTIONS, decide
+from services.gateway.admin import carry_out
 from services.gateway.auth import check_token
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
@@ -25,6 +25,8 @@ from services.gateway.pages.headline import headline
 from services.gateway.pages.loop import latest_drift, loop_stages, open_drift_verdict
 from services.gateway.pages.rendering import page
 from services.releases.chain import LedgerEntry
+from services.releases.decisions import ACTIONS
+from services.releases.rollouts import RolloutRow
 from services.releases.route import Route
 from services.releases.states import ReleaseState
 
@@ -53,6 +55,8 @@ class CanaryView:
     looks: int
     ended: LedgerEntry | None
     steps: list[LedgerEntry]
+    ramp: list[tuple[float, str]]  # each step's per cent of users, and whether it is done, now, or waiting
+    rollout: RolloutRow | None
 
 
 async def show(request: Request) -> Response:
@@ -74,7 +78,7 @@ async def decide_by_form(request: Request) -> Response:
         check_token(form.get("token", ""), door.settings.paths.admin_token())
         if action not in ACTIONS:
             raise DoorError(404, "unknown_action", f"no action {action[:40]!r}", f"use one of {', '.join(ACTIONS)}")
-        await asyncio.to_thread(decide, door, release_id, action, form.get("actor", ""), form.get("reason", ""))
+        await asyncio.to_thread(carry_out, door, release_id, action, form.get("actor", ""), form.get("reason", ""))
     except DoorError as error:
         said = f"{error.message} – {error.remedy}"
         return page("control_room.html", await asyncio.to_thread(_context, door, None, said, ""), error.status)
@@ -140,6 +144,7 @@ def _canary_view(door: Door, release_id: str, entries: list[LedgerEntry], route:
     verdict = looks[-1] if looks else None
     decisive = [metric for metric in verdict.metrics if metric.role == "decides"] if verdict else []
     cones = [(metric.label, drawn) for metric in decisive if (drawn := cone(looks, metric.name)) is not None]
+    rollout = next((row for row in door.rollouts.all() if row.release_id == release_id), None)
     before = [entry.release_id for entry in entries if entry.state is ReleaseState.LIVE and entry.seq < steps[0].seq]
     return CanaryView(
         release_id=release_id,
@@ -152,7 +157,17 @@ def _canary_view(door: Door, release_id: str, entries: list[LedgerEntry], route:
         looks=len(looks),
         ended=ended,
         steps=steps,
+        ramp=_ramp(rollout, steps, own[-1].state),
+        rollout=rollout,
     )
+
+
+def _ramp(rollout: RolloutRow | None, steps: list[LedgerEntry], state: ReleaseState) -> list[tuple[float, str]]:
+    """The steps of the plan; one that a person chose beside it is among them."""
+    reached = steps[-1].percent or 0.0
+    planned = {*(rollout.plan.ramp if rollout else ()), *(step.percent or 0.0 for step in steps)}
+    now = "now" if state is ReleaseState.CANARY else "done"
+    return [(step, "done" if step < reached else now if step == reached else "waiting") for step in sorted(planned)]
 
 
 def _traffic(door: Door) -> list[dict[str, Any]]:

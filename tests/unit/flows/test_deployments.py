@@ -9,6 +9,7 @@ import pytest
 
 import flows
 from flows.deployments import DEPLOYMENTS, RETRAIN_EVENT, ROLLBACK_EVENT
+from services.releases.events import RELEASE_ENDED
 
 
 @pytest.mark.parametrize("deployed", DEPLOYMENTS, ids=lambda deployed: deployed.name)
@@ -29,4 +30,4 @@ def test_every_flow_file_is_deployed():
 
 def test_drift_events_start_retraining_and_rollback():
     started = {deployed.on_event: deployed.name for deployed in DEPLOYMENTS if deployed.on_event}
-    assert started == {RETRAIN_EVENT: "retrain", ROLLBACK_EVENT: "rollback"}
+    assert started == {RETRAIN_EVENT: "retrain", ROLLBACK_EVENT: "rollback", RELEASE_ENDED: "release_ended"}

@@ -1,0 +1,59 @@
+"""`python -m services.releases`: the controller, until SIGTERM."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+from types import FrameType
+
+import httpx
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from infra.settings import get_settings
+from services.releases.controller import Controller
+from services.releases.events import tell_end
+
+LOOK_EVERY_S = 1.0
+
+log = structlog.get_logger("releases")
+
+
+def main() -> None:
+    """Look once a second. A look that finds no database is told and tried again: releases wait where they are."""
+    leaving = threading.Event()
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        leaving.set()
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    settings = get_settings()
+    controller = Controller(settings.platform_database_url, f"{socket.gethostname()}:{os.getpid()}")
+    while not leaving.is_set():
+        try:
+            done = controller.look()
+            if done is not None:
+                log.info(done)
+            tell_ended(controller, settings.prefect_api_url)
+        except OperationalError as error:
+            log.error("the platform's database does not answer; looking again", error=str(error.orig))
+        leaving.wait(LOOK_EVERY_S)
+    controller.lease.give_up()
+
+
+def tell_ended(controller: Controller, prefect_api_url: str) -> None:
+    """Tell the flows of every end that they were not told of; what Prefect does not take now, it is told at the next look."""
+    for release_id in controller.ended():
+        try:
+            tell_end(prefect_api_url, release_id, str(controller.ledger.state(release_id)))
+        except httpx.HTTPError as error:
+            log.warning("Prefect could not be told that a release ended", release=release_id, error=str(error))
+            return
+        controller.rollouts.mark_told(release_id)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Takes submitted releases along: one look, one thing done, all of it in the ledger.
+
+Nothing is kept in the process. A controller may be killed at any moment, and the next one goes on from what is stored: the
+state, since when it holds, the plan, and people's answers. A lease lets one act at a time; and where a slow one wakes up late,
+the ledger refuses what rests on an entry that is no longer the newest.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from feature_repo.ids import IdTable
+from feature_repo.ids.own_actions import slots_by_name
+from monitoring.canary.evidence import EvidenceStore
+from monitoring.canary.judge import JudgePolicy, Verdict, judge
+from services.releases.approvals import Approvals
+from services.releases.chain import LedgerEntry
+from services.releases.handover import why_not
+from services.releases.lease import Lease
+from services.releases.ledger import Ledger
+from services.releases.plan import RolloutPlan
+from services.releases.rollouts import NotSubmitted, RolloutRow, Rollouts
+from services.releases.states import ReleaseState, TransitionError
+
+ACTOR = "controller"
+JUDGE = "judge"
+QUESTION = "the canary did no measurable harm; may it serve everybody?"
+LEASE_S = 5.0
+ENDED = (ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
+
+log = structlog.get_logger("releases.controller")
+
+
+class Controller:
+    """Looks at the rollouts of the platform whose database is at `url`."""
+
+    def __init__(self, url: str, holder: str) -> None:
+        self.ledger, self.approvals, self.rollouts = Ledger(url), Approvals(url), Rollouts(url)
+        self.evidence = EvidenceStore(url)
+        self.lease = Lease(url, "release controller", holder, LEASE_S)
+        self.holding = False  # whether this controller is the one that acts
+        self._url = url
+        self._judged: tuple[str, float, int] | None = None  # release, step, visits of the newest look
+        self._verdict: Verdict | None = None
+
+    def look(self, now: float | None = None) -> str | None:
+        """Do the one next thing; returns it in words, None where there is nothing to do or another controller acts.
+
+        now: Unix seconds.
+        """
+        now = time.time() if now is None else now
+        self.holding = self.lease.hold(now)
+        if not self.holding:
+            return None
+        try:
+            return self._next(now)
+        except TransitionError as error:
+            # Somebody else moved the release between our look and our move; the next look sees it.
+            log.info("not moved", why=str(error))
+            return None
+
+    def _next(self, now: float) -> str | None:
+        canary = self.ledger.route().canary
+        if canary is not None:
+            return self._take_along(canary, now)
+        for row in self.rollouts.all():
+            entry = self._newest(row.release_id)
+            if entry.state is ReleaseState.BUILT:
+                return self._begin(row, entry)
+        return None
+
+    # ---- one release ----------------------------------------------------------------------------------------------
+    def _begin(self, row: RolloutRow, entry: LedgerEntry) -> str | None:
+        """The first step, once the release's process answers as that release."""
+        if row.paused or self.ledger.route().live is None:
+            return None
+        url = self.ledger.arms().get(row.release_id)
+        problem = "no process is registered for it" if url is None else why_not(url, row.release_id)
+        if problem is not None:
+            log.info("waits for the release's process", release=row.release_id, why=problem)
+            return None
+        return self._step(row.release_id, row.plan, row.plan.after(0.0) or row.plan.ramp[0], None, entry)
+
+    def _take_along(self, release_id: str, now: float) -> str | None:
+        row, entry = self._row(release_id), self._newest(release_id)
+        verdict, is_new = self._judge(release_id, row.plan)
+        if is_new:
+            self.evidence.add_look(release_id, int(now * 1e6), verdict.to_dict())
+        if verdict.decision == "rollback":
+            return self._roll_back(entry, "; ".join(verdict.reasons), verdict, JUDGE)
+        if entry.state is ReleaseState.AWAITING_APPROVAL:
+            return self._answer(entry, row, now)
+        if row.paused:
+            return None
+        if verdict.decision == "promote":
+            return self._go_up(row.plan, verdict, entry, ACTOR, "; ".join(verdict.reasons))
+        if now - self._since(entry, row) > row.plan.step_timeout_s:
+            return self._roll_back(entry, "no verdict in time: " + "; ".join(verdict.reasons), verdict, ACTOR)
+        return None
+
+    def promote(self, release_id: str, actor: str, reason: str) -> str:
+        """A person's step up without the judge's yes: to the next step, or from the last to the question for approval."""
+        row, entry = self._row(release_id), self._newest(release_id)
+        if entry.state is not ReleaseState.CANARY:
+            raise TransitionError(f"release {release_id} is {entry.state}; only a canary can be promoted to its next step")
+        return self._go_up(row.plan, self._judge(release_id, row.plan)[0], entry, actor, reason)
+
+    def _go_up(self, plan: RolloutPlan, verdict: Verdict, entry: LedgerEntry, actor: str, reason: str) -> str:
+        release_id, percent = entry.release_id, plan.after(entry.percent or 0.0)
+        if percent is not None:
+            return self._step(release_id, plan, percent, verdict, entry, actor, reason)
+        why = "the judge found no harm" if actor == ACTOR else reason
+        evidence = verdict.to_dict()
+        self.ledger.transition(release_id, ReleaseState.AWAITING_APPROVAL, actor, why, evidence=evidence, after=entry.seq)
+        self.approvals.request(release_id, QUESTION, evidence, requested_by=actor)
+        return f"{release_id} awaits a person's approval"
+
+    def _step(
+        self,
+        release_id: str,
+        plan: RolloutPlan,
+        percent: float,
+        verdict: Verdict | None,
+        entry: LedgerEntry,
+        actor: str = ACTOR,
+        why: str = "",
+    ) -> str:
+        """Widen the canary. Evidence begins anew: users who saw both releases across a step are excluded from both arms."""
+        live = self.ledger.route().live
+        newest = self.evidence.newest_us([release for release in (live, release_id) if release])
+        evidence = {
+            "since_us": 0 if newest is None else newest + 1,
+            "verdict": None if verdict is None else verdict.to_dict(),
+            "deciding_heads": list(self.deciding_heads(release_id, plan)),
+        }
+        reason = f"{percent:g} % of users" + (f": {why}" if why else "")
+        self.ledger.transition(
+            release_id, ReleaseState.CANARY, actor, reason, evidence=evidence, percent=percent, after=entry.seq
+        )
+        return f"canary {release_id} at {percent:g} %"
+
+    def _answer(self, entry: LedgerEntry, row: RolloutRow, now: float) -> str | None:
+        decision = self.approvals.decision(entry.release_id)
+        if decision is None:
+            if not self.approvals.pending_for(entry.release_id):  # killed between the move and the question
+                self.approvals.request(entry.release_id, QUESTION, entry.evidence, requested_by=ACTOR)
+            if not row.paused and now - self._since(entry, row) > row.plan.approval_timeout_s:
+                return self._roll_back(entry, f"no answer within {row.plan.approval_timeout_s:,.0f} s", None, ACTOR)
+            return None
+        state = ReleaseState.LIVE if decision.status == "approved" else ReleaseState.ROLLED_BACK
+        self.ledger.transition(
+            entry.release_id, state, decision.actor or ACTOR, decision.reason or decision.status, after=entry.seq
+        )
+        return f"{entry.release_id} is {state}"
+
+    def _roll_back(self, entry: LedgerEntry, reason: str, verdict: Verdict | None, actor: str) -> str:
+        """Out of the route in one transaction; the process goes later, when its last requests have ended."""
+        evidence = None if verdict is None else verdict.to_dict()
+        self.ledger.transition(entry.release_id, ReleaseState.ROLLED_BACK, actor, reason, evidence=evidence, after=entry.seq)
+        return f"{entry.release_id} rolled back: {reason}"
+
+    # ---- judging --------------------------------------------------------------------------------------------------
+    def _judge(self, release_id: str, plan: RolloutPlan) -> tuple[Verdict, bool]:
+        """The judge's word on the step's evidence, and whether it is a new one: without a new visit the last one holds."""
+        step = self.steps(release_id)[-1]
+        key = (release_id, float(step.seq), self.evidence.count(release_id))
+        if key != self._judged or self._verdict is None:
+            self._verdict, is_new = self.judge_now(release_id, plan), True
+            self._judged = key
+        else:
+            is_new = False
+        return self._verdict, is_new
+
+    def judge_now(self, release_id: str, plan: RolloutPlan) -> Verdict:
+        """The judge's word on this step's evidence: the canary's users against the live release's users of the same time."""
+        live, step = self.ledger.route().live, self.steps(release_id)[-1]
+        if live is None:
+            raise TransitionError(f"release {release_id} is a canary beside nothing; roll it back")
+        arms = self.evidence.load([live, release_id], since_us=step.evidence["since_us"])
+        policy = JudgePolicy(
+            treatment_share=(step.percent or 0.0) / 100,
+            deciding_heads=self.deciding_heads(release_id, plan) or None,
+            own_actions=self._own_actions(),
+        )
+        if plan.min_users is not None:
+            policy = replace(policy, min_users=plan.min_users)
+        return judge(arms[live], arms[release_id], policy)
+
+    def deciding_heads(self, release_id: str, plan: RolloutPlan) -> tuple[str, ...]:
+        """The heads that decide over the canary: those of its first step, else chosen now.
+
+        Chosen are those of the plan that visits are judged by, as far as visits tell. The ledger keeps them, since the judge's
+        intervals hold for one choice alone.
+        """
+        if steps := self.steps(release_id):
+            return tuple(steps[0].evidence.get("deciding_heads", ()))
+        live = self.ledger.route().live
+        judged = self.evidence.judged_heads(live) if live else ()
+        return tuple(head for head in plan.deciding_heads if head in judged) or plan.deciding_heads
+
+    def steps(self, release_id: str) -> list[LedgerEntry]:
+        """The canary's steps, oldest first."""
+        return [entry for entry in self.ledger.entries_of(release_id) if entry.state is ReleaseState.CANARY]
+
+    def _own_actions(self) -> Mapping[str, str]:
+        return slots_by_name(IdTable(self._url))
+
+    # ---- what is stored -------------------------------------------------------------------------------------------
+    def _row(self, release_id: str) -> RolloutRow:
+        try:
+            return self.rollouts.of(release_id)
+        except NotSubmitted:  # begun by hand, or by an earlier version of the platform
+            return self.rollouts.submit(release_id, RolloutPlan(), ACTOR)
+
+    def _newest(self, release_id: str) -> LedgerEntry:
+        return self.ledger.entries_of(release_id)[-1]
+
+    @staticmethod
+    def _since(entry: LedgerEntry, row: RolloutRow) -> float:
+        """Unix seconds from which the deadline of the entry's state counts; pauses put it off."""
+        return datetime.fromisoformat(entry.at).timestamp() + row.paused_s
+
+    def ended(self) -> list[str]:
+        """Submitted releases that met their end and of which the flows were not told yet; none where another one acts."""
+        if not self.holding:
+            return []
+        rows = [row for row in self.rollouts.all() if not row.told]
+        return [row.release_id for row in rows if self._newest(row.release_id).state in ENDED]

@@ -1,0 +1,57 @@
+"""What a person may do to a release, in one place for the API, the pages and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from services.releases.approvals import Approvals, NothingPending, named
+from services.releases.chain import LedgerEntry
+from services.releases.controller import Controller
+from services.releases.handover import check_heir
+from services.releases.ledger import Ledger
+from services.releases.rollouts import Rollouts
+from services.releases.states import ReleaseState, TransitionError
+
+ACTIONS = ("approve", "reject", "rollback", "abort", "promote", "pause", "resume")
+ON_ITS_WAY = (ReleaseState.BUILT, ReleaseState.SHADOW, ReleaseState.CANARY, ReleaseState.AWAITING_APPROVAL)
+
+
+def decide(url: str, release_id: str, action: str, actor: str, reason: str) -> dict[str, Any]:
+    """Carry out `action` on the release in the database at `url`; returns what became of it.
+
+    approve: records the yes, by which the controller makes the release live. reject, abort and rollback take the release off
+    all traffic in the transaction that records them. promote: one step up without the judge. pause and resume: of the rollout.
+    Raises UnknownRelease, ApprovalError (no name, no reason), TransitionError or NotSubmitted where it can't be done.
+    """
+    actor, reason = named(actor, reason)
+    ledger = Ledger(url)
+    state = ledger.state(release_id)
+    done: dict[str, Any] = {}
+    if action == "approve":
+        done["approval"] = asdict(Approvals(url).approve(release_id, actor, reason))
+    elif action in ("pause", "resume"):
+        if state not in ON_ITS_WAY:
+            raise TransitionError(f"release {release_id} is {state}; only a rollout that is under way can be {action}d")
+        row = getattr(Rollouts(url), action)(release_id, actor, reason)
+        done["paused"] = row.paused
+    elif action == "promote":
+        done["said"] = Controller(url, actor).promote(release_id, actor, reason)
+    elif action in ("reject", "abort", "rollback"):
+        done["entry"] = asdict(_take_out(ledger, Approvals(url), release_id, state, action, actor, reason))
+    else:
+        raise ValueError(f"no action {action[:40]!r}; use one of {', '.join(ACTIONS)}")
+    return {"release_id": release_id, "state": ledger.state(release_id), **done}
+
+
+def _take_out(
+    ledger: Ledger, approvals: Approvals, release_id: str, state: ReleaseState, action: str, actor: str, reason: str
+) -> LedgerEntry:
+    if action == "reject" and not approvals.pending_for(release_id):
+        raise NothingPending(f"release {release_id!r} has no approval that waits for an answer")
+    if action == "abort" and state not in ON_ITS_WAY:
+        raise TransitionError(
+            f"release {release_id} is {state}; abort ends a rollout under way, rollback takes back a live one"
+        )
+    check_heir(ledger, release_id)
+    return ledger.transition(release_id, ReleaseState.ROLLED_BACK, actor, reason, {"decided_by": "a person"})

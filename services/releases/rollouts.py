@@ -1,0 +1,121 @@
+"""The releases that were submitted: their plans, whether somebody paused them, and whether their end was told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, RowMapping, String, Table, Text, insert, select, update
+
+from infra.database import create_tables, metadata, open_engine, read_transaction, write_transaction
+from services.releases.approvals import named
+from services.releases.plan import RolloutPlan
+from services.releases.tables import NAMES
+
+ROLLOUTS = Table(
+    "rollouts",
+    metadata,
+    Column("place", Integer, primary_key=True),  # in the queue: first submitted, first served
+    Column("release_id", String(64), ForeignKey("releases.release_id"), nullable=False, unique=True),
+    Column("plan", Text, nullable=False),
+    Column("submitted_at", String(40), nullable=False),
+    Column("submitted_by", String(200), nullable=False),
+    Column("paused_at", String(40)),
+    Column("paused_by", String(200)),
+    Column("pause_reason", Text),
+    Column("paused_s", Float, nullable=False, default=0.0),  # over all pauses that ended
+    Column("told", Boolean, nullable=False, default=False),  # whether the flows were told of its end
+)
+
+
+class NotSubmitted(ValueError):
+    """The release has no rollout: nobody submitted it."""
+
+
+@dataclass(frozen=True)
+class RolloutRow:
+    """One submitted release."""
+
+    release_id: str
+    plan: RolloutPlan
+    submitted_at: str  # ISO 8601, UTC
+    submitted_by: str
+    paused_at: str | None
+    paused_by: str | None
+    pause_reason: str | None
+    paused_s: float  # seconds over all pauses that ended
+    told: bool
+
+    @property
+    def paused(self) -> bool:
+        return self.paused_at is not None
+
+
+class Rollouts:
+    """The rollouts in the platform database at `url`."""
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+        create_tables(self._engine, *NAMES, ROLLOUTS.name)
+
+    def submit(self, release_id: str, plan: RolloutPlan, submitted_by: str) -> RolloutRow:
+        """Queue the release; one that is submitted already keeps its plan and its place."""
+        with write_transaction(self._engine) as connection:
+            known = connection.execute(select(ROLLOUTS.c.place).where(ROLLOUTS.c.release_id == release_id)).scalar()
+            if known is None:
+                row = {
+                    "release_id": release_id,
+                    "plan": plan.model_dump_json(),
+                    "submitted_at": _now(),
+                    "submitted_by": submitted_by,
+                    "paused_s": 0.0,
+                    "told": False,
+                }
+                connection.execute(insert(ROLLOUTS).values(**row))
+        return self.of(release_id)
+
+    def of(self, release_id: str) -> RolloutRow:
+        """Raises NotSubmitted for a release that nobody submitted."""
+        for row in self.all():
+            if row.release_id == release_id:
+                return row
+        raise NotSubmitted(f"release {release_id!r} was not submitted; the release flow does it when the release is built")
+
+    def all(self) -> list[RolloutRow]:
+        """Every rollout, in the order of submission."""
+        with read_transaction(self._engine) as connection:
+            rows = connection.execute(select(ROLLOUTS).order_by(ROLLOUTS.c.place)).mappings().all()
+        return [_row(row) for row in rows]
+
+    def pause(self, release_id: str, actor: str, reason: str) -> RolloutRow:
+        """No step up and no deadline while it lasts; harm still rolls the release back. A second pause changes nothing."""
+        actor, reason = named(actor, reason)
+        if not self.of(release_id).paused:
+            self._set(release_id, paused_at=_now(), paused_by=actor, pause_reason=reason)
+        return self.of(release_id)
+
+    def resume(self, release_id: str, actor: str, reason: str) -> RolloutRow:
+        """Go on; the time that the pause took counts for no deadline. Without a pause nothing happens."""
+        named(actor, reason)
+        row = self.of(release_id)
+        if row.paused_at is not None:
+            lasted = (datetime.now(UTC) - datetime.fromisoformat(row.paused_at)).total_seconds()
+            self._set(release_id, paused_at=None, paused_by=None, pause_reason=None, paused_s=row.paused_s + lasted)
+        return self.of(release_id)
+
+    def mark_told(self, release_id: str) -> None:
+        """The flows know of its end."""
+        self._set(release_id, told=True)
+
+    def _set(self, release_id: str, **values: object) -> None:
+        with write_transaction(self._engine) as connection:
+            connection.execute(update(ROLLOUTS).where(ROLLOUTS.c.release_id == release_id).values(**values))
+
+
+def _row(row: RowMapping) -> RolloutRow:
+    stored = {name: value for name, value in row.items() if name != "place"}
+    return RolloutRow(**{**stored, "plan": RolloutPlan.model_validate_json(row["plan"])})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")

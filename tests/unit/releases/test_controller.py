@@ -1,0 +1,254 @@
+"""The controller does the one next thing, whoever did the last one, and nothing that rests on an outdated look."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import pytest
+
+from monitoring.canary.policy import JudgePolicy
+from services.releases import controller as module
+from services.releases.controller import Controller
+from services.releases.decisions import decide
+from services.releases.plan import RolloutPlan
+from services.releases.states import TransitionError
+from tests.unit.releases.controlled import Controlled, controlled
+from tests.unit.releases.made_releases import built
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> Controlled:
+    return controlled(tmp_path, monkeypatch, time.time())
+
+
+def to_approval(run: Controlled) -> None:
+    assert run.look() == "canary r2 at 25 %"
+    run.visits()
+    assert run.look() == "canary r2 at 50 %"
+    run.visits()
+    assert run.look() == "r2 awaits a person's approval"
+
+
+def test_a_submitted_release_is_taken_through_its_steps_and_goes_live_when_a_person_says_so(run):
+    to_approval(run)
+    assert run.look() is None
+    decide(run.url, "r2", "approve", "Ada", "intervals are clear")
+    assert run.look() == "r2 is live"
+    assert run.states() == ["built", "canary 25", "canary 50", "awaiting_approval", "live"]
+    last = run.controller.ledger.entries_of("r2")[-1]
+    assert (last.actor, last.reason) == ("Ada", "intervals are clear")
+    assert run.controller.ledger.verify() == []
+
+
+def test_harm_rolls_back_at_any_step_and_while_a_person_thinks(run):
+    to_approval(run)
+    run.visits(600, harm=0.5)
+    assert run.look().startswith("r2 rolled back: ")
+    assert run.controller.ledger.route().canary is None
+    assert run.controller.ledger.entries_of("r2")[-1].actor == "judge"
+    assert run.controller.approvals.pending() == []
+
+
+@pytest.mark.parametrize("killed_before", range(5))
+def test_whichever_look_a_controller_is_killed_before_the_next_one_ends_up_at_the_same(tmp_path, monkeypatch, killed_before):
+    run = controlled(tmp_path, monkeypatch, time.time())
+    for place in range(5):
+        if place == killed_before:
+            run.restart()
+        if place == 3:
+            decide(run.url, "r2", "approve", "Ada", "fine")
+        run.look()
+        run.visits()
+    assert run.states() == ["built", "canary 25", "canary 50", "awaiting_approval", "live"]
+
+
+def test_a_controller_killed_between_the_move_and_the_question_is_followed_by_one_that_asks(run, monkeypatch):
+    run.look()
+    run.visits()
+    run.look()
+    run.visits()
+    monkeypatch.setattr(run.controller.approvals, "request", _killed)
+    with pytest.raises(KeyboardInterrupt):
+        run.look()
+    assert run.states()[-1] == "awaiting_approval"
+    assert run.controller.approvals.pending() == []
+    run.restart()
+    run.look()
+    assert [question.release_id for question in run.controller.approvals.pending()] == ["r2"]
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_two_controllers_never_act_together(run):
+    other = Controller(run.url, "second")
+    assert run.look() == "canary r2 at 25 %"
+    run.visits()
+    assert other.look(run.clock) is None
+    assert other.ended() == []
+    assert run.states()[-1] == "canary 25"
+    assert run.look() == "canary r2 at 50 %"
+    run.visits()
+    assert other.look(run.clock + module.LEASE_S + 1) == "r2 awaits a person's approval"
+
+
+def test_one_that_was_frozen_over_the_end_of_its_lease_moves_nothing(run):
+    run.look()
+    run.visits()
+    ledger, stale = run.controller.ledger, run.controller.ledger.entries_of("r2")[-1]
+    other = Controller(run.url, "second")
+    assert other.look(run.clock + module.LEASE_S + 1) == "canary r2 at 50 %"
+    with pytest.raises(TransitionError, match="went on to canary meanwhile"):
+        ledger.transition("r2", "canary", "controller", "50 % of users", percent=50, after=stale.seq)
+    assert run.states() == ["built", "canary 25", "canary 50"]
+
+
+def test_a_release_submitted_while_another_is_a_canary_waits_for_its_turn(run):
+    built(run.controller.ledger, "r3")
+    run.controller.rollouts.submit("r3", RolloutPlan(ramp=(50,)), "flow")
+    run.look()
+    assert run.look() is None
+    assert run.states("r3") == ["built"]
+    decide(run.url, "r2", "abort", "Ada", "another one is more urgent")
+    assert run.look() == "canary r3 at 50 %"
+
+
+def test_a_release_whose_process_does_not_answer_is_not_begun(run):
+    run.sick.add("r2")
+    assert run.look() is None
+    run.sick.clear()
+    assert run.look() == "canary r2 at 25 %"
+
+
+def test_a_pause_holds_steps_and_deadlines_but_not_a_rollback(run):
+    run.look()
+    decide(run.url, "r2", "pause", "Ada", "the weekend")
+    run.visits()
+    assert run.look(after_s=100 * 3600) is None
+    assert run.states()[-1] == "canary 25"
+    run.visits(600, harm=0.5)
+    assert run.look().startswith("r2 rolled back: ")
+
+
+def test_a_resumed_rollout_goes_on_where_it_was(run):
+    run.look()
+    decide(run.url, "r2", "pause", "Ada", "lunch")
+    run.visits()
+    assert run.look() is None
+    assert decide(run.url, "r2", "resume", "Ada", "back")["paused"] is False
+    assert run.look() == "canary r2 at 50 %"
+
+
+def test_a_step_without_a_verdict_is_given_up_at_its_deadline_counted_from_the_ledger(tmp_path, monkeypatch):
+    run = controlled(tmp_path, monkeypatch, time.time(), step_timeout_s=60)
+    run.look()
+    run.look(after_s=50)
+    run.restart()  # a new process does not begin to count anew
+    assert run.look(after_s=10).startswith("r2 rolled back: no verdict in time")
+    assert run.controller.ledger.entries_of("r2")[-1].evidence["decision"] == "inconclusive"
+
+
+def test_a_question_without_an_answer_is_a_no_at_its_deadline(tmp_path, monkeypatch):
+    run = controlled(tmp_path, monkeypatch, time.time(), approval_timeout_s=3600)
+    to_approval(run)
+    assert run.look(after_s=3000) is None
+    assert run.look(after_s=700) == "r2 rolled back: no answer within 3,600 s"
+
+
+def test_a_person_may_promote_without_the_judge_up_to_the_question_and_no_further(run):
+    run.look()
+    assert decide(run.url, "r2", "promote", "Ada", "we know it from the lab")["said"] == "canary r2 at 50 %"
+    entry = run.controller.ledger.entries_of("r2")[-1]
+    assert (entry.actor, entry.reason) == ("Ada", "50 % of users: we know it from the lab")
+    assert decide(run.url, "r2", "promote", "Ada", "still")["said"] == "r2 awaits a person's approval"
+    with pytest.raises(TransitionError, match="only a canary"):
+        decide(run.url, "r2", "promote", "Ada", "more")
+
+
+def test_what_can_not_be_done_now_is_refused_by_name(run):
+    for action in ("pause", "resume", "abort"):
+        with pytest.raises(TransitionError, match="r1 is live"):
+            decide(run.url, "r1", action, "Ada", "why not")
+    with pytest.raises(TransitionError, match="r2 is built"):
+        decide(run.url, "r2", "promote", "Ada", "why not")
+    with pytest.raises(ValueError, match="no action 'explode'"):
+        decide(run.url, "r2", "explode", "Ada", "why not")
+
+
+def test_the_flows_are_told_of_each_end_once(run):
+    assert run.controller.ended() == []
+    run.look()
+    decide(run.url, "r2", "abort", "Ada", "no")
+    assert run.controller.ended() == ["r2"]
+    run.controller.rollouts.mark_told("r2")
+    assert run.controller.ended() == []
+
+
+def test_without_a_new_visit_the_judge_is_not_asked_again(run, monkeypatch):
+    run.look()
+    run.visits(20)
+    run.look()
+    monkeypatch.setattr(module, "judge", _killed)
+    assert run.look() is None
+    assert len(run.controller.evidence.looks("r2")) == 1
+
+
+# ---- what decides -------------------------------------------------------------------------------------------------
+def deciding(run: Controlled) -> list[str]:
+    row = run.controller.rollouts.of("r2")
+    metrics = run.controller.judge_now("r2", row.plan).metrics
+    return [
+        metric.name.removeprefix("log_loss.") for metric in metrics if metric.role == "decides" and "log_loss" in metric.name
+    ]
+
+
+def test_the_plans_heads_decide_as_far_as_visits_are_judged_by_them(tmp_path, monkeypatch):
+    run = controlled(tmp_path, monkeypatch, time.time(), deciding_heads=("share", "like", "click"))
+    run.visits(1, heads=("click", "like", "video_view"))
+    run.look()
+    assert deciding(run) == ["like", "click"]
+    assert run.controller.ledger.entries()[-1].evidence["deciding_heads"] == ["like", "click"]
+
+
+def test_before_any_visit_the_plan_is_taken_as_it_is(tmp_path, monkeypatch):
+    run = controlled(tmp_path, monkeypatch, time.time(), deciding_heads=("share", "like"))
+    run.look()
+    assert deciding(run) == ["share", "like"]
+
+
+def test_a_choice_changes_neither_between_looks_nor_at_the_next_step_nor_by_a_restart(run):
+    run.visits(heads=("click", "like"))
+    run.look()
+    first = deciding(run)
+    run.visits(heads=("click", "like", "video_view"))
+    run.restart()
+    assert run.look() == "canary r2 at 50 %"
+    assert deciding(run) == first == ["like", "click"]
+
+
+def test_a_plan_without_a_deciding_head_never_promotes(tmp_path, monkeypatch):
+    run = controlled(tmp_path, monkeypatch, time.time(), deciding_heads=())
+    run.look()
+    run.visits()
+    assert run.look() is None
+    assert any(reason.startswith("nothing to decide by") for reason in run.controller.evidence.looks("r2")[-1]["reasons"])
+
+
+def test_the_judge_asks_for_the_users_that_the_plan_says(tmp_path, monkeypatch):
+    few = controlled(tmp_path, monkeypatch, time.time(), min_users=10)
+    few.look()
+    few.visits(100)
+    assert JudgePolicy().min_users > 100
+    assert few.look() == "canary r2 at 50 %"
+
+
+def test_looks_are_kept_in_order_with_their_moments(run):
+    run.look()
+    for _ in range(3):
+        run.visits(10)
+        run.look(after_s=1)
+    moments = [look["at_us"] for look in run.controller.evidence.looks("r2")]
+    assert len(moments) == 3
+    assert all(earlier < later for earlier, later in pairwise(moments))
