@@ -15,6 +15,7 @@ from flows.bench_cli import bench
 from flows.data_cli import data
 from flows.evaluate_cli import evaluate
 from flows.features_cli import features as feature_catalogue
+from flows.release_cli import release
 from infra.full_disk import DiskFull
 from infra.interrupts import leave
 from infra.native_teardown import mute_native_teardown
@@ -28,7 +29,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 run = typer.Typer(help="Run one flow here and now, against the running Prefect server.", no_args_is_help=True)
-release = typer.Typer(help="Releases: list and follow them, approve, pause, promote, abort, roll back.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(run, name="run")
 app.add_typer(release, name="release")
@@ -292,90 +292,6 @@ def replay(name: str = "replay", share: Annotated[float | None, typer.Option(hel
     from flows.replay import replay_flow
 
     _finish(replay_flow(name=name, share=share))
-
-
-# ---- releases ---------------------------------------------------------------------------------------------------------
-@release.command("list")
-def release_list() -> None:
-    """All releases and what became of them."""
-    from services.releases.ledger import Ledger
-
-    ledger = Ledger(get_settings().platform_database_url)
-    table = Table("release", "state", "model", "since", "who", "why")
-    for one in ledger.releases():
-        table.add_row(
-            one.release_id,
-            str(one.state),
-            f"v{one.manifest.model_version}",
-            one.entry.at[:19],
-            one.entry.actor,
-            one.entry.reason,
-        )
-    out.print(table)
-    problems = ledger.verify()
-    out.print(
-        "ledger: " + ("; ".join(problems) if problems else "every hash and link holds"), style="red" if problems else "green"
-    )
-
-
-def _answer(verb: str, release_id: str, actor: str, reason: str) -> None:
-    from flows.admin_client import answer
-
-    out.print(answer(get_settings(), verb, release_id, actor, reason), highlight=False)
-
-
-Actor = Annotated[str, typer.Option("--as", help="Your name, for the ledger.")]
-Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
-
-
-@release.command()
-def approve(release_id: str, actor: Actor, reason: Reason) -> None:
-    """Let a release that awaits approval go live."""
-    _answer("approve", release_id, actor, reason)
-
-
-@release.command()
-def reject(release_id: str, actor: Actor, reason: Reason) -> None:
-    """Turn a release down that awaits approval."""
-    _answer("reject", release_id, actor, reason)
-
-
-@release.command()
-def rollback(release_id: str, actor: Actor, reason: Reason) -> None:
-    """Take a release out of traffic at once; where it is live, the one before it takes over."""
-    _answer("rollback", release_id, actor, reason)
-
-
-@release.command()
-def abort(release_id: str, actor: Actor, reason: Reason) -> None:
-    """End a rollout that is under way; everybody is back on the live release at once."""
-    _answer("abort", release_id, actor, reason)
-
-
-@release.command()
-def promote(release_id: str, actor: Actor, reason: Reason) -> None:
-    """Take a canary to its next step without the judge's yes; from the last step, to the question for approval."""
-    _answer("promote", release_id, actor, reason)
-
-
-@release.command()
-def pause(release_id: str, actor: Actor, reason: Reason) -> None:
-    """Hold a rollout where it is. Harm still rolls it back."""
-    _answer("pause", release_id, actor, reason)
-
-
-@release.command()
-def resume(release_id: str, actor: Actor, reason: Reason) -> None:
-    """Let a paused rollout go on."""
-    _answer("resume", release_id, actor, reason)
-
-
-@release.command()
-def watch(release_id: str, interval_s: Annotated[float, typer.Option(help="Seconds between two looks.")] = 1.0) -> None:
-    """Follow a rollout until it has ended: every entry of the ledger, and the judge's newest word."""
-    from flows.release_watch import watch_release
-
-    watch_release(get_settings(), release_id, out, interval_s)
 
 
 def _print_pages(pages: dict[str, str]) -> None:

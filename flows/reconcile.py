@@ -11,6 +11,7 @@ from infra.process_spec import ProcessFailed
 from infra.settings import get_settings
 from services.releases.ledger import Ledger
 from services.releases.processes import Arms
+from services.releases.published_heads import PublishedHeads
 from services.releases.states import ReleaseState
 
 SERVING = (ReleaseState.LIVE, ReleaseState.CANARY, ReleaseState.AWAITING_APPROVAL, ReleaseState.SHADOW)
@@ -46,7 +47,7 @@ def start_standby(arms: Arms, release_id: str) -> str:
 @flow(name="reconcile")
 def reconcile_flow() -> list[dict[str, str]]:
     """Make the running mixers and the registry's champion agree with the ledger, and check the ledger's chain."""
-    problems = Ledger(get_settings().platform_database_url).verify()
+    problems = Ledger(get_settings().platform_database_url).verify(PublishedHeads(get_settings().paths.releases))
     if problems:
         raise RuntimeError("the release ledger does not verify: " + "; ".join(problems))
     arms = restart_arms()

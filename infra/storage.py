@@ -89,6 +89,11 @@ class Paths:
         return self.home / "environments"
 
     @property
+    def releases(self) -> Path:
+        """Manifests of started releases, and the published heads of the ledger."""
+        return self.home / "releases"
+
+    @property
     def runs(self) -> Path:
         return self.home / "runs"
 

@@ -61,7 +61,7 @@ def reset_live_state(settings: Settings, folder: RunFolder) -> None:
     lake = Lake(paths.lake)
     for part in lake.root.glob("events/day=*/stream-*.parquet"):
         part.unlink()
-    for place in (paths.stream, paths.broker, paths.features, paths.snapshots, paths.runs / "replays"):
+    for place in (paths.stream, paths.broker, paths.features, paths.snapshots, paths.releases, paths.runs / "replays"):
         shutil.rmtree(place, ignore_errors=True)
     database = paths.home / "platform.db"
     if database.exists():

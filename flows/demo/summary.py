@@ -19,6 +19,7 @@ from flows.platform import Platform
 from flows.training.compare import COLUMNS, LEAST_JUDGED
 from infra.settings import Settings
 from services.releases.ledger import Ledger
+from services.releases.published_heads import PublishedHeads
 
 SHOWN = 4  # heads in the table of models
 NOTE_STYLE = {"failed": "bold red", "partly": "bold yellow", "skipped": "yellow", "simulated": "bold yellow"}
@@ -54,7 +55,7 @@ def build_summary(
             "why": [entry.reason for entry in ledger.entries() if entry.release_id == live][-1] if live else None,
         },
         "ledger": {
-            "verified": ledger.verify() == [],
+            "verified": ledger.verify(PublishedHeads(settings.paths.releases)) == [],
             "entries": [
                 {"seq": e.seq, "at": e.at, "release": e.release_id, "state": str(e.state), "who": e.actor, "why": e.reason}
                 for e in ledger.entries()

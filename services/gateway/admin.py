@@ -16,6 +16,7 @@ from services.gateway.errors import DoorError
 from services.releases.approvals import ApprovalError, NothingPending
 from services.releases.decisions import ACTIONS, decide
 from services.releases.ledger import UnknownRelease
+from services.releases.published_heads import PublishedHeads
 from services.releases.rollouts import NotSubmitted
 from services.releases.states import TransitionError
 
@@ -78,7 +79,7 @@ def _state(door: Door) -> dict[str, Any]:
             for row in door.rollouts.all()
         ],
         "pending_approvals": [asdict(approval) for approval in door.approvals.pending()],
-        "ledger_problems": door.ledger.verify(),
+        "ledger_problems": door.ledger.verify(PublishedHeads(door.settings.paths.releases)),
         "traffic": {arm: asdict(door.traffic.of(arm)) for arm in door.traffic.arms()},
     }
 

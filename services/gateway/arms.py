@@ -15,10 +15,10 @@ import aiohttp
 import structlog
 
 from services.gateway.metrics import GatewayMetrics
-from services.gateway.split import in_canary
 from services.releases.handover import RELEASE_HEADER, not_itself
 from services.releases.ledger import Ledger
 from services.releases.route import Route
+from services.releases.split import in_canary
 
 ROUTE_EVERY_S = 0.2
 PROBE_EVERY_S = 1.0

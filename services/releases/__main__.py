@@ -15,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 from infra.settings import get_settings
 from services.releases.controller import Controller
 from services.releases.events import tell_end
+from services.releases.published_heads import PublishedHeads
 
 LOOK_EVERY_S = 1.0
 
@@ -31,17 +32,29 @@ def main() -> None:
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
     settings = get_settings()
+    heads = PublishedHeads(settings.paths.releases)
     controller = Controller(settings.platform_database_url, f"{socket.gethostname()}:{os.getpid()}")
     while not leaving.is_set():
         try:
             done = controller.look()
             if done is not None:
                 log.info(done)
+            if controller.holding:
+                publish_head(controller, heads)
             tell_ended(controller, settings.prefect_api_url)
         except OperationalError as error:
             log.error("the platform's database does not answer; looking again", error=str(error.orig))
         leaving.wait(LOOK_EVERY_S)
     controller.lease.give_up()
+
+
+def publish_head(controller: Controller, heads: PublishedHeads) -> None:
+    """Keep the newest hash outside of the database, whoever wrote the entry. Nothing is added to a ledger that was cut."""
+    entries = controller.ledger.entries()
+    if (problems := heads.problems(entries)) and entries:
+        log.error("the ledger is not what was published", problems=problems)
+    elif entries:
+        heads.publish(entries[-1])
 
 
 def tell_ended(controller: Controller, prefect_api_url: str) -> None:

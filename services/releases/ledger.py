@@ -20,6 +20,7 @@ from infra.database import create_tables, open_engine, read_transaction, write_t
 from services.releases.approvals import approval_of, named, withdraw
 from services.releases.chain import GENESIS, LedgerEntry, canonical, chain_problems, replayed_route, seal
 from services.releases.manifest import ReleaseManifest
+from services.releases.published_heads import PublishedHeads
 from services.releases.route import Route, advance_route
 from services.releases.states import ReleaseState, TransitionError, check_transition
 from services.releases.tables import ARMS, LEDGER, NAMES, RELEASES, ROUTE
@@ -186,17 +187,18 @@ class Ledger:
         with read_transaction(self._engine) as connection:
             return _arms(connection)
 
-    def verify(self) -> list[str]:
+    def verify(self, published: PublishedHeads | None = None) -> list[str]:
         """Everything that is wrong with the ledger, in words; empty when it is whole.
 
         Checks every hash and link, the law of transitions, the manifests, and that route and newest entry fit the rows
-        (a cut-off tail would not). Whoever can rewrite all tables at once can forge a whole new history: to rule that
-        out too, keep the newest hash somewhere else.
+        (a cut-off tail would not). Whoever can rewrite all tables at once can forge a whole new history: that is seen by
+        what was published.
         """
         with read_transaction(self._engine) as connection:
             entries, stored = _entries(connection), connection.execute(select(ROUTE)).mappings().first()
             manifests = connection.execute(select(RELEASES)).mappings().all()
         problems = chain_problems(entries)
+        problems += published.problems(entries) if published else []
         route, broken_laws = replayed_route(entries)
         problems += broken_laws
         sealed = {entry.release_id: entry.evidence.get("manifest") for entry in reversed(entries)}

@@ -69,7 +69,7 @@ class Arms:
         return processes.mixer(self.settings, release_id, command, port, self._manifest_file(release_id))
 
     def _manifest_file(self, release_id: str) -> Path:
-        file = self.settings.paths.home / "releases" / release_id / "manifest.json"
+        file = self.settings.paths.releases / release_id / "manifest.json"
         with replace_atomically(file) as temporary:
             temporary.write_text(json.dumps(json.loads(self.ledger.manifest(release_id).model_dump_json()), indent=2))
         return file

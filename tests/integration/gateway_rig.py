@@ -13,9 +13,9 @@ import httpx
 
 from infra.settings import Settings
 from services.gateway.app import create_app
-from services.gateway.split import in_canary
 from services.releases.approvals import Approvals
 from services.releases.ledger import Ledger
+from services.releases.split import in_canary
 from tests.integration.small_arm import SmallArm, served
 from tests.unit.releases.made_releases import manifest
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.split import BUCKETS, bucket, in_canary, release_of
 from services.releases.route import Route
+from services.releases.split import BUCKETS, bucket, in_canary, release_of
 
 USERS = st.integers(0, 2**63 - 1)
 SALTS = st.text(min_size=1, max_size=20)

@@ -26,6 +26,7 @@ from services.gateway.pages.loop import latest_drift, loop_stages, open_drift_ve
 from services.gateway.pages.rendering import page
 from services.releases.chain import LedgerEntry
 from services.releases.decisions import ACTIONS
+from services.releases.published_heads import PublishedHeads
 from services.releases.rollouts import RolloutRow
 from services.releases.route import Route
 from services.releases.states import ReleaseState
@@ -127,7 +128,7 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "arms": door.pool.arms,
         "entries": list(reversed(entries))[:LEDGER_SHOWN],
         "entry_count": len(entries),
-        "ledger_problems": door.ledger.verify(),
+        "ledger_problems": door.ledger.verify(PublishedHeads(paths.releases)),
         "dataset": _dataset(paths.lake),
         "links": _links(door, drift),
     }

@@ -1,0 +1,119 @@
+"""`mixer release`: what became of releases, and a person's decisions about them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from infra.settings import get_settings
+
+release = typer.Typer(help="Releases: list and follow them, approve, pause, promote, abort, roll back.", no_args_is_help=True)
+
+out = Console()
+
+
+@release.command("list")
+def release_list() -> None:
+    """All releases and what became of them."""
+    from services.releases.ledger import Ledger
+    from services.releases.published_heads import PublishedHeads
+
+    ledger = Ledger(get_settings().platform_database_url)
+    table = Table("release", "state", "model", "since", "who", "why")
+    for one in ledger.releases():
+        table.add_row(
+            one.release_id,
+            str(one.state),
+            f"v{one.manifest.model_version}",
+            one.entry.at[:19],
+            one.entry.actor,
+            one.entry.reason,
+        )
+    out.print(table)
+    problems = ledger.verify(PublishedHeads(get_settings().paths.releases))
+    out.print(
+        "ledger: " + ("; ".join(problems) if problems else "every hash and link holds"), style="red" if problems else "green"
+    )
+
+
+@release.command()
+def at(
+    time: Annotated[str, typer.Argument(help="As 2026-01-31T18:30, in UTC where it names no zone.")],
+    user: Annotated[str | None, typer.Option(help="A user's id: the release that this user belonged to.")] = None,
+) -> None:
+    """What was live at a moment that has passed, and beside it."""
+    from services.releases.ledger import Ledger
+    from services.releases.past import moment_of, route_at, served_at
+
+    moment, entries = moment_of(time), Ledger(get_settings().platform_database_url).entries()
+    if user is not None:
+        out.print(
+            f"user {user} belonged to {served_at(entries, moment, user) or 'no release: nothing was live'}", highlight=False
+        )
+        return
+    route = route_at(entries, moment)
+    canary = f", {route.canary} for {route.canary_percent:g} % of users" if route.canary else ""
+    out.print(f"{route.live or 'nothing'} was live{canary}", highlight=False)
+
+
+def _answer(verb: str, release_id: str, actor: str, reason: str) -> None:
+    from flows.admin_client import answer
+
+    out.print(answer(get_settings(), verb, release_id, actor, reason), highlight=False)
+
+
+Actor = Annotated[str, typer.Option("--as", help="Your name, for the ledger.")]
+Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
+
+
+@release.command()
+def approve(release_id: str, actor: Actor, reason: Reason) -> None:
+    """Let a release that awaits approval go live."""
+    _answer("approve", release_id, actor, reason)
+
+
+@release.command()
+def reject(release_id: str, actor: Actor, reason: Reason) -> None:
+    """Turn a release down that awaits approval."""
+    _answer("reject", release_id, actor, reason)
+
+
+@release.command()
+def rollback(release_id: str, actor: Actor, reason: Reason) -> None:
+    """Take a release out of traffic at once; where it is live, the one before it takes over."""
+    _answer("rollback", release_id, actor, reason)
+
+
+@release.command()
+def abort(release_id: str, actor: Actor, reason: Reason) -> None:
+    """End a rollout that is under way; everybody is back on the live release at once."""
+    _answer("abort", release_id, actor, reason)
+
+
+@release.command()
+def promote(release_id: str, actor: Actor, reason: Reason) -> None:
+    """Take a canary to its next step without the judge's yes; from the last step, to the question for approval."""
+    _answer("promote", release_id, actor, reason)
+
+
+@release.command()
+def pause(release_id: str, actor: Actor, reason: Reason) -> None:
+    """Hold a rollout where it is. Harm still rolls it back."""
+    _answer("pause", release_id, actor, reason)
+
+
+@release.command()
+def resume(release_id: str, actor: Actor, reason: Reason) -> None:
+    """Let a paused rollout go on."""
+    _answer("resume", release_id, actor, reason)
+
+
+@release.command()
+def watch(release_id: str, interval_s: Annotated[float, typer.Option(help="Seconds between two looks.")] = 1.0) -> None:
+    """Follow a rollout until it has ended: every entry of the ledger, and the judge's newest word."""
+    from flows.release_watch import watch_release
+
+    watch_release(get_settings(), release_id, out, interval_s)
