@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import date
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -20,6 +20,9 @@ from infra.full_disk import DiskFull
 from infra.interrupts import leave
 from infra.native_teardown import mute_native_teardown
 from infra.settings import Settings, apply_environment, get_settings, without_password
+
+if TYPE_CHECKING:
+    from flows.platform import Platform
 
 app = typer.Typer(
     name="mixer",
@@ -75,32 +78,59 @@ def demo(
 
 
 @app.command()
+def start(
+    full: Annotated[bool, typer.Option("--full", help="Learn from all of the data, however long it takes.")] = False,
+) -> None:
+    """From your data to a live platform: everything up, the dataset ingested, a first release live.
+
+    A start that was broken off goes on. The dataset is what MIXER_DATASET and MIXER_DATA say; with nothing said, KuaiRand where
+    it is found, else the simulated world.
+    """
+    settings = apply_environment()
+    from flows.first_release import make_first_release
+    from flows.platform import Platform
+
+    platform = Platform(settings)
+    mended = _bring_up(platform)
+    made = make_first_release(settings, out, full=full)
+    _say_what_runs(platform, mended, platform.bring_back_releases() if not made else [])
+    out.print("The platform goes on from here by itself: schedules are active (`mixer deploy` lists them).")
+
+
+@app.command()
 def up() -> None:
-    """Start the platform as local processes and bring the live release back."""
+    """Start the platform as local processes, mend what an earlier run left, and bring the live release back."""
     settings = apply_environment()
     from flows.platform import Platform
 
     platform = Platform(settings)
+    mended = _bring_up(platform)
+    with out.status("releases"):
+        arms = platform.bring_back_releases()
+    _say_what_runs(platform, mended, arms)
+    if not arms:
+        out.print("no release yet: `mixer start` takes your data to a live one")
+
+
+def _bring_up(platform: Platform) -> list[str]:
+    """Start everything but the mixers; returns what was found dead."""
     with out.status("starting") as status:
         mended = platform.mend()
         platform.start_foundations()
         platform.await_foundations(paused_schedules=False, tell=status.update)
         platform.seed_where_needed(status.update)
-        status.update("stream worker and gateway")
+        status.update("stream worker, controller and gateway")
         platform.start_serving()
-        status.update("releases")
-        arms = platform.bring_back_releases()
         status.update("pages")
         platform.start_pages()
+    return mended
+
+
+def _say_what_runs(platform: Platform, mended: list[str], arms: list[dict[str, str]]) -> None:
     for wrong in mended:
         out.print(f"mended: {wrong}, and runs again where it is needed", highlight=False)
     for arm in arms:
         out.print(f"release {arm['release']} is {arm['state']}: {arm['arm']}", highlight=False)
-    if not arms:
-        out.print(
-            "no release yet: `mixer demo` makes one, or `mixer run` with ingest, validate, features, train and "
-            "`release champion`"
-        )
     _print_pages(platform.pages())
 
 

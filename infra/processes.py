@@ -100,10 +100,15 @@ def evidently_page(settings: Settings) -> ProcessSpec:
     return ProcessSpec("evidently-ui", command, ready_port=settings.evidently_port)
 
 
+def mixer_name(release_id: str) -> str:
+    """What the process of a release is called."""
+    return f"mixer-{release_id}"
+
+
 def mixer(settings: Settings, release_id: str, command: tuple[str, ...], port: int, manifest: Path) -> ProcessSpec:
     """One release's mixer process; `command` serves its bento on `port`."""
     return ProcessSpec(
-        f"mixer-{release_id}",
+        mixer_name(release_id),
         command,
         ready_url=f"http://{settings.host}:{port}/ready",
         ready_port=port,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import signal
 import sys
 import time
@@ -28,7 +29,7 @@ from feature_repo.aggregates.stream_apply import LATE_US, Applier
 from feature_repo.aggregates.stream_output import OnlineWriter, SnapshotMirror, progress_of, write_progress
 from feature_repo.aggregates.stream_parts import drop_uncommitted_parts
 from feature_repo.aggregates.stream_seed import WorkerRunning, exclusive, open_lake, seed_stream_state
-from feature_repo.aggregates.stream_seeded import SEEDED
+from feature_repo.aggregates.stream_seeded import SEEDED, is_seeded
 from feature_repo.aggregates.stream_state import StateDamaged, StreamState
 from feature_repo.feature_store import MATERIALISED
 from infra.settings import Settings, apply_environment
@@ -46,6 +47,8 @@ SAVE_SHARE = 2  # a save waits for this many times the duration of the one befor
 BACKLOG_S = 0.1  # spent at a time on online rows that no request waits for
 BACKLOG_SHARE = 10  # while events come, at most one part in so many of the time
 BROKER_RETRY_S = 1.0
+SEEDED_LOOK_S = 1.0
+WAITING_TOLD_EVERY_S = 60.0
 
 
 class NotSeeded(RuntimeError):
@@ -241,9 +244,20 @@ def run(settings: Settings) -> None:
         state.close()
 
 
+def wait_until_seeded(settings: Settings) -> None:
+    """Return once there is a state to go on from. A signal ends the waiting as it ends any process: nothing is open yet."""
+    told = -math.inf
+    while not is_seeded(settings):
+        if time.monotonic() - told > WAITING_TOLD_EVERY_S:
+            log.info("waiting for the features flow to seed the state", state=str(settings.paths.stream))
+            told = time.monotonic()
+        time.sleep(SEEDED_LOOK_S)
+
+
 def main() -> int:
     """Run the worker of this process's settings; returns the exit code, 2 where it cannot start."""
     settings = apply_environment()
+    wait_until_seeded(settings)
     try:
         run(settings)
     except (NotSeeded, StateDamaged, WorkerRunning) as error:

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Collection
 
-from flows.demo.apart import discard_prepared, end_all, prepare
+from flows.apart import discard_prepared, end_all, prepare
 from flows.demo.display import Display
 from flows.demo.logs import libraries_to_log
 from flows.demo.new_run import open_run, reset_live_state

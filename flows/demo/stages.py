@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from flows.apart import run_flow
 from flows.demo import canaries, faults
-from flows.demo.apart import run_flow
 from flows.demo.plan import Plan
 from flows.demo.run_folder import Outcome, RunFolder
 from flows.platform import Platform

@@ -35,6 +35,7 @@ def create_app(settings: Settings) -> Starlette:
             await door.processes.close()
             await asyncio.to_thread(door.watch.close)
             await door.shadow.close()
+            await door.fast_path.close()
             await door.pool.close()
 
     app = Starlette(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
 from services.gateway.arms import ArmPool
+from services.gateway.fast_path import FastPath
 from services.gateway.feature_metrics import FeatureMetrics
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
 from services.gateway.process_watch import ProcessWatch
@@ -32,6 +33,7 @@ class Door:
     pool: ArmPool
     shadow: Shadow
     proxy: Proxy
+    fast_path: FastPath
     watch: StreamWatch
     processes: ProcessWatch
 
@@ -41,7 +43,8 @@ class Door:
         url = settings.platform_database_url
         ledger, metrics, traffic = Ledger(url), GatewayMetrics(), RecentTraffic()
         pool, shadow = ArmPool(ledger, metrics), Shadow(metrics)
-        proxy = Proxy(pool, metrics, traffic, shadow)
+        fast_path = FastPath(pool, ledger, metrics)
+        proxy = Proxy(pool, metrics, traffic, shadow, fast_path)
         watch, processes = StreamWatch(settings), ProcessWatch(settings)
         metrics.registry.register(FeatureMetrics(watch, settings.paths.reports))
         metrics.registry.register(processes)
@@ -56,6 +59,7 @@ class Door:
             pool=pool,
             shadow=shadow,
             proxy=proxy,
+            fast_path=fast_path,
             watch=watch,
             processes=processes,
         )

@@ -33,6 +33,12 @@ class GatewayMetrics:
         self.arm_healthy = Gauge(
             "mixer_gateway_arm_healthy", "1 while the arm answers its probe.", ["release"], registry=self.registry
         )
+        self.fast_path = Counter(
+            "mixer_gateway_fast_path_rollbacks",
+            "Releases that the door took off by itself.",
+            ["release"],
+            registry=self.registry,
+        )
         self.failover = Gauge(
             "mixer_gateway_failover", "1 while the standby answers in the place of the live release.", registry=self.registry
         )

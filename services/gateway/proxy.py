@@ -19,6 +19,8 @@ from feature_repo.ids import IdError
 from feature_repo.ids.id_texts import id_text
 from services.gateway.arms import Arm, ArmPool
 from services.gateway.errors import DoorError, nothing_live
+from services.gateway.fast_path import FastPath
+from services.gateway.inquest import Heard, wrong_with
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
 from services.gateway.shadow import Shadow
 from services.releases.handover import RELEASE_HEADER, not_itself
@@ -33,11 +35,11 @@ _PASSED_ON = ("content-type", "x-request-id", "traceparent", "tracestate")
 
 
 class ArmDown(Exception):
-    """The arm gave no answer. `sent` tells whether it may have seen the request."""
+    """The arm gave no answer. `sent` tells whether it may have seen the request, `late` whether it took too long over it."""
 
-    def __init__(self, why: str, *, sent: bool) -> None:
+    def __init__(self, why: str, *, sent: bool, late: bool = False) -> None:
         super().__init__(why)
-        self.sent = sent
+        self.sent, self.late = sent, late
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Proxy:
     metrics: GatewayMetrics
     traffic: RecentTraffic
     shadow: Shadow
+    fast_path: FastPath
 
     async def handle(self, request: Request) -> Response:
         """One request of a client, from body to answer."""
@@ -119,6 +122,19 @@ class Proxy:
         return {self.pool.standby: "standby", route.canary: "canary", route.live: "live"}.get(arm.release_id, "former")
 
     async def _ask_arm(self, arm: Arm, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+        """The arm's answer, which the fast path hears of too. Raises ArmDown where there is none."""
+        started = time.perf_counter()
+        try:
+            answer = await self._send_again(arm, path, body, headers)
+        except ArmDown as error:
+            if error.late:  # one that is gone is started again; until then its users are answered by another
+                self.fast_path.answered(arm, path, body, headers, Heard("no answer in time", time.perf_counter() - started))
+            raise
+        heard = Heard(wrong_with(answer.status, answer.body, path), time.perf_counter() - started)
+        self.fast_path.answered(arm, path, body, headers, heard)
+        return answer
+
+    async def _send_again(self, arm: Arm, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         try:
             return await self._send(arm, path, body, headers)
         except ArmDown as error:
@@ -142,7 +158,7 @@ class Proxy:
             raise ArmDown(str(error), sent=False) from error
         except TimeoutError as error:
             arm.failed(f"{path}: no answer in time")
-            raise ArmDown("no answer in time", sent=True) from error
+            raise ArmDown("no answer in time", sent=True, late=True) from error
         except aiohttp.ClientError as error:
             arm.failed(f"{path}: {type(error).__name__} {error}")
             raise ArmDown(f"{type(error).__name__} {error}", sent=True) from error

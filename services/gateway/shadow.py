@@ -15,6 +15,7 @@ from services.gateway.metrics import GatewayMetrics
 if TYPE_CHECKING:
     from services.gateway.arms import Arm, ArmPool
 
+COPY_HEADER = "x-mixer-shadow"  # by which a mixer knows that nobody sees its answer
 COPIED = frozenset({"/for_you", "/following"})
 AT_ONCE = 4  # copies under way; more are skipped, never queued: a slow shadow must not slow the door
 COMPARED_POSTS = 10
@@ -49,7 +50,7 @@ class Shadow:
     async def _compare(
         self, pool: ArmPool, arm: Arm, path: str, body: bytes, headers: dict[str, str], live_answer: bytes
     ) -> None:
-        marked = {**headers, "x-mixer-shadow": arm.release_id}
+        marked = {**headers, COPY_HEADER: arm.release_id}
         try:
             async with pool.session.post(arm.url + path, data=body, headers=marked) as reply:
                 shadow_answer = await reply.read()

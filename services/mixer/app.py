@@ -32,6 +32,8 @@ DESCRIPTION = """Timelines and scores of one release. Errors have one shape: `{"
 An id is a whole number or text, and answers have ids in the form in which the platform was given them. An unknown user gets
 a cold-start timeline; a negative count, a moment out of bounds or a body that is not JSON gets a 4xx."""
 
+COPY_HEADER = "x-mixer-shadow"  # the gateway's, on a copy of a request that another release answers
+
 _Made = TypeVar("_Made")
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -68,12 +70,12 @@ def create_app(runtime: MixerRuntime | None = None) -> FastAPI:
 
 async def for_you(request: Request, body: api_types.TimelineRequest) -> Response:
     """The ranked timeline: followed accounts, similar posts, popular posts."""
-    return await _timeline(request.app.state.runtime, "for_you", body)
+    return await _timeline(request, "for_you", body)
 
 
 async def following(request: Request, body: api_types.TimelineRequest) -> Response:
     """The newest posts of followed accounts."""
-    return await _timeline(request.app.state.runtime, "following", body)
+    return await _timeline(request, "following", body)
 
 
 async def score(request: Request, body: api_types.ScoreRequest) -> Response:
@@ -176,11 +178,13 @@ async def nothing_here(request: Request) -> Response:
     return errors.error_response(404, "unknown_path", message, f"POST to one of {', '.join(known)}")
 
 
-async def _timeline(runtime: MixerRuntime, product: str, body: api_types.TimelineRequest) -> Response:
-    query = await _made(at_hand(runtime, body), timeline_query, runtime, product, body)
+async def _timeline(request: Request, product: str, body: api_types.TimelineRequest) -> Response:
+    runtime: MixerRuntime = request.app.state.runtime
+    query = await _made(at_hand(runtime, body), timeline_query, runtime, product, body, COPY_HEADER in request.headers)
     result = await runtime.engine.execute(runtime.pipelines[product], query)
     runtime.metrics.observe_timeline(product, result.trace.counts())
-    runtime.recently_served.add(query.request_id, query.user_id, result.page.post_id)
+    if not query.is_copy:
+        runtime.recently_served.add(query.request_id, query.user_id, result.page.post_id)
     return _json(await _made(page_at_hand(runtime, result.page), timeline_answer, runtime, result, body.user_id))
 
 

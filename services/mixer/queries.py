@@ -28,12 +28,14 @@ def at_hand(runtime: MixerRuntime, request: TimelineRequest | ScoreRequest) -> b
     return runtime.ids.at_hand("user", [request.user_id]) and runtime.ids.at_hand("post", posts)
 
 
-def timeline_query(runtime: MixerRuntime, product: str, request: TimelineRequest) -> Query:
+def timeline_query(runtime: MixerRuntime, product: str, request: TimelineRequest, is_copy: bool = False) -> Query:
     """Ask for a page of `product`; the surface that the ranker sees is the request's, else the product itself.
 
+    is_copy: another release answers the user; this page is only compared.
     Raises ApiError for a moment out of bounds.
     """
-    return _query(runtime, product, request, request.count, seen_ids=runtime.ids.known("post", request.seen_post_ids))
+    seen = runtime.ids.known("post", request.seen_post_ids)
+    return _query(runtime, product, request, request.count, seen_ids=seen, is_copy=is_copy)
 
 
 def score_query(runtime: MixerRuntime, request: ScoreRequest) -> Query:

@@ -39,6 +39,7 @@ class Query:
     seen_ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     preset: WeightPreset = field(default_factory=lambda: preset_named(DEFAULT_PRESET))
     features: Mapping[str, Any] = field(default_factory=dict)
+    is_copy: bool = False  # of a request that another release answered: nobody sees this answer
 
     def __getitem__(self, name: str) -> Any:
         """Query feature `name`; raises MissingFeature naming it and what there is."""

@@ -12,6 +12,8 @@ import httpx
 import structlog
 from sqlalchemy.exc import OperationalError
 
+from infra.process_events import ProcessEvents
+from infra.processes import mixer_name
 from infra.settings import get_settings
 from services.releases.controller import Controller
 from services.releases.events import tell_end
@@ -33,7 +35,13 @@ def main() -> None:
     signal.signal(signal.SIGINT, leave)
     settings = get_settings()
     heads = PublishedHeads(settings.paths.releases)
-    controller = Controller(settings.platform_database_url, f"{socket.gethostname()}:{os.getpid()}")
+    events = ProcessEvents(settings.paths.pids)
+
+    def dies_again(release_id: str) -> str | None:
+        name = mixer_name(release_id)
+        return next((event.detail for event in events.looping() if event.process == name), None)
+
+    controller = Controller(settings.platform_database_url, f"{socket.gethostname()}:{os.getpid()}", dies_again)
     while not leaving.is_set():
         try:
             done = controller.look()

@@ -8,7 +8,7 @@ the ledger refuses what rests on an entry that is no longer the newest.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -39,10 +39,12 @@ log = structlog.get_logger("releases.controller")
 class Controller:
     """Looks at the rollouts of the platform whose database is at `url`."""
 
-    def __init__(self, url: str, holder: str) -> None:
+    def __init__(self, url: str, holder: str, dies_again: Callable[[str], str | None] = lambda release: None) -> None:
+        """dies_again: what is said of a release whose process is in a crash loop; None of any other."""
         self.ledger, self.approvals, self.rollouts = Ledger(url), Approvals(url), Rollouts(url)
         self.evidence = EvidenceStore(url)
         self.lease = Lease(url, "release controller", holder, LEASE_S)
+        self.dies_again = dies_again
         self.holding = False  # whether this controller is the one that acts
         self._url = url
         self._judged: tuple[str, float, int] | None = None  # release, step, visits of the newest look
@@ -88,6 +90,8 @@ class Controller:
 
     def _take_along(self, release_id: str, now: float) -> str | None:
         row, entry = self._row(release_id), self._newest(release_id)
+        if (dying := self.dies_again(release_id)) is not None:
+            return self._roll_back(entry, f"its process dies again and again: {dying}", None, ACTOR)
         verdict, is_new = self._judge(release_id, row.plan)
         if is_new:
             self.evidence.add_look(release_id, int(now * 1e6), verdict.to_dict())

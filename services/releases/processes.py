@@ -25,10 +25,10 @@ class Arms:
     def start(self, release_id: str) -> str:
         """Start (or adopt) the release's mixer, wait until it answers, register it; returns its address."""
         known = self.ledger.arms().get(release_id)
-        if known and self.supervisor.find(f"mixer-{release_id}"):
+        if known and self.supervisor.find(processes.mixer_name(release_id)):
             self.supervisor.wait_ready(self._spec(release_id, int(known.rsplit(":", 1)[1])))
             return known
-        self.supervisor.stop(f"mixer-{release_id}")
+        self.supervisor.stop(processes.mixer_name(release_id))
         port = free_port(self.settings.host, self.settings.mixer_base_port)
         spec = self._spec(release_id, port)
         try:
@@ -44,7 +44,7 @@ class Arms:
     def stop(self, release_id: str) -> None:
         """Take the arm from the router's list, then stop its process."""
         self.ledger.remove_arm(release_id)
-        self.supervisor.stop(f"mixer-{release_id}")
+        self.supervisor.stop(processes.mixer_name(release_id))
 
     def standby(self) -> str | None:
         """The newest retired release: it stays warm, since a rollback returns to it at once."""

@@ -27,6 +27,8 @@ class SmallArm:
     status: int = 200
     ready: bool = True
     hold: bool = False
+    empty: bool = False  # whether its pages have no posts
+    numbers: bool = True  # whether its scores are numbers
     asked: list[dict] = field(default_factory=list)
     arrived: threading.Event = field(default_factory=threading.Event)
     let_go: threading.Event = field(default_factory=threading.Event)
@@ -57,7 +59,12 @@ class SmallArm:
         self.arrived.set()
         if self.hold:
             await asyncio.to_thread(self.let_go.wait, 20)
-        return JSONResponse(timeline_answer(self.release, asked), self.status)
+        answer = timeline_answer(self.release, asked)
+        if self.empty:
+            answer["posts"] = []
+        for post in answer["posts"]:
+            post["score"] = post["score"] if self.numbers else None
+        return JSONResponse(answer, self.status)
 
     async def explain(self, request: Request) -> Response:
         asked = await request.json()

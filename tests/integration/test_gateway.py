@@ -261,6 +261,51 @@ def test_a_shadow_sees_copies_and_changes_no_answer(rig):
     rig.until(lambda: "mixer_gateway_shadow_overlap_count" in rig.client.get("/metrics").text)
 
 
+# ---- the fast path ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("fault", ["errors", "empty", "no numbers"])
+def test_a_broken_canary_is_off_the_traffic_without_the_judge(rig, fault):
+    rig.live(SmallArm("r1"))
+    rig.canary(SmallArm("r2", **{"errors": {"status": 500}, "empty": {"empty": True}, "no numbers": {"numbers": False}}[fault]))
+    users = [user_in(True, "r2"), user_in(False, "r2")]
+    rig.until(
+        lambda: (
+            [rig.client.post("/for_you", json={"user_id": user}) for user in users]
+            and rig.ledger.state("r2") is ReleaseState.ROLLED_BACK
+        )
+    )
+    last = rig.ledger.entries_of("r2")[-1]
+    assert last.actor == "fast path"
+    assert "while r1 answered" in last.reason
+    assert 'mixer_gateway_fast_path_rollbacks_total{release="r2"} 1.0' in rig.client.get("/metrics").text
+    assert rig.client.post("/for_you", json={"user_id": users[0]}).headers["x-mixer-release"] == "r1"
+
+
+def test_a_live_release_that_breaks_soon_after_it_went_live_gives_way_to_the_one_before(rig):
+    _, live = _live_with_standby(rig)
+    live.status = 500
+    rig.until(lambda: rig.client.post("/for_you", json={"user_id": 7}) and rig.ledger.state("r2") is ReleaseState.ROLLED_BACK)
+    assert rig.ledger.route().live == "r1"
+    assert rig.client.post("/for_you", json={"user_id": 7}).headers["x-mixer-release"] == "r1"
+
+
+def test_errors_of_both_releases_move_nothing(rig):
+    rig.live(SmallArm("r1", status=503))
+    rig.canary(SmallArm("r2", status=503))
+    for _ in range(15):
+        for canary in (True, False):
+            rig.client.post("/for_you", json={"user_id": user_in(canary, "r2")})
+    assert rig.ledger.state("r2") is ReleaseState.CANARY
+    assert rig.ledger.state("r1") is ReleaseState.LIVE
+
+
+def test_copies_of_an_inquest_are_marked_so_that_nobody_takes_them_for_served(rig):
+    live = rig.live(SmallArm("r1"))
+    rig.canary(SmallArm("r2", status=500))
+    rig.client.post("/for_you", json={"user_id": user_in(True, "r2")})
+    rig.until(lambda: any(asked["shadow"] == "r1" for asked in live.asked))
+    assert [asked["shadow"] for asked in live.asked].count(None) == 1  # the one that the user got
+
+
 # ---- who may move releases ----------------------------------------------------------------------------------------
 def test_without_the_token_nothing_moves(rig):
     rig.live(SmallArm("r1"))

@@ -44,8 +44,10 @@ class ServedLog(Component):
             "authors": page.author_id.tolist(),
             "scores": page["score"].tolist(),
             "sources": sources,
-            # The page is a deterministic function of the request: every shown post was shown with certainty.
-            "propensity": [1.0] * len(page),
+            # A page is a deterministic function of its request: every post of it was shown with certainty, and of a copy,
+            # which nobody sees, none was.
+            "propensity": [0.0 if query.is_copy else 1.0] * len(page),
+            "shadow": query.is_copy,
             "degraded": result.trace.degraded,
         }
         sent = self._sender.send(TOPIC, str(query.user_id), message)

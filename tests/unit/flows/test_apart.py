@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.demo import apart
-from flows.demo.apart import FlowFailed, discard_prepared, end_all, prepare, run_flow
+from flows import apart
+from flows.apart import FlowFailed, discard_prepared, end_all, prepare, run_flow
 from flows.progress import listening
 from flows.too_little import TooLittleData
 from tests.interruptible import hear_interrupts
@@ -87,7 +87,7 @@ def test_a_process_that_answered_holds_nobody_up_and_is_killed_where_it_cannot_e
 PARENT = """
 import sys
 from pathlib import Path
-from flows.demo.apart import run_flow
+from flows.apart import run_flow
 from flows.progress import listening
 
 with listening(lambda text: print(text, flush=True)):
