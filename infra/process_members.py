@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import psutil
 MARK = "MIXER_PROCESS"  # the environment variable that names whose a process is
 STOP_GRACE_S = 10.0  # how long a leader may take to stop before it is killed
 CHILD_GRACE_S = 2.0  # how long its children get after it
+KILL_TIMEOUT_S = 5.0
 
 
 def mark(name: str, pids: Path) -> str:
@@ -64,7 +66,7 @@ def end(leader: Iterable[psutil.Process], others: Iterable[psutil.Process]) -> N
     first, rest = list(leader), list(others)
     _tell(first, signal.SIGTERM)
     _, slow = psutil.wait_procs(first, timeout=STOP_GRACE_S)
-    survivors = slow + [process for process in rest if process.is_running()]
+    survivors = slow + [process for process in rest if runs(process)]
     _tell(survivors, signal.SIGTERM)
     _, slow = psutil.wait_procs(survivors, timeout=CHILD_GRACE_S)
     kill(slow)
@@ -73,7 +75,18 @@ def end(leader: Iterable[psutil.Process], others: Iterable[psutil.Process]) -> N
 def kill(processes: list[psutil.Process]) -> None:
     """End processes at once; returns when they are gone."""
     _tell(processes, signal.SIGKILL)
-    psutil.wait_procs(processes, timeout=5.0)
+    deadline = time.monotonic() + KILL_TIMEOUT_S
+    # Not until they are reaped: an orphan's new parent takes its time, and a zombie holds no port and no file.
+    while any(runs(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def runs(process: psutil.Process) -> bool:
+    """Whether the process is at work: neither gone nor a zombie."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _tell(processes: Iterable[psutil.Process], number: int) -> None:
