@@ -26,24 +26,28 @@ def mark(name: str, pids: Path) -> str:
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """A living leader, then its children; empty where it is gone."""
+    """A living leader, then its children; empty where it is gone.
+
+    A child with another mark is another process of the platform, which this one started: the keeper starts what died.
+    """
     try:
         leader = psutil.Process(pid)
-        return [leader, *leader.children(recursive=True)]
+        own = _mark_of(leader)
+        return [leader, *(child for child in leader.children(recursive=True) if _mark_of(child) in (own, None))]
     except psutil.NoSuchProcess:
         return []
 
 
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get(MARK)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return None  # it ended meanwhile, or is another user's
+
+
 def marked(wanted: str) -> list[psutil.Process]:
     """The living processes of this user that carry the mark."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == wanted and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue  # it ended meanwhile, or is another user's
-    return [process for process in found if process.pid != os.getpid()]
+    return [one for one in psutil.process_iter() if one.pid != os.getpid() and _mark_of(one) == wanted and runs(one)]
 
 
 def left_behind(wanted: str, spares: str = "") -> list[psutil.Process]:

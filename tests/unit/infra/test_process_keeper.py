@@ -182,6 +182,24 @@ def test_the_manager_itself_is_revived_by_whoever_watches_it(tmp_path):
         supervisor.stop_all(processes.STOP_ORDER)
 
 
+def test_a_keeper_that_is_stopped_leaves_what_it_had_started_again(tmp_path):
+    settings = Settings(home=tmp_path)
+    supervisor, spec = Supervisor(settings), processes.keeper(settings)
+    try:
+        supervisor.start(spec)
+        worker = supervisor.start(ProcessSpec("worker", SLEEPER))
+        _until_told(tmp_path / "pids", supervisor.find(spec.name).pid)
+        _kill(worker.pid)
+        _until(lambda: supervisor.find("worker") not in (None, worker))
+        again = supervisor.find("worker")
+        assert psutil.Process(again.pid).ppid() == supervisor.find(spec.name).pid
+        supervisor.stop(spec.name)
+        assert supervisor.find("worker") == again
+        assert supervisor.stop_all(processes.STOP_ORDER) == ["worker"]
+    finally:
+        supervisor.stop_all(processes.STOP_ORDER)
+
+
 def test_a_line_that_a_crash_cut_off_costs_that_line_alone(tmp_path: Path):
     events = ProcessEvents(tmp_path)
     events.add("worker", "died", "pid 1")
