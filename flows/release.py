@@ -49,7 +49,7 @@ def release_flow(
         raise
     if rollout.ledger.route().live in (None, release_id):
         rollout.go_live_first(release_id, checks)
-        rollout.finish(release_id)
+        rollout.finish()
     else:
         rollout.submit(release_id, plan)
     return {**record(rollout, release_id), "readiness": checks}

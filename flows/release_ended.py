@@ -13,7 +13,7 @@ from infra.settings import get_settings
 def release_ended_flow(release_id: str) -> dict:
     """Started by the controller's event. It may run twice: everything it does is done once."""
     rollout = Rollout(get_settings())
-    rollout.finish(release_id)
+    rollout.finish()
     return record(rollout, release_id)
 
 

@@ -116,9 +116,11 @@ class Rollout:
         self.ledger.transition(release_id, ReleaseState.ROLLED_BACK, ACTOR, reason)
         announce(f"release {release_id} rolled back: {reason}")
 
-    def finish(self, release_id: str) -> None:
-        """Crown the model of a live release, and stop the processes that serve nobody any more."""
-        self.crown(release_id)
+    def finish(self) -> None:
+        """Crown the model of the release that is live now, and stop the processes that serve nobody any more."""
+        live = self.ledger.route().live
+        if live is not None:
+            self.crown(live)
         self.arms.retire_old()
 
     def crown(self, release_id: str) -> None:

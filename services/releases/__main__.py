@@ -67,13 +67,13 @@ def publish_head(controller: Controller, heads: PublishedHeads) -> None:
 
 def tell_ended(controller: Controller, prefect_api_url: str) -> None:
     """Tell the flows of every end that they were not told of; what Prefect does not take now, it is told at the next look."""
-    for release_id in controller.ended():
+    for entry in controller.ended():
         try:
-            tell_end(prefect_api_url, release_id, str(controller.ledger.state(release_id)))
+            tell_end(prefect_api_url, entry.release_id, str(entry.state))
         except httpx.HTTPError as error:
-            log.warning("Prefect could not be told that a release ended", release=release_id, error=str(error))
+            log.warning("Prefect could not be told that a release ended", release=entry.release_id, error=str(error))
             return
-        controller.rollouts.mark_told(release_id)
+        controller.rollouts.mark_told(entry.release_id, entry.seq)
 
 
 if __name__ == "__main__":

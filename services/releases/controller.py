@@ -229,9 +229,9 @@ class Controller:
         """Unix seconds from which the deadline of the entry's state counts; pauses put it off."""
         return datetime.fromisoformat(entry.at).timestamp() + row.paused_s
 
-    def ended(self) -> list[str]:
-        """Submitted releases that met their end and of which the flows were not told yet; none where another one acts."""
+    def ended(self) -> list[LedgerEntry]:
+        """The ends of submitted releases of which the flows were not told yet; none where another controller acts."""
         if not self.holding:
             return []
-        rows = [row for row in self.rollouts.all() if not row.told]
-        return [row.release_id for row in rows if self._newest(row.release_id).state in ENDED]
+        newest = [(self._newest(row.release_id), row.told_seq) for row in self.rollouts.all()]
+        return [entry for entry, told in newest if entry.state in ENDED and entry.seq != told]

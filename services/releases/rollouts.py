@@ -1,11 +1,11 @@
-"""The releases that were submitted: their plans, whether somebody paused them, and whether their end was told."""
+"""The releases that were submitted: their plans, whether somebody paused them, and which of their ends was told."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Integer, RowMapping, String, Table, Text, insert, select, update
+from sqlalchemy import Column, Float, ForeignKey, Integer, RowMapping, String, Table, Text, insert, select, update
 
 from infra.database import create_tables, metadata, open_engine, read_transaction, write_transaction
 from services.releases.approvals import named
@@ -24,7 +24,7 @@ ROLLOUTS = Table(
     Column("paused_by", String(200)),
     Column("pause_reason", Text),
     Column("paused_s", Float, nullable=False, default=0.0),  # over all pauses that ended
-    Column("told", Boolean, nullable=False, default=False),  # whether the flows were told of its end
+    Column("told_seq", Integer),  # the ledger's entry with which it ended last and of which the flows were told
 )
 
 
@@ -44,7 +44,7 @@ class RolloutRow:
     paused_by: str | None
     pause_reason: str | None
     paused_s: float  # seconds over all pauses that ended
-    told: bool
+    told_seq: int | None
 
     @property
     def paused(self) -> bool:
@@ -69,7 +69,6 @@ class Rollouts:
                     "submitted_at": _now(),
                     "submitted_by": submitted_by,
                     "paused_s": 0.0,
-                    "told": False,
                 }
                 connection.execute(insert(ROLLOUTS).values(**row))
         return self.of(release_id)
@@ -103,9 +102,9 @@ class Rollouts:
             self._set(release_id, paused_at=None, paused_by=None, pause_reason=None, paused_s=row.paused_s + lasted)
         return self.of(release_id)
 
-    def mark_told(self, release_id: str) -> None:
-        """The flows know of its end."""
-        self._set(release_id, told=True)
+    def mark_told(self, release_id: str, seq: int) -> None:
+        """The flows know of its end, which is the ledger's entry `seq`. A live release may end once more: rolled back."""
+        self._set(release_id, told_seq=seq)
 
     def _set(self, release_id: str, **values: object) -> None:
         with write_transaction(self._engine) as connection:

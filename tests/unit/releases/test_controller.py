@@ -177,13 +177,17 @@ def test_what_can_not_be_done_now_is_refused_by_name(run):
         decide(run.url, "r2", "explode", "Ada", "why not")
 
 
-def test_the_flows_are_told_of_each_end_once(run):
+def test_the_flows_are_told_of_each_end_once_and_of_a_live_release_that_is_rolled_back_again(run):
     assert run.controller.ended() == []
+    to_approval(run)
+    decide(run.url, "r2", "approve", "Ada", "fine")
     run.look()
-    decide(run.url, "r2", "abort", "Ada", "no")
-    assert run.controller.ended() == ["r2"]
-    run.controller.rollouts.mark_told("r2")
+    (live,) = run.controller.ended()
+    assert (live.release_id, live.state) == ("r2", "live")
+    run.controller.rollouts.mark_told("r2", live.seq)
     assert run.controller.ended() == []
+    run.controller.ledger.transition("r2", "rolled_back", "Ada", "worse")
+    assert [entry.state for entry in run.controller.ended()] == ["rolled_back"]
 
 
 def test_without_a_new_visit_the_judge_is_not_asked_again(run, monkeypatch):
