@@ -52,7 +52,8 @@ class Platform:
 
     def start_foundations(self) -> None:
         """The keeper that starts again what dies; broker and Prefect server, started but not yet awaited."""
-        self.supervisor.start(processes.keeper(self.settings))
+        if self.settings.keeper:
+            self.supervisor.start(processes.keeper(self.settings))
         for spec in (processes.broker(self.settings), processes.prefect_server(self.settings)):
             self.supervisor.start(spec)
 

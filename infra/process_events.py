@@ -13,7 +13,7 @@ from infra.storage import replace_atomically
 FILE_NAME = "events.jsonl"
 KEPT = 1_000  # newest lines that a keeper keeps when it starts
 
-What = Literal["died", "restarted", "start failed", "crash loop", "steady again", "keeper started"]
+What = Literal["started", "died", "restarted", "start failed", "crash loop", "steady again", "keeper started"]
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class ProcessKeeper:
 
     def __init__(self, settings: Settings) -> None:
         self.supervisor = Supervisor(settings)
+        self.supervisor.is_keeper = True
         self.events = ProcessEvents(settings.paths.pids)
         self._seen: dict[str, Running] = {}
         self._restarts: dict[str, Restarts] = {}
@@ -41,7 +42,7 @@ class ProcessKeeper:
         wanted = [name for name in self.supervisor.wanted_names() if name != KEEPER]
         for name in wanted:
             self._look_at(name, now)
-        for name in set(self._seen) - set(wanted):
+        for name in {*self._seen, *self.supervisor.sockets.names()} - set(wanted):
             self._forget(name)
 
     def _look_at(self, name: str, now: float) -> None:
@@ -70,8 +71,9 @@ class ProcessKeeper:
         if running is not None:
             self._seen[name] = running
             restarts.started(now)
-            self.events.add(name, "restarted", f"pid {running.pid}")
-            log.warning("started again", process=name, pid=running.pid)
+            # What listens is started here for the first time too, since the socket is held here.
+            self.events.add(name, "restarted" if restarts.in_a_row else "started", f"pid {running.pid}")
+            log.info("started", process=name, pid=running.pid)
 
     def _note_death(self, name: str, detail: str, restarts: Restarts, now: float) -> None:
         wait = restarts.died(now)
@@ -85,6 +87,7 @@ class ProcessKeeper:
             self.events.add(name, "crash loop", f"it died {restarts.in_a_row} times in a row; its log ends: {end}")
 
     def _forget(self, name: str) -> None:
+        self.supervisor.sockets.let_go(name)
         self._seen.pop(name, None)
         self._restarts.pop(name, None)
         if name in self._told:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+LISTEN_FD = "MIXER_LISTEN_FD"  # the environment variable with the number of the socket that a process was handed
+
 
 class ProcessFailed(RuntimeError):
     """A process ended, or did not become ready in time; the message holds the end of its log."""
@@ -26,6 +28,7 @@ class ProcessSpec:
     ready_file: Path | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_timeout_s: float = 120.0
+    listens: tuple[str, int] | None = None  # host and port of a socket that whoever starts it opens, and hands on as LISTEN_FD
     spares: str = ""  # children with this in their command outlive a leader that dies, though not one that is stopped
 
     def to_json(self) -> str:
@@ -35,7 +38,12 @@ class ProcessSpec:
     def from_json(cls, text: str) -> ProcessSpec:
         content = json.loads(text)
         file = content.pop("ready_file")
-        return cls(**{**content, "command": tuple(content["command"])}, ready_file=None if file is None else Path(file))
+        listens = content.pop("listens", None)
+        return cls(
+            **{**content, "command": tuple(content["command"])},
+            ready_file=None if file is None else Path(file),
+            listens=None if listens is None else (listens[0], listens[1]),
+        )
 
 
 @dataclass(frozen=True)

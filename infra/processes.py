@@ -7,9 +7,9 @@ from pathlib import Path
 
 from infra.process_spec import ProcessSpec
 from infra.settings import Settings
+from infra.supervisor import KEEPER
 
 WORK_POOL = "home-mixer"
-KEEPER = "keeper"
 
 # Stopping order of `mixer down`: first what would start others again, then what talks to people, last what others write to.
 STOP_ORDER = (KEEPER, "gateway", "controller", "prefect-worker", "stream-worker", "mlflow-ui", "evidently-ui")
@@ -73,8 +73,9 @@ def stream_worker(settings: Settings) -> ProcessSpec:
 
 def gateway(settings: Settings) -> ProcessSpec:
     command = (sys.executable, "-m", "services.gateway")
-    # Its /healthz is 200 only while a release is live; the process itself is ready as soon as it listens.
-    return ProcessSpec("gateway", command, ready_port=settings.gateway_port)
+    # Its /healthz is 200 only while a release is live; the process itself is ready as soon as it answers at all.
+    address = (settings.host, settings.gateway_port)
+    return ProcessSpec("gateway", command, ready_url=f"{settings.gateway_url}/livez", listens=address)
 
 
 def controller(settings: Settings) -> ProcessSpec:

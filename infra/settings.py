@@ -17,7 +17,7 @@ from infra.sqlite_url import sqlite_url
 from infra.storage import Paths
 
 # Feast sets it when it is imported, to a folder that goes with that process: a child would keep its metrics there.
-OF_ONE_PROCESS = ("PROMETHEUS_MULTIPROC_DIR",)
+OF_ONE_PROCESS = ("PROMETHEUS_MULTIPROC_DIR", "MIXER_LISTEN_FD")
 
 # In this process and in every child process: telemetry of every library off, and threads that yield.
 LIBRARIES = {
@@ -184,6 +184,12 @@ class Settings(BaseSettings):
     release_manifest: Path | None = Field(
         None, description="Manifest file that a mixer process serves; the supervisor sets it."
     )
+    keeper: bool = Field(
+        True, description="Start again what dies of the platform; off where something else does it, such as Kubernetes."
+    )
+    listen_fd: int | None = Field(
+        None, description="Number of the listening socket that the gateway was handed; the supervisor sets it."
+    )
 
     @property
     def broker(self) -> str:
@@ -229,7 +235,7 @@ class Settings(BaseSettings):
         # Whatever was chosen here holds in the children too, however it was chosen.
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if name != "home" and value != field.default:
+            if name not in ("home", "listen_fd") and value != field.default:
                 environment[f"MIXER_{name.upper()}"] = _as_text(value)
         return environment
 

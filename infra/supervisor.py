@@ -19,12 +19,15 @@ from typing import BinaryIO
 
 import psutil
 
+from infra.held_sockets import HeldSockets
 from infra.process_members import MARK, end, family, kill, left_behind, mark, marked
-from infra.process_spec import ProcessFailed, ProcessSpec, Running
+from infra.process_spec import LISTEN_FD, ProcessFailed, ProcessSpec, Running
 from infra.settings import Settings
 from infra.storage import replace_atomically
 
 POLL_S = 0.1  # how often a readiness check is repeated
+KEEPER = "keeper"  # the name of the process that starts the others again
+KEEPER_TIMEOUT_S = 5.0  # within which it starts what is wanted
 
 
 class Supervisor:
@@ -33,6 +36,8 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.paths = settings.paths
+        self.sockets = HeldSockets()
+        self.is_keeper = False  # whether this is the keeper's: it holds sockets, the others leave such processes to it
 
     # ---- starting -------------------------------------------------------------------------------------------------
     def start(self, spec: ProcessSpec) -> Running:
@@ -49,7 +54,19 @@ class Supervisor:
                 return running
             if running:
                 self._end(running)
-            return self._start(spec)
+            if spec.listens is None or self.is_keeper or self.find(KEEPER) is None:
+                return self._start(spec)
+        return self._await_keeper(spec)
+
+    def _await_keeper(self, spec: ProcessSpec) -> Running:
+        """The keeper starts what listens, since it holds the socket on; where it does not come to it, we do."""
+        deadline = time.monotonic() + KEEPER_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if (running := self.find(spec.name)) is not None and running.command == spec.command:
+                return running
+            time.sleep(POLL_S)
+        with self._locked(spec.name):
+            return self.find(spec.name) or self._start(spec)
 
     def revive(self, name: str) -> Running | None:
         """Start `name` again if it is wanted and dead, and return it; else None. Raises ProcessFailed as `start` does."""
@@ -63,7 +80,7 @@ class Supervisor:
         """Start a process that does not run. Children that an earlier leader of that name left behind are ended first."""
         kill(left_behind(self._mark(spec.name), spec.spares))
         self._pid_file(spec.name).unlink(missing_ok=True)
-        if spec.ready_port is not None:
+        if spec.ready_port is not None and spec.listens is None:
             self._require_free(spec)
         self.paths.logs.mkdir(parents=True, exist_ok=True)
         with self._log(spec.name).open("ab") as log:
@@ -79,16 +96,33 @@ class Supervisor:
 
     def _spawn(self, spec: ProcessSpec, log: BinaryIO) -> int:
         """The pid of a new process that runs `spec`."""
+        environment, handed = {**spec.environment, MARK: self._mark(spec.name)}, ()
+        if spec.listens is not None:
+            handed = (self._socket_of(spec),)
+            environment[LISTEN_FD] = str(handed[0])
         process = subprocess.Popen(
             spec.command,
+            pass_fds=handed,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             # Its own session: Ctrl-C in the terminal reaches the caller only, which then stops things in order.
             start_new_session=True,
-            env=self.settings.process_environment({**spec.environment, MARK: self._mark(spec.name)}),
+            env=self.settings.process_environment(environment),
         )
+        if not self.is_keeper:
+            self.sockets.let_go(spec.name)
         return process.pid
+
+    def _socket_of(self, spec: ProcessSpec) -> int:
+        host, port = spec.listens
+        try:
+            return self.sockets.of(spec.name, (host, port)).fileno()
+        except OSError as error:
+            raise ProcessFailed(
+                f"{spec.name} cannot start: port {port} is taken by another program{_holder(port)}; "
+                f"free it, or choose another port (`mixer settings` names the variable)"
+            ) from error
 
     def wait_ready(self, spec: ProcessSpec) -> None:
         """Return when `spec` is ready; raise ProcessFailed when it ends or its time is up."""

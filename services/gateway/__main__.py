@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import uvicorn
 
 from infra.settings import get_settings
@@ -12,7 +14,7 @@ GRACE_S = 20  # seconds that requests under way get at shutdown
 
 def main() -> None:
     settings = get_settings()
-    uvicorn.run(
+    config = uvicorn.Config(
         create_app(settings),
         host=settings.host,
         port=settings.gateway_port,
@@ -23,6 +25,8 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    handed = None if settings.listen_fd is None else [socket.socket(fileno=settings.listen_fd)]
+    uvicorn.Server(config).run(sockets=handed)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def create_app(settings: Settings) -> Starlette:
         routes=[
             # The hot path first: Starlette tries routes in order.
             *(Route(path, door.proxy.handle, methods=["POST"]) for path in PROXIED),
+            Route("/livez", livez),
             Route("/healthz", healthz),
             Route("/metrics", metrics),
             Route("/admin/state", admin.state),
@@ -53,6 +54,11 @@ def create_app(settings: Settings) -> Starlette:
     )
     app.state.door = door
     return app
+
+
+async def livez(request: Request) -> Response:
+    """200 as soon as the door answers, whatever stands behind it."""
+    return JSONResponse({"alive": True})
 
 
 async def healthz(request: Request) -> Response:

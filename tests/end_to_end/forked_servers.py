@@ -26,6 +26,7 @@ from infra.supervisor import Supervisor
 
 SERVER_IMPORTS = (
     "services.gateway.__main__",
+    "services.releases.__main__",
     "feature_repo.aggregates.stream_worker",
     "services.mixer.app",
     "services.mixer.runtime",
@@ -34,7 +35,11 @@ SERVER_IMPORTS = (
     "uvloop",
     "httptools",
 )
-MODULES = {"gateway": "services.gateway.__main__", "stream-worker": "feature_repo.aggregates.stream_worker"}
+MODULES = {
+    "gateway": "services.gateway.__main__",
+    "controller": "services.releases.__main__",
+    "stream-worker": "feature_repo.aggregates.stream_worker",
+}
 
 
 def start_forked_servers() -> None:

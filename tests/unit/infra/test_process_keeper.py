@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -198,6 +201,61 @@ def test_a_keeper_that_is_stopped_leaves_what_it_had_started_again(tmp_path):
         assert supervisor.stop_all(processes.STOP_ORDER) == ["worker"]
     finally:
         supervisor.stop_all(processes.STOP_ORDER)
+
+
+HANDED = """
+import http.server, os, socket
+server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler, bind_and_activate=False)
+server.socket = socket.socket(fileno=int(os.environ["MIXER_LISTEN_FD"]))
+class Pid(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(str(os.getpid()).encode())
+server.RequestHandlerClass = Pid
+server.serve_forever()
+"""
+
+
+def test_whoever_connects_while_what_listens_is_started_again_waits_and_is_answered(keeper):
+    port = free_port("127.0.0.1", 18_600)
+    address = f"http://127.0.0.1:{port}/"
+    spec = ProcessSpec("door", (sys.executable, "-c", HANDED), ready_url=address, listens=("127.0.0.1", port))
+    first = keeper.supervisor.start(spec)
+    keeper.supervisor.wait_ready(spec)
+    keeper.look(0.0)
+    os.kill(first.pid, signal.SIGKILL)
+    _until(lambda: keeper.supervisor.find("door") is None)
+    with ThreadPoolExecutor(4) as clients:
+        waiting = [clients.submit(urllib.request.urlopen, address, timeout=20) for _ in range(4)]
+        time.sleep(0.1)  # they are connected, and nobody is there
+        assert not any(one.done() for one in waiting)
+        keeper.look(1.0)
+        answers = {one.result().read().decode() for one in waiting}
+    assert answers == {str(keeper.supervisor.find("door").pid)}
+
+
+def test_a_keeper_starts_what_listens_for_everybody_and_holds_its_socket(tmp_path):
+    settings = Settings(home=tmp_path)
+    supervisor, port = Supervisor(settings), free_port("127.0.0.1", 18_800)
+    spec = ProcessSpec(
+        "door", (sys.executable, "-c", HANDED), ready_url=f"http://127.0.0.1:{port}/", listens=("127.0.0.1", port)
+    )
+    try:
+        keeper = supervisor.start(processes.keeper(settings))
+        door = supervisor.start(spec)
+        supervisor.wait_ready(spec)
+        assert psutil.Process(door.pid).ppid() == keeper.pid
+        assert [event.what for event in ProcessEvents(tmp_path / "pids").newest() if event.process == "door"] == ["started"]
+        supervisor.stop("door")
+        _until(lambda: _refused(port))  # the keeper lets go of the socket of what was stopped on purpose
+    finally:
+        supervisor.stop_all(processes.STOP_ORDER)
+
+
+def _refused(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_a_line_that_a_crash_cut_off_costs_that_line_alone(tmp_path: Path):
