@@ -1,4 +1,4 @@
-"""A person's answers to the gateway's admin API, with the token that only this machine's owner can read."""
+"""A person's answers to the gateway's admin API: by their own token, else by the one that this machine's owner can read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from infra.settings import Settings
 def answer(settings: Settings, verb: str, release_id: str, actor: str, reason: str) -> dict:
     """POST /admin/releases/{id}/{verb}; raises RuntimeError with the gateway's own words where it refuses."""
     address = f"{settings.gateway_url}/admin/releases/{release_id}/{verb}"
-    headers = {"Authorization": f"Bearer {settings.paths.admin_token()}"}
+    token = settings.token.get_secret_value() if settings.token else settings.paths.admin_token()
+    headers = {"Authorization": f"Bearer {token}"}
     try:
         response = httpx.post(address, json={"actor": actor, "reason": reason}, headers=headers, timeout=30.0)
     except httpx.TransportError as error:

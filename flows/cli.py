@@ -16,6 +16,7 @@ from flows.data_cli import data
 from flows.evaluate_cli import evaluate
 from flows.features_cli import features as feature_catalogue
 from flows.release_cli import release
+from flows.users_cli import users
 from infra.full_disk import DiskFull
 from infra.interrupts import leave
 from infra.native_teardown import mute_native_teardown
@@ -35,6 +36,7 @@ run = typer.Typer(help="Run one flow here and now, against the running Prefect s
 app.add_typer(data, name="data")
 app.add_typer(run, name="run")
 app.add_typer(release, name="release")
+app.add_typer(users, name="users")
 app.add_typer(feature_catalogue, name="features")
 app.add_typer(bench, name="bench")
 app.command()(evaluate)
@@ -271,12 +273,13 @@ def sweep(
 def run_release(
     model: Annotated[str, typer.Argument(help="Alias or version in the model registry.")] = "challenger",
     note: Annotated[str, typer.Option(help="A line for the ledger's readers.")] = "",
+    asked_by: Annotated[str, typer.Option("--as", help="Your name; with MIXER_FOUR_EYES somebody else has to approve.")] = "",
 ) -> None:
-    """Take a registered model through build, canary, judgement and approval."""
+    """Build, start and submit a registered model; `mixer release watch` follows it from there."""
     apply_environment()
     from flows.release import release_flow
 
-    _finish(release_flow(model, note))
+    _finish(release_flow(model, note, asked_by=asked_by))
 
 
 @run.command()

@@ -30,12 +30,14 @@ def release_flow(
     ramp: list[float] | None = None,
     step_timeout_s: float = 6 * 3600.0,
     min_users: int | None = None,
+    asked_by: str = "",
 ) -> dict:
     """Build and start registry model `model` (alias or version), then submit it; the very first release goes live at once.
 
     ramp: per cent of users at each canary step (default 1, 5, 25, 50).
     step_timeout_s: seconds after which a canary step without a verdict is given up as inconclusive.
     min_users: users per arm before the judge may promote (default: the judge's own).
+    asked_by: who asked for the release; with MIXER_FOUR_EYES somebody else has to approve it.
     """
     rollout = Rollout(get_settings())
     plan = rollout.plan(ramp=ramp, step_timeout_s=step_timeout_s, min_users=min_users)
@@ -51,5 +53,5 @@ def release_flow(
         rollout.go_live_first(release_id, checks)
         rollout.finish()
     else:
-        rollout.submit(release_id, plan)
+        rollout.submit(release_id, plan, asked_by)
     return {**record(rollout, release_id), "readiness": checks}

@@ -87,9 +87,9 @@ class Rollout:
             )
 
     # ---- canary ---------------------------------------------------------------------------------------------------
-    def submit(self, release_id: str, plan: RolloutPlan) -> None:
+    def submit(self, release_id: str, plan: RolloutPlan, asked_by: str) -> None:
         """Hand the release to the controller, which takes it through its canary, the question for approval, and live."""
-        self.rollouts.submit(release_id, plan, ACTOR)
+        self.rollouts.submit(release_id, plan, asked_by or ACTOR)
         announce(f"release {release_id} is submitted; the controller takes it through {_steps(plan)} of users")
 
     def plan(self, *, ramp: list[float] | None, step_timeout_s: float, min_users: int | None) -> RolloutPlan:

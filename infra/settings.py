@@ -10,14 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from infra.sqlite_url import sqlite_url
 from infra.storage import Paths
 
 # Feast sets it when it is imported, to a folder that goes with that process: a child would keep its metrics there.
-OF_ONE_PROCESS = ("PROMETHEUS_MULTIPROC_DIR", "MIXER_LISTEN_FD")
+OF_ONE_PROCESS = ("PROMETHEUS_MULTIPROC_DIR", "MIXER_LISTEN_FD", "MIXER_TOKEN")
 
 # In this process and in every child process: telemetry of every library off, and threads that yield.
 LIBRARIES = {
@@ -184,6 +184,10 @@ class Settings(BaseSettings):
     release_manifest: Path | None = Field(
         None, description="Manifest file that a mixer process serves; the supervisor sets it."
     )
+    token: SecretStr | None = Field(
+        None, description="Your own token for releases, from `mixer users add`; without it the machine's admin token is used."
+    )
+    four_eyes: bool = Field(False, description="Whoever asked for a release may not approve it.")
     keeper: bool = Field(
         True, description="Start again what dies of the platform; off where something else does it, such as Kubernetes."
     )
@@ -235,7 +239,7 @@ class Settings(BaseSettings):
         # Whatever was chosen here holds in the children too, however it was chosen.
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if name not in ("home", "listen_fd") and value != field.default:
+            if name not in ("home", "listen_fd", "token") and value != field.default:
                 environment[f"MIXER_{name.upper()}"] = _as_text(value)
         return environment
 

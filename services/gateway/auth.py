@@ -1,29 +1,46 @@
-"""Who may move releases: whoever holds the admin token."""
+"""Who may move releases: people by their tokens and roles, and the owner of the machine by the admin token."""
 
 from __future__ import annotations
 
 import hmac
+from datetime import UTC, datetime
 
+from infra.settings import Settings
 from services.gateway.errors import DoorError
+from services.releases.people import People
+
+_CHALLENGE = {"www-authenticate": 'Bearer realm="home-mixer"'}
+_REMEDY = "send `Authorization: Bearer <token>` with your own token (`mixer users add`), or the one in secrets/admin.token"
 
 
-def check_bearer(header: str | None, token: str) -> None:
-    """Raise DoorError 401 without an `Authorization: Bearer ...` header, 403 with another token than `token`."""
+class Gatekeeper:
+    """Checks tokens, and remembers whom it refused. Blocks on the database."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._people = People(settings.platform_database_url)
+
+    def let_in(self, token: str, action: str, what: str) -> str | None:
+        """The person whose token it is; None for the admin token, which only the machine's owner can read.
+
+        Raises DoorError 401 for no token, 403 for a wrong, expired or revoked one and for a role that does not reach; each is
+        recorded.
+        """
+        token = token.strip()
+        if not token:
+            self._people.refused("", what, "no token")
+            raise DoorError(401, "token_missing", "this needs a token", _REMEDY, _CHALLENGE)
+        if hmac.compare_digest(token.encode(), self._settings.paths.admin_token().encode()):
+            return None
+        person = self._people.of_token(token)
+        why = "the token is nobody's" if person is None else person.why_not(action, datetime.now(UTC))
+        if why is not None:
+            self._people.refused(person.name if person else "", what, why)
+            raise DoorError(403, "token_wrong" if person is None else "not_allowed", why, _REMEDY)
+        return person.name
+
+
+def bearer(header: str | None) -> str:
+    """The token of an `Authorization: Bearer ...` header; empty where there is none."""
     scheme, _, given = (header or "").partition(" ")
-    if scheme.lower() != "bearer" or not given.strip():
-        raise DoorError(
-            401,
-            "token_missing",
-            "this endpoint needs the admin token",
-            "send the header `Authorization: Bearer <token>`; the token is in the file secrets/admin.token of the home folder",
-            {"www-authenticate": 'Bearer realm="home-mixer"'},
-        )
-    check_token(given, token)
-
-
-def check_token(given: str, token: str) -> None:
-    """Raise DoorError 401 for no token, 403 for a wrong one; compares in constant time."""
-    if not given.strip():
-        raise DoorError(401, "token_missing", "no admin token was given", "paste the content of secrets/admin.token")
-    if not hmac.compare_digest(given.strip().encode(), token.encode()):
-        raise DoorError(403, "token_wrong", "the admin token is not the right one", "paste the content of secrets/admin.token")
+    return given.strip() if scheme.lower() == "bearer" else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
 from services.gateway.arms import ArmPool
+from services.gateway.auth import Gatekeeper
 from services.gateway.fast_path import FastPath
 from services.gateway.feature_metrics import FeatureMetrics
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
@@ -25,6 +26,7 @@ class Door:
 
     settings: Settings
     ledger: Ledger
+    gatekeeper: Gatekeeper
     approvals: Approvals
     rollouts: Rollouts
     evidence: EvidenceStore
@@ -51,6 +53,7 @@ class Door:
         return Door(
             settings=settings,
             ledger=ledger,
+            gatekeeper=Gatekeeper(settings),
             approvals=Approvals(url),
             rollouts=Rollouts(url),
             evidence=EvidenceStore(url),

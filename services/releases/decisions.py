@@ -16,11 +16,12 @@ ACTIONS = ("approve", "reject", "rollback", "abort", "promote", "pause", "resume
 ON_ITS_WAY = (ReleaseState.BUILT, ReleaseState.SHADOW, ReleaseState.CANARY, ReleaseState.AWAITING_APPROVAL)
 
 
-def decide(url: str, release_id: str, action: str, actor: str, reason: str) -> dict[str, Any]:
+def decide(url: str, release_id: str, action: str, actor: str, reason: str, *, four_eyes: bool = False) -> dict[str, Any]:
     """Carry out `action` on the release in the database at `url`; returns what became of it.
 
     approve: records the yes, by which the controller makes the release live. reject, abort and rollback take the release off
     all traffic in the transaction that records them. promote: one step up without the judge. pause and resume: of the rollout.
+    four_eyes: whether whoever asked for the release is refused its approval.
     Raises UnknownRelease, ApprovalError (no name, no reason), TransitionError or NotSubmitted where it can't be done.
     """
     actor, reason = named(actor, reason)
@@ -28,6 +29,8 @@ def decide(url: str, release_id: str, action: str, actor: str, reason: str) -> d
     state = ledger.state(release_id)
     done: dict[str, Any] = {}
     if action == "approve":
+        if four_eyes and actor == asked_by(url, release_id):
+            raise TransitionError(f"{actor} asked for {release_id}, and may not approve it too: somebody else has to")
         done["approval"] = asdict(Approvals(url).approve(release_id, actor, reason))
     elif action in ("pause", "resume"):
         if state not in ON_ITS_WAY:
@@ -43,6 +46,11 @@ def decide(url: str, release_id: str, action: str, actor: str, reason: str) -> d
     else:
         raise ValueError(f"no action {action[:40]!r}; use one of {', '.join(ACTIONS)}")
     return {"release_id": release_id, "state": ledger.state(release_id), **done}
+
+
+def asked_by(url: str, release_id: str) -> str | None:
+    """Who asked for the release; None where nobody submitted it."""
+    return next((row.submitted_by for row in Rollouts(url).all() if row.release_id == release_id), None)
 
 
 def _take_out(
