@@ -65,48 +65,50 @@ def _answer(verb: str, release_id: str, actor: str, reason: str) -> None:
     out.print(answer(get_settings(), verb, release_id, actor, reason), highlight=False)
 
 
-Actor = Annotated[str, typer.Option("--as", help="Your name, for the ledger.")]
+Actor = Annotated[
+    str, typer.Option("--as", help="Your name, for the ledger; with a token of your own (MIXER_TOKEN) not needed.")
+]
 Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
 
 
 @release.command()
-def approve(release_id: str, actor: Actor, reason: Reason) -> None:
+def approve(release_id: str, reason: Reason, actor: Actor = "") -> None:
     """Let a release that awaits approval go live."""
     _answer("approve", release_id, actor, reason)
 
 
 @release.command()
-def reject(release_id: str, actor: Actor, reason: Reason) -> None:
+def reject(release_id: str, reason: Reason, actor: Actor = "") -> None:
     """Turn a release down that awaits approval."""
     _answer("reject", release_id, actor, reason)
 
 
 @release.command()
-def rollback(release_id: str, actor: Actor, reason: Reason) -> None:
+def rollback(release_id: str, reason: Reason, actor: Actor = "") -> None:
     """Take a release out of traffic at once; where it is live, the one before it takes over."""
     _answer("rollback", release_id, actor, reason)
 
 
 @release.command()
-def abort(release_id: str, actor: Actor, reason: Reason) -> None:
+def abort(release_id: str, reason: Reason, actor: Actor = "") -> None:
     """End a rollout that is under way; everybody is back on the live release at once."""
     _answer("abort", release_id, actor, reason)
 
 
 @release.command()
-def promote(release_id: str, actor: Actor, reason: Reason) -> None:
+def promote(release_id: str, reason: Reason, actor: Actor = "") -> None:
     """Take a canary to its next step without the judge's yes; from the last step, to the question for approval."""
     _answer("promote", release_id, actor, reason)
 
 
 @release.command()
-def pause(release_id: str, actor: Actor, reason: Reason) -> None:
+def pause(release_id: str, reason: Reason, actor: Actor = "") -> None:
     """Hold a rollout where it is. Harm still rolls it back."""
     _answer("pause", release_id, actor, reason)
 
 
 @release.command()
-def resume(release_id: str, actor: Actor, reason: Reason) -> None:
+def resume(release_id: str, reason: Reason, actor: Actor = "") -> None:
     """Let a paused rollout go on."""
     _answer("resume", release_id, actor, reason)
 
