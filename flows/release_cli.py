@@ -65,9 +65,7 @@ def _answer(verb: str, release_id: str, actor: str, reason: str) -> None:
     out.print(answer(get_settings(), verb, release_id, actor, reason), highlight=False)
 
 
-Actor = Annotated[
-    str, typer.Option("--as", help="Your name, for the ledger; with a token of your own (MIXER_TOKEN) not needed.")
-]
+Actor = Annotated[str, typer.Option("--as", help="Your name, for the ledger; not needed with MIXER_TOKEN.")]
 Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
 
 
