@@ -149,18 +149,18 @@ def down() -> None:
 def status() -> None:
     """What runs, what is dead, how often it was started again, and how much memory it takes."""
     from flows.platform import Platform
-    from infra.process_events import ProcessEvents
+    from infra.process_status import ProcessStatus, StatusFile
 
     platform = Platform(get_settings())
     memory = platform.supervisor.memory_mb()
     table = Table("process", "pid", "memory", "restarts", "", title=str(get_settings().paths.home), title_justify="left")
-    events = ProcessEvents(get_settings().paths.pids)
-    restarts, looping = events.restarts(), {event.process for event in events.looping()}
+    known = StatusFile(get_settings().paths.pids).read()
     for name in platform.supervisor.wanted_names():
         running = platform.supervisor.find(name)
-        said = "dies again and again: see its log" if name in looping else "" if running else "dead; it is started again"
+        one = known.get(name, ProcessStatus())
+        said = "dies again and again: see its log" if one.looping_since else "" if running else "dead; it is started again"
         pid, size = (str(running.pid), f"{memory.get(name, 0):,.0f} MB") if running else ("-", "-")
-        table.add_row(name, pid, size, str(restarts.get(name, 0)), f"[red]{said}[/]")
+        table.add_row(name, pid, size, str(one.restarts), f"[red]{said}[/]")
     out.print(table)
     if memory:
         _print_pages(platform.pages())

@@ -12,6 +12,7 @@ from infra.settings import get_settings
 from services.releases.ledger import Ledger
 from services.releases.processes import Arms
 from services.releases.published_heads import PublishedHeads
+from services.releases.rollouts import Rollouts
 from services.releases.states import ReleaseState
 
 SERVING = (ReleaseState.LIVE, ReleaseState.CANARY, ReleaseState.AWAITING_APPROVAL, ReleaseState.SHADOW)
@@ -19,29 +20,47 @@ SERVING = (ReleaseState.LIVE, ReleaseState.CANARY, ReleaseState.AWAITING_APPROVA
 
 @task(name="restart arms", **FLAKY_EDGE)
 def restart_arms() -> list[dict[str, str]]:
-    """Start the mixers that the route needs and that are gone, then the standby; stop those that no longer serve."""
+    """Start the mixers that the route and the queue need and that are gone, and the standby; stop those that no longer serve.
+
+    Whichever of them can't start, the others are started; raises ProcessFailed at the end where one was needed.
+    """
     settings = get_settings()
     ledger = Ledger(settings.platform_database_url)
     arms = Arms(settings, ledger)
-    found = []
+    queued = {row.release_id for row in Rollouts(settings.platform_database_url).all()}
+    found, failed = [], []
     for release in ledger.releases():
-        if release.state in SERVING:
-            found.append({"release": release.release_id, "state": str(release.state), "arm": arms.start(release.release_id)})
+        waits = release.state is ReleaseState.BUILT and release.release_id in queued
+        if release.state not in SERVING and not waits:
+            continue
+        try:
+            address = arms.start(release.release_id, keep=True)
+        except ProcessFailed as error:
+            failed.append(f"{release.release_id} ({release.state}): {error}")
+            address = "can't start"
+        found.append({"release": release.release_id, "state": str(release.state), "arm": address})
+    found += [
+        {"release": release_id, "state": "standby", "arm": address} for release_id, address in start_standby(arms, ledger)
+    ]
     for release_id in arms.retire_old():
         found.append({"release": release_id, "state": str(ledger.state(release_id)), "arm": "stopped"})
-    if (standby := arms.standby()) is not None:
-        found.append({"release": standby, "state": "standby", "arm": start_standby(arms, standby)})
+    if failed:
+        raise ProcessFailed("; ".join(failed))
     return found
 
 
-def start_standby(arms: Arms, release_id: str) -> str:
-    """The standby's address; where it can't start, why. A platform serves without one, and a rollback is not offered then."""
-    try:
-        return arms.start(release_id)
-    except ProcessFailed as error:
-        arms.stop(release_id)
-        get_run_logger().error("the standby %s can't start: %s", release_id, error)
-        return "can't start"
+def start_standby(arms: Arms, ledger: Ledger) -> list[tuple[str, str]]:
+    """The newest retired release that can start, with its address, after those that can't. Without one nothing stands by."""
+    tried = []
+    for release_id in arms.retired():
+        try:
+            tried.append((release_id, arms.start(release_id)))
+            return tried
+        except ProcessFailed as error:
+            ledger.remove_arm(release_id)
+            get_run_logger().error("the standby %s can't start: %s", release_id, error)
+            tried.append((release_id, "can't start"))
+    return tried
 
 
 @flow(name="reconcile")

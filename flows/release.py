@@ -48,6 +48,7 @@ def release_flow(
         # A release that serves already stays: that its process fails a check is the keeper's business, not the ledger's.
         if rollout.ledger.state(release_id) not in (ReleaseState.LIVE, *ENDED):
             rollout.roll_back(release_id, f"it did not become ready: {error}")
+            rollout.arms.stop(release_id)
         raise
     if rollout.ledger.route().live in (None, release_id):
         rollout.go_live_first(release_id, checks)

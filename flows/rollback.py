@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
+from flows.reconcile import start_standby
 from infra.settings import get_settings
 from services.releases.handover import check_heir
 from services.releases.ledger import Ledger
@@ -19,9 +20,9 @@ def rollback_flow(reason: str = "asked for", actor: str = "flow:rollback") -> di
     if live is None:
         raise RuntimeError("nothing is live, so there is nothing to roll back")
     arms = Arms(get_settings(), ledger)
-    if (standby := arms.standby()) is None:
+    if not arms.retired():
         raise RuntimeError(f"release {live} has no predecessor to return to; release another model")
-    arms.start(standby)  # it is kept running; where it is gone, a slower rollback is better than none
+    start_standby(arms, ledger)  # it is kept running; where it is gone, a slower rollback is better than none
     check_heir(ledger, live)
     ledger.transition(live, ReleaseState.ROLLED_BACK, actor, reason)
     get_run_logger().info("release %s rolled back, %s is live", live, ledger.route().live)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url, text
 
 from infra.sqlite_url import file_of
 
@@ -74,8 +74,16 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def read_transaction(engine: Engine) -> Iterator[Connection]:
     """A connection that sees one consistent state of the database."""
-    with engine.connect() as connection, connection.begin():
+    # PostgreSQL's own default lets each statement see what was committed since the one before.
+    options = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+    with engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
+
+
+def lock_table(connection: Connection, name: str) -> None:
+    """Let no other writer of the table in until the transaction ends; readers go on. SQLite's writers queue as it is."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"LOCK TABLE {name} IN EXCLUSIVE MODE"))
 
 
 def create_tables(engine: Engine, *names: str) -> None:

@@ -11,7 +11,8 @@ from typing import Literal
 from infra.storage import replace_atomically
 
 FILE_NAME = "events.jsonl"
-KEPT = 1_000  # newest lines that a keeper keeps when it starts
+KEPT = 1_000  # newest lines that stay when the file has grown to MOST_BYTES
+MOST_BYTES = 1_000_000
 
 What = Literal["started", "died", "restarted", "start failed", "crash loop", "steady again", "keeper started"]
 
@@ -37,6 +38,9 @@ class ProcessEvents:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(asdict(event)) + "\n")
+            grown = stream.tell() > MOST_BYTES
+        if grown:
+            self.shorten()
         return event
 
     def newest(self, most: int = KEPT) -> list[ProcessEvent]:
@@ -49,27 +53,9 @@ class ProcessEvents:
 
     def shorten(self) -> None:
         """Drop all but the newest KEPT events."""
-        kept = self.newest()
+        kept = self.newest(KEPT)
         with replace_atomically(self._file) as temporary:
             temporary.write_text("".join(json.dumps(asdict(event)) + "\n" for event in kept), encoding="utf-8")
-
-    def looping(self) -> list[ProcessEvent]:
-        """The crash loops that have not ended, by process."""
-        state: dict[str, ProcessEvent] = {}
-        for event in self.newest():
-            if event.what == "crash loop":
-                state[event.process] = event
-            elif event.what == "steady again":
-                state.pop(event.process, None)
-        return list(state.values())
-
-    def restarts(self) -> dict[str, int]:
-        """How often each process was started again, as far as the file goes back."""
-        counts: dict[str, int] = {}
-        for event in self.newest():
-            if event.what == "restarted":
-                counts[event.process] = counts.get(event.process, 0) + 1
-        return counts
 
 
 def _event(line: str) -> ProcessEvent | None:

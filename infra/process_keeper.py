@@ -10,12 +10,14 @@ import os
 import signal
 import threading
 import time
+from copy import deepcopy
 from types import FrameType
 
 import structlog
 
 from infra.process_events import ProcessEvents
 from infra.process_spec import ProcessFailed, Running
+from infra.process_status import ProcessStatus, StatusFile
 from infra.processes import KEEPER
 from infra.restarts import STEADY_S, Restarts
 from infra.settings import Settings, get_settings
@@ -32,18 +34,24 @@ class ProcessKeeper:
     def __init__(self, settings: Settings) -> None:
         self.supervisor = Supervisor(settings)
         self.supervisor.is_keeper = True
-        self.events = ProcessEvents(settings.paths.pids)
+        self.events, self._file = ProcessEvents(settings.paths.pids), StatusFile(settings.paths.pids)
         self._seen: dict[str, Running] = {}
         self._restarts: dict[str, Restarts] = {}
-        self._told: set[str] = set()  # processes whose crash loop was told
+        self._status = self._file.read()  # of the keeper before: a crash loop does not end with it
 
     def look(self, now: float) -> None:
         """One look at all; `now` in seconds of a clock that only goes forward."""
+        before = deepcopy(self._status)
         wanted = [name for name in self.supervisor.wanted_names() if name != KEEPER]
         for name in wanted:
-            self._look_at(name, now)
-        for name in {*self._seen, *self.supervisor.sockets.names()} - set(wanted):
+            try:
+                self._look_at(name, now)
+            except Exception:  # whatever is wrong with one of them, the others are kept; the log has it
+                log.exception("could not be looked at", process=name)
+        for name in {*self._seen, *self._status, *self.supervisor.sockets.names()} - set(wanted):
             self._forget(name)
+        if self._status != before:
+            self._file.write(self._status)
 
     def _look_at(self, name: str, now: float) -> None:
         restarts = self._restarts.setdefault(name, Restarts())
@@ -52,46 +60,57 @@ class ProcessKeeper:
             if running != self._seen.get(name):
                 self._seen[name] = running
                 restarts.started(now)
-            if restarts.steady(now) and name in self._told:
-                self._told.discard(name)
-                self.events.add(name, "steady again", f"it has lived for {STEADY_S:.0f} s")
+            self._note_life(name, restarts, now)
             return
         if (gone := self._seen.pop(name, None)) is not None:
             self._note_death(name, f"pid {gone.pid}", restarts, now)
         if now >= restarts.next_at:
             self._start_again(name, restarts, now)
 
+    def _note_life(self, name: str, restarts: Restarts, now: float) -> None:
+        status = self._status.get(name)
+        steady = restarts.steady(now) or (status is not None and status.looping_since and restarts.lived(now))
+        if steady and status is not None and status.looping_since is not None:
+            status.looping_since, status.said = None, ""
+            self.events.add(name, "steady again", f"it has lived for {STEADY_S:.0f} s")
+
     def _start_again(self, name: str, restarts: Restarts, now: float) -> None:
+        if restarts.loops():
+            self.supervisor.sockets.let_go(name)  # clients are refused, and do not wait for what does not come
         try:
             running = self.supervisor.revive(name)
         except (ProcessFailed, OSError) as error:
             self.events.add(name, "start failed", str(error))
             self._note_death(name, "it could not be started", restarts, now)
             return
-        if running is not None:
-            self._seen[name] = running
-            restarts.started(now)
-            # What listens is started here for the first time too, since the socket is held here.
-            self.events.add(name, "restarted" if restarts.in_a_row else "started", f"pid {running.pid}")
-            log.info("started", process=name, pid=running.pid)
+        if running is None:
+            return
+        self._seen[name] = running
+        restarts.started(now)
+        # What listens is started here for the first time too, since the socket is held here.
+        again = bool(restarts.in_a_row)
+        status = self._status.setdefault(name, ProcessStatus())
+        status.restarts += again
+        self.events.add(name, "restarted" if again else "started", f"pid {running.pid}")
+        log.info("started", process=name, pid=running.pid)
 
     def _note_death(self, name: str, detail: str, restarts: Restarts, now: float) -> None:
         wait = restarts.died(now)
         log.warning("process died", process=name, detail=detail, next_start_in_s=wait)
-        self.events.add(
-            name, "died", f"{detail}; started again in {wait:.0f} s" if wait else f"{detail}; started again at once"
-        )
-        if restarts.loops() and name not in self._told:
-            self._told.add(name)
+        self.events.add(name, "died", f"{detail}; started again {f'in {wait:.0f} s' if wait else 'at once'}")
+        status = self._status.setdefault(name, ProcessStatus())
+        if restarts.loops() and status.looping_since is None:
             end = self.supervisor.log_tail(name, lines=3)
-            self.events.add(name, "crash loop", f"it died {restarts.in_a_row} times in a row; its log ends: {end}")
+            status.said = f"it died {restarts.in_a_row} times in a row; its log ends: {end}"
+            status.looping_since = self.events.add(name, "crash loop", status.said).at
 
     def _forget(self, name: str) -> None:
+        """Of what was stopped on purpose."""
         self.supervisor.sockets.let_go(name)
         self._seen.pop(name, None)
         self._restarts.pop(name, None)
-        if name in self._told:
-            self._told.discard(name)
+        status = self._status.pop(name, None)
+        if status is not None and status.looping_since is not None:
             self.events.add(name, "steady again", "it was stopped on purpose")
 
 
@@ -116,11 +135,13 @@ def main() -> None:
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
     keeper = ProcessKeeper(get_settings())
-    keeper.events.shorten()
     keeper.events.add(KEEPER, "keeper started", f"pid {os.getpid()}")
     while not leaving.is_set():
         reap()
-        keeper.look(time.monotonic())
+        try:
+            keeper.look(time.monotonic())
+        except OSError:  # a full disk: the processes are kept as soon as there is room again
+            log.exception("the keeper could not look")
         leaving.wait(LOOK_EVERY_S)
 
 

@@ -46,20 +46,30 @@ class ProcessSpec:
         )
 
 
+def start_ticks(pid: int) -> int:
+    """When the process started, in clock ticks since the machine did. Raises psutil.NoSuchProcess where there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        # No /proc, as on macOS: the nearest second, which a step of the clock may change.
+        return round(psutil.Process(pid).create_time())
+    return int(stat.rpartition(")")[2].split()[19])  # the 22nd field; the second, in brackets, may hold anything
+
+
 @dataclass(frozen=True)
 class Running:
     """A live process of the platform."""
 
     name: str
     pid: int
-    started_at: float  # Unix seconds, as the operating system has it: tells a reused pid apart
+    started_at: float  # Unix seconds
+    ticks: int  # at which it started, since the machine did: tells a reused pid apart, whatever becomes of the clock
     command: tuple[str, ...]
     ready_url: str | None = None
 
     def alive(self) -> bool:
         try:
-            process = psutil.Process(self.pid)
-            return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - self.started_at) < 1.0
+            return psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE and start_ticks(self.pid) == self.ticks
         except psutil.NoSuchProcess:
             return False
 

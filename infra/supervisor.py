@@ -21,7 +21,7 @@ import psutil
 
 from infra.held_sockets import HeldSockets
 from infra.process_members import MARK, end, family, kill, left_behind, mark, marked
-from infra.process_spec import LISTEN_FD, ProcessFailed, ProcessSpec, Running
+from infra.process_spec import LISTEN_FD, ProcessFailed, ProcessSpec, Running, start_ticks
 from infra.settings import Settings
 from infra.storage import replace_atomically
 
@@ -86,10 +86,10 @@ class Supervisor:
         with self._log(spec.name).open("ab") as log:
             pid = self._spawn(spec, log)
         try:
-            born = psutil.Process(pid).create_time()
+            born, ticks = psutil.Process(pid).create_time(), start_ticks(pid)
         except psutil.NoSuchProcess as error:
             raise ProcessFailed(f"{spec.name} ended as soon as it was started; {self._log_end(spec.name)}") from error
-        running = Running(spec.name, pid, born, spec.command, spec.ready_url)
+        running = Running(spec.name, pid, born, ticks, spec.command, spec.ready_url)
         with replace_atomically(self._pid_file(spec.name)) as temporary:
             temporary.write_text(running.to_json())
         return running
@@ -146,7 +146,7 @@ class Supervisor:
         """The live process called `name`, or None."""
         try:
             running = Running.from_json(self._pid_file(name).read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, TypeError):  # TypeError: another version of the platform wrote it
             return None
         return running if running.alive() else None
 
@@ -175,7 +175,7 @@ class Supervisor:
             running = self.find(name)
             if running is not None:
                 self._end(running)
-            elif self._pid_file(name).exists():  # its leader died, and its children may not have
+            else:  # its leader died, and its children may not have
                 kill(left_behind(self._mark(name)))
                 self._pid_file(name).unlink(missing_ok=True)
             return running is not None

@@ -168,9 +168,9 @@ class Replay:
     async def _requests(self, visits: list[Visit]) -> list[Answer]:
         gate = asyncio.Semaphore(CONCURRENCY)
         limits = httpx.Limits(max_connections=2 * CONCURRENCY)
-        route, arms, _ = self.ledger.route_arms_and_standby()
+        read = self.ledger.read_for_the_door()
         async with httpx.AsyncClient(base_url=self.settings.gateway_url, limits=limits, timeout=30.0) as client:
-            asker = Asker(client, self.reference, self.ids, route.live, arms.get(route.live or ""))
+            asker = Asker(client, self.reference, self.ids, read.route.live, read.arms.get(read.route.live or ""))
 
             async def one(position: int, visit: Visit) -> Answer:
                 async with gate:

@@ -24,7 +24,7 @@ ROUTE_EVERY_S = 0.2
 PROBE_EVERY_S = 1.0
 PROBE_TIMEOUT_S = 2.0
 FAILURES_TO_UNHEALTHY = 2  # probes in a row; a refused connection counts for all of them at once
-REQUEST_TIMEOUT_S = 15.0
+REQUEST_TIMEOUT_S = 15.0  # of a request that sets none of its own
 # Shorter than the 5 s after which uvicorn closes an idle connection: else a request could meet a closing one.
 KEEP_ALIVE_S = 3.0
 
@@ -72,9 +72,11 @@ class ArmPool:
     route: Route = field(default_factory=Route)
     arms: dict[str, Arm] = field(default_factory=dict)
     standby: str | None = None  # the release that was live before; it answers while the live one cannot
+    live_since: float | None = None  # Unix seconds
     read_at: float = 0.0
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _session: aiohttp.ClientSession | None = None
+    _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock)  # an older read must not come after a newer one
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -110,7 +112,7 @@ class ArmPool:
             return Choice()
         order = [live] if (standby := self._arm(self.standby)) is None else [live, standby]
         if self.route.canary is not None and in_canary(user_id, self.route.salt, self.route.canary_percent):
-            order.insert(0, self._arm(self.route.canary) or live)
+            order.insert(0, self._arm(self.route.canary))
         well = [arm for arm in order if arm.healthy]
         ill = [arm for arm in order if not arm.healthy and arm.release_id != self.route.canary]
         return Choice((*well, *ill), passed_over=None if order[0].healthy else order[0])
@@ -129,16 +131,18 @@ class ArmPool:
 
     async def refresh(self) -> None:
         """Read route and arms from the ledger now. An arm whose URL is unchanged keeps its health and counts."""
-        route, urls, standby = await asyncio.to_thread(self.ledger.route_arms_and_standby)
-        for gone in set(self.arms) - set(urls):  # else its last health would be shown for ever
-            self.metrics.forget(gone)
-        self.arms = {
-            name: known if (known := self.arms.get(name)) is not None and known.url == url else Arm(name, url)
-            for name, url in urls.items()
-        }
-        if route != self.route:
-            log.info("route", live=route.live, canary=route.canary, percent=route.canary_percent, shadow=route.shadow)
-        self.route, self.standby, self.read_at = route, standby, time.monotonic()
+        async with self._refreshing:
+            read = await asyncio.to_thread(self.ledger.read_for_the_door)
+            for gone in set(self.arms) - set(read.arms):  # else its last health would be shown for ever
+                self.metrics.forget(gone)
+            self.arms = {
+                name: known if (known := self.arms.get(name)) is not None and known.url == url else Arm(name, url)
+                for name, url in read.arms.items()
+            }
+            if (route := read.route) != self.route:
+                log.info("route", live=route.live, canary=route.canary, percent=route.canary_percent, shadow=route.shadow)
+            self.route, self.standby, self.live_since = route, read.standby, read.live_since
+            self.read_at = time.monotonic()
 
     async def _follow_route(self) -> None:
         while True:
@@ -154,7 +158,7 @@ class ArmPool:
         while True:
             arms = list(self.arms.values())
             await asyncio.gather(*(self._probe(arm) for arm in arms))
-            for arm in arms:
+            for arm in [arm for arm in arms if self.arms.get(arm.release_id) is arm]:  # others went while they were probed
                 self.metrics.arm_healthy.labels(arm.release_id).set(arm.healthy)
                 self.metrics.in_flight.labels(arm.release_id).set(arm.in_flight)
             self.metrics.failover.set(self.failover)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import aiohttp
 import structlog
 
 from services.gateway.arms import Arm, ArmPool
-from services.gateway.inquest import PAGES, Heard, Inquests, wrong_with
+from services.gateway.inquest import PAGES, SHEDDING, Heard, Inquests, wrong_with
 from services.gateway.metrics import GatewayMetrics
 from services.gateway.shadow import COPY_HEADER
 from services.releases.handover import check_heir
@@ -35,28 +34,41 @@ class FastPath:
     inquests: Inquests = field(default_factory=Inquests)
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
 
-    def answered(self, arm: Arm, path: str, body: bytes, headers: dict[str, str], heard: Heard) -> None:
-        """Note what a user's request got from `arm`; returns at once."""
-        if path not in PAGES:
+    def answered(self, user: str, path: str, body: bytes, headers: dict[str, str], heard: Mapping[str, Heard]) -> None:
+        """Note what a request of `user` got, by release: from the one that answered, and from one that failed before it.
+
+        Returns at once.
+        """
+        if path not in PAGES or not heard:
             return
-        now, release = time.monotonic(), arm.release_id
-        other = self._beside(release)
-        suspect = self.inquests.heard(release, other.release_id if other else None, heard, now)
-        if suspect and other is not None:
-            self._start(self._both(arm, other, path, body, headers, of_suspect=heard))
-        canary = self.pool.arms.get(self.pool.route.canary or "")
-        if release == self.pool.route.live and canary is not None and self.inquests.suspected(canary.release_id, now):
-            self._start(self._both(canary, arm, path, body, headers, of_other=heard))
+        now, route = time.monotonic(), self.pool.route
+        for release, answer in heard.items():
+            other = self._beside(release)
+            self.inquests.heard(release, other, self._fair(release, answer), now, may_open=self._may_be_suspected(release))
+        for suspect in (route.canary, route.live):
+            other = self._beside(suspect)
+            if suspect and other and self.inquests.suspected(suspect, now) and {suspect, other} & set(heard):
+                self._start(self._both(suspect, other, user, path, body, headers, heard))
+
+    def _fair(self, release: str, answer: Heard) -> Heard:
+        """A live release sheds load that the one beside it does not have: that is no fault of it."""
+        sheds = release == self.pool.route.live and answer.wrong == SHEDDING
+        return Heard(None, answer.seconds) if sheds else answer
+
+    def _may_be_suspected(self, release: str) -> bool:
+        if release == self.pool.route.canary:
+            return True
+        since = self.pool.live_since
+        return release == self.pool.route.live and since is not None and time.time() - since < self.inquests.policy.fresh_s
 
     async def close(self) -> None:
         """Wait for what is under way."""
         await asyncio.gather(*self._under_way, return_exceptions=True)
 
-    def _beside(self, release: str) -> Arm | None:
+    def _beside(self, release: str | None) -> str | None:
         """The release whose answers show whether `release` alone is broken: the live one, of the live one the standby."""
         name = self.pool.route.live if release == self.pool.route.canary else self.pool.standby
-        found = self.pool.arms.get(name or "")
-        return found if found is not None and found.release_id != release else None
+        return name if name in self.pool.arms and name != release else None
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         if len(self._under_way) >= AT_ONCE:
@@ -68,27 +80,30 @@ class FastPath:
 
     async def _both(
         self,
-        suspect: Arm,
-        other: Arm,
+        suspect: str,
+        other: str,
+        user: str,
         path: str,
         body: bytes,
         headers: dict[str, str],
-        of_suspect: Heard | None = None,
-        of_other: Heard | None = None,
+        heard: Mapping[str, Heard],
     ) -> None:
         """Ask whoever has not answered this request yet, and judge the pair."""
-        of_suspect = of_suspect or await self._copy(suspect, path, body, headers)
-        of_other = of_other or await self._copy(other, path, body, headers)
-        if of_suspect is None or of_other is None:
-            return
-        finding = self.inquests.pair(suspect.release_id, other.release_id, of_suspect, of_other, time.monotonic())
+        answers = []
+        for release in (suspect, other):
+            arm = self.pool.arms.get(release)
+            answer = heard.get(release) or (None if arm is None else await self._copy(arm, path, body, headers))
+            if answer is None:
+                return
+            answers.append(self._fair(release, answer) if release == suspect else answer)
+        finding = self.inquests.pair(suspect, other, user, *answers, time.monotonic())
         if finding is not None:
-            await self._take_off(suspect.release_id, finding)
+            await self._take_off(suspect, finding)
 
     async def _copy(self, arm: Arm, path: str, body: bytes, headers: dict[str, str]) -> Heard | None:
         """What the arm answers to a copy of the request; None where its process is gone, which is the keeper's business."""
         started = time.perf_counter()
-        timeout = aiohttp.ClientTimeout(total=self.inquests.policy.lasts_s)
+        timeout = aiohttp.ClientTimeout(total=self.inquests.policy.copy_s)
         marked = {**headers, COPY_HEADER: arm.release_id}
         try:
             async with self.pool.session.post(arm.url + path, data=body, headers=marked, timeout=timeout) as reply:
@@ -113,10 +128,5 @@ class FastPath:
         state = self.ledger.state(release)
         if state in (ReleaseState.ROLLED_BACK, ReleaseState.RETIRED):
             return
-        if state is ReleaseState.LIVE:
-            since = datetime.fromisoformat(self.ledger.entries_of(release)[-1].at)
-            age = (datetime.now(UTC) - since).total_seconds()
-            if age > self.inquests.policy.fresh_s:
-                raise TransitionError(f"{release} has been live for {age / 3600:.1f} h: it is people's to roll it back")
-            check_heir(self.ledger, release)
+        check_heir(self.ledger, release)
         self.ledger.transition(release, ReleaseState.ROLLED_BACK, ACTOR, finding, {"decided_by": "the door's fast path"})

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from infra.process_events import ProcessEvent, ProcessEvents
 from infra.process_spec import ProcessFailed
+from infra.process_status import ProcessStatus, StatusFile
 from infra.processes import KEEPER
 from infra.settings import Settings
 from infra.supervisor import Supervisor
@@ -26,7 +27,7 @@ class ProcessWatch(Collector):
 
     def __init__(self, settings: Settings) -> None:
         self._supervisor = Supervisor(settings)
-        self._events = ProcessEvents(settings.paths.pids)
+        self._events, self._status = ProcessEvents(settings.paths.pids), StatusFile(settings.paths.pids)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -39,9 +40,9 @@ class ProcessWatch(Collector):
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def looping(self) -> list[ProcessEvent]:
-        """The processes that die again and again, each with the event that told it."""
-        return self._events.looping()
+    def looping(self) -> list[str]:
+        """The names of the processes that die again and again."""
+        return sorted(self._status.looping())
 
     def newest(self, most: int) -> list[ProcessEvent]:
         """What happened to processes last, newest first."""
@@ -65,11 +66,12 @@ class ProcessWatch(Collector):
         looping = GaugeMetricFamily(
             "home_mixer_process_crash_looping", "1 while the process dies again and again.", labels=["process"]
         )
-        counts, loops = self._events.restarts(), {event.process for event in self._events.looping()}
+        status = self._status.read()
         for name in self._supervisor.wanted_names():
             up.add_metric([name], float(self._supervisor.find(name) is not None))
-            restarts.add_metric([name], counts.get(name, 0))
-            looping.add_metric([name], float(name in loops))
+            known = status.get(name, ProcessStatus())
+            restarts.add_metric([name], known.restarts)
+            looping.add_metric([name], float(known.looping_since is not None))
         yield from (up, restarts, looping)
 
     def describe(self) -> list[Metric]:

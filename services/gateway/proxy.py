@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from feature_repo.ids import IdError
 from feature_repo.ids.id_texts import id_text
-from services.gateway.arms import Arm, ArmPool
+from services.gateway.arms import Arm, ArmPool, Choice
 from services.gateway.errors import DoorError, nothing_live
 from services.gateway.fast_path import FastPath
 from services.gateway.inquest import Heard, wrong_with
@@ -26,6 +26,9 @@ from services.gateway.shadow import Shadow
 from services.releases.handover import RELEASE_HEADER, not_itself
 
 PROXIED = ("/for_you", "/following", "/score", "/explain", "/events")
+LOADING_HEADER = "x-mixer-loading"  # with which a mixer says that it does not answer yet
+PATIENT_S = 15.0  # that the last arm which could answer has for it
+IMPATIENT_S = 3.0  # that one has beside which another could answer
 MAX_BODY_BYTES = 2_000_000
 UNANSWERED = "unanswered"  # under which the traffic panel counts what no arm answered
 NOBODY = "nobody"  # whose a batch of events is in which none names a user: some release has to say so of each
@@ -35,11 +38,14 @@ _PASSED_ON = ("content-type", "x-request-id", "traceparent", "tracestate")
 
 
 class ArmDown(Exception):
-    """The arm gave no answer. `sent` tells whether it may have seen the request, `late` whether it took too long over it."""
+    """The arm gave no answer that counts.
 
-    def __init__(self, why: str, *, sent: bool, late: bool = False) -> None:
+    sent: it may have seen the request; late: it took too long over it; closed: the connection broke.
+    """
+
+    def __init__(self, why: str, *, sent: bool, late: bool = False, closed: bool = False) -> None:
         super().__init__(why)
-        self.sent, self.late = sent, late
+        self.sent, self.late, self.closed = sent, late, closed
 
 
 @dataclass(frozen=True)
@@ -95,63 +101,76 @@ class Proxy:
         choice = self.pool.choose(user_id)
         if not choice.arms:
             raise nothing_live()
+        heard: dict[str, Heard] = {}
+        try:
+            return await self._first_of(choice, path, body, headers, heard)
+        finally:
+            self.fast_path.answered(user_id, path, body, headers, heard)
+
+    async def _first_of(
+        self, choice: Choice, path: str, body: bytes, headers: dict[str, str], heard: dict[str, Heard]
+    ) -> Answer:
+        """As `ask`; `heard` takes what each arm answered."""
         meant, reason = choice.passed_over, "unhealthy"
-        last: ArmDown | None = None
         for place, arm in enumerate(choice.arms):
+            is_last = place + 1 == len(choice.arms)
             try:
-                answer = await self._ask_arm(arm, path, body, headers)
+                answer = await self._ask_arm(arm, path, body, headers, heard, PATIENT_S if is_last else IMPATIENT_S)
             except ArmDown as error:
-                if error.sent and path not in _REPEATABLE:
+                if is_last or (error.sent and path not in _REPEATABLE):
                     raise _no_answer(arm, error) from error
-                meant, reason, last = (meant, reason, error) if meant else (arm, "gave no answer", error)
+                meant, reason = (meant, reason) if meant else (arm, "gave no answer")
                 continue
             # A live release that errs is the judge's business; a canary that errs must not cost its users their timeline.
-            canary_errs = answer.status >= 500 and arm.release_id == self.pool.route.canary and path in _REPEATABLE
-            if canary_errs and place + 1 < len(choice.arms):
+            if answer.status >= 500 and arm.release_id == self.pool.route.canary and path in _REPEATABLE and not is_last:
                 meant, reason = arm, f"answered {answer.status}"
                 continue
             if meant is None or meant is arm:
                 return answer
             self.metrics.fallbacks.labels(meant.release_id, reason).inc()
             return replace(answer, fallback=f"{meant.release_id}: {reason}")
-        raise _no_answer(choice.arms[-1], last) from last
+        raise nothing_live()
 
     def arm_name(self, arm: Arm) -> str:
         """`canary`, `live` or `standby`; `former` for an arm that the route left while the request was under way."""
         route = self.pool.route
         return {self.pool.standby: "standby", route.canary: "canary", route.live: "live"}.get(arm.release_id, "former")
 
-    async def _ask_arm(self, arm: Arm, path: str, body: bytes, headers: dict[str, str]) -> Answer:
-        """The arm's answer, which the fast path hears of too. Raises ArmDown where there is none."""
+    async def _ask_arm(
+        self, arm: Arm, path: str, body: bytes, headers: dict[str, str], heard: dict[str, Heard], timeout_s: float
+    ) -> Answer:
+        """The arm's answer within `timeout_s`, noted in `heard`. Raises ArmDown where there is none."""
         started = time.perf_counter()
         try:
-            answer = await self._send_again(arm, path, body, headers)
+            try:
+                answer = await self._send(arm, path, body, headers, timeout_s)
+            except ArmDown as error:
+                if not error.closed or path not in _REPEATABLE:
+                    raise
+                # A kept connection was closed under us; the second try opens a new one.
+                answer = await self._send(arm, path, body, headers, timeout_s)
         except ArmDown as error:
-            if error.late:  # one that is gone is started again; until then its users are answered by another
-                self.fast_path.answered(arm, path, body, headers, Heard("no answer in time", time.perf_counter() - started))
+            if error.late:  # only time-outs count: an arm whose process is gone is the keeper's business
+                heard[arm.release_id] = Heard("no answer in time", time.perf_counter() - started)
             raise
-        heard = Heard(wrong_with(answer.status, answer.body, path), time.perf_counter() - started)
-        self.fast_path.answered(arm, path, body, headers, heard)
+        wrong = wrong_with(answer.status, answer.body, path)
+        heard[arm.release_id] = Heard(wrong, time.perf_counter() - started)
         return answer
 
-    async def _send_again(self, arm: Arm, path: str, body: bytes, headers: dict[str, str]) -> Answer:
-        try:
-            return await self._send(arm, path, body, headers)
-        except ArmDown as error:
-            if not error.sent or path not in _REPEATABLE:
-                raise
-        # A kept connection may have been closed under us; the second try opens a new one.
-        return await self._send(arm, path, body, headers)
-
-    async def _send(self, arm: Arm, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+    async def _send(self, arm: Arm, path: str, body: bytes, headers: dict[str, str], timeout_s: float) -> Answer:
         arm.in_flight += 1
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=1.0)
         try:
-            async with self.pool.session.post(arm.url + path, data=body, headers=headers) as reply:
+            async with self.pool.session.post(arm.url + path, data=body, headers=headers, timeout=timeout) as reply:
                 content = await reply.read()
-                if (said := reply.headers.get(RELEASE_HEADER)) != arm.release_id:
+                if LOADING_HEADER in reply.headers:
+                    arm.failed(f"{path}: still loading", at_once=True)
+                    raise ArmDown("still loading", sent=False)
+                said = reply.headers.get(RELEASE_HEADER)
+                # An error that names nobody may come from what stands around the release; a page without a name is no arm's.
+                if said != arm.release_id and (said is not None or reply.status < 500):
                     arm.failed(f"{path}: {not_itself(said)}", at_once=True)
-                    # It may have taken an event all the same: whoever it is, it was asked.
-                    raise ArmDown(not_itself(said), sent=reply.status < 500)
+                    raise ArmDown(not_itself(said), sent=True)
                 return Answer(reply.status, content, reply.headers.get("content-type", "application/json"), arm)
         except (aiohttp.ClientConnectorError, aiohttp.InvalidURL) as error:
             arm.failed(f"{path}: {error}", at_once=True)
@@ -161,7 +180,7 @@ class Proxy:
             raise ArmDown("no answer in time", sent=True, late=True) from error
         except aiohttp.ClientError as error:
             arm.failed(f"{path}: {type(error).__name__} {error}")
-            raise ArmDown(f"{type(error).__name__} {error}", sent=True) from error
+            raise ArmDown(f"{type(error).__name__} {error}", sent=True, closed=True) from error
         finally:
             arm.in_flight -= 1
 

@@ -63,4 +63,8 @@ async def _http_error(_: Request, error: HTTPException) -> Response:
 async def _unexpected(request: Request, error: Exception) -> Response:
     logger.error("%s failed", request.url.path, exc_info=error)
     message = f"{type(error).__name__} while serving {request.url.path}"
-    return error_response(500, "internal", message, "try again; report it if it lasts")
+    answer = error_response(500, "internal", message, "try again; report it if it lasts")
+    # This answer is made outside of all middleware: the door must see of it too which release it is.
+    if (runtime := request.app.state.runtime) is not None:
+        answer.headers["x-mixer-release"] = runtime.release_id
+    return answer

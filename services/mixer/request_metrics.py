@@ -32,6 +32,7 @@ class RequestMetrics:
                 waiting = error_response(
                     503, "loading", "the release is still being loaded", "wait until GET /ready answers 200"
                 )
+                waiting.headers["x-mixer-loading"] = "1"  # the door asks another release meanwhile
                 await waiting(scope, receive, send)
             return
         started, status = time.perf_counter(), 500

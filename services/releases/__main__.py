@@ -6,18 +6,18 @@ import os
 import signal
 import socket
 import threading
+from functools import partial
 from types import FrameType
 
 import httpx
 import structlog
-from sqlalchemy.exc import OperationalError
 
-from infra.process_events import ProcessEvents
+from infra.process_status import StatusFile
 from infra.processes import mixer_name
 from infra.settings import get_settings
 from services.releases.controller import Controller
 from services.releases.events import tell_end
-from services.releases.published_heads import PublishedHeads
+from services.releases.published_heads import PublishedHeads, missing_heads
 
 LOOK_EVERY_S = 1.0
 
@@ -25,7 +25,7 @@ log = structlog.get_logger("releases")
 
 
 def main() -> None:
-    """Look once a second. A look that finds no database is told and tried again: releases wait where they are."""
+    """Look once a second. A look that fails is told and tried again: releases wait where they are."""
     leaving = threading.Event()
 
     def leave(_signal: int, _frame: FrameType | None) -> None:
@@ -35,33 +35,44 @@ def main() -> None:
     signal.signal(signal.SIGINT, leave)
     settings = get_settings()
     heads = PublishedHeads(settings.paths.releases)
-    events = ProcessEvents(settings.paths.pids)
+    status = StatusFile(settings.paths.pids)
 
     def dies_again(release_id: str) -> str | None:
-        name = mixer_name(release_id)
-        return next((event.detail for event in events.looping() if event.process == name), None)
+        looping = status.looping().get(mixer_name(release_id))
+        return None if looping is None else looping.said
 
     controller = Controller(settings.platform_database_url, f"{socket.gethostname()}:{os.getpid()}", dies_again)
+    steps = (
+        partial(take_along, controller),
+        partial(publish_head, controller, heads),
+        partial(tell_ended, controller, settings.prefect_api_url),
+    )
     while not leaving.is_set():
-        try:
-            done = controller.look()
-            if done is not None:
-                log.info(done)
-            if controller.holding:
-                publish_head(controller, heads)
-            tell_ended(controller, settings.prefect_api_url)
-        except OperationalError as error:
-            log.error("the platform's database does not answer; looking again", error=str(error.orig))
+        for step in steps:
+            try:
+                step()
+            except Exception:  # whatever is wrong with one thing, the others go on: a rollback must never wait for a file
+                log.exception("looking again")
         leaving.wait(LOOK_EVERY_S)
     controller.lease.give_up()
 
 
+def take_along(controller: Controller) -> None:
+    """One look, told in the log where something was done."""
+    if (done := controller.look()) is not None:
+        log.info(done)
+
+
 def publish_head(controller: Controller, heads: PublishedHeads) -> None:
     """Keep the newest hash outside of the database, whoever wrote the entry. Nothing is added to a ledger that was cut."""
+    head = controller.ledger.head() if controller.holding else None
+    if head is None or head == heads.newest():
+        return
+    published = heads.all()
     entries = controller.ledger.entries()
-    if (problems := heads.problems(entries)) and entries:
+    if problems := missing_heads(published, entries):
         log.error("the ledger is not what was published", problems=problems)
-    elif entries:
+    else:
         heads.publish(entries[-1])
 
 

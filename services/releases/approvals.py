@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from infra.database import create_tables, open_engine, read_transaction, write_transaction
+from infra.database import create_tables, lock_table, open_engine, read_transaction, write_transaction
 from services.releases.chain import canonical
 from services.releases.tables import APPROVALS, NAMES, RELEASES
 
@@ -64,6 +64,7 @@ class Approvals:
         """Ask for a decision; where one is already pending for the release, that one is returned (a flow may restart)."""
         requested_by, reason = named(requested_by, reason)
         with write_transaction(self._engine) as connection:
+            lock_table(connection, APPROVALS.name)
             if connection.execute(select(RELEASES.c.release_id).where(RELEASES.c.release_id == release_id)).first() is None:
                 raise ApprovalError(f"release {release_id!r} is not in the ledger; create it before asking for its approval")
             waiting = _newest(connection, release_id)
@@ -111,6 +112,7 @@ class Approvals:
     def _decide(self, release_id: str, status: Status, actor: str, reason: str) -> Approval:
         actor, reason = named(actor, reason)
         with write_transaction(self._engine) as connection:
+            lock_table(connection, APPROVALS.name)
             newest = _newest(connection, release_id)
             if newest is None:
                 raise NothingPending(

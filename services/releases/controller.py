@@ -32,6 +32,7 @@ JUDGE = "judge"
 QUESTION = "the canary did no measurable harm; may it serve everybody?"
 LEASE_S = 5.0
 ENDED = (ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
+TOLD = (ReleaseState.LIVE, ReleaseState.ROLLED_BACK)
 
 log = structlog.get_logger("releases.controller")
 
@@ -72,21 +73,26 @@ class Controller:
             return self._take_along(canary, now)
         for row in self.rollouts.all():
             entry = self._newest(row.release_id)
-            if entry.state is ReleaseState.BUILT:
-                return self._begin(row, entry)
+            if entry.state is ReleaseState.BUILT and (done := self._begin(row, entry, now)) is not None:
+                return done  # of one that can't begin yet, the next is tried
         return None
 
     # ---- one release ----------------------------------------------------------------------------------------------
-    def _begin(self, row: RolloutRow, entry: LedgerEntry) -> str | None:
-        """The first step, once the release's process answers as that release."""
+    def _begin(self, row: RolloutRow, entry: LedgerEntry, now: float) -> str | None:
+        """The first step, once the release's process answers as that release; given up where that takes too long."""
+        release_id, plan = row.release_id, row.plan
         if row.paused or self.ledger.route().live is None:
             return None
-        url = self.ledger.arms().get(row.release_id)
-        problem = "no process is registered for it" if url is None else why_not(url, row.release_id)
-        if problem is not None:
-            log.info("waits for the release's process", release=row.release_id, why=problem)
-            return None
-        return self._step(row.release_id, row.plan, row.plan.after(0.0) or row.plan.ramp[0], None, entry)
+        url = self.ledger.arms().get(release_id)
+        problem = "no process is registered for it" if url is None else why_not(url, release_id)
+        if problem is None:
+            return self._step(release_id, plan, plan.after(0.0) or plan.ramp[0], None, entry)
+        if (dying := self.dies_again(release_id)) is not None:
+            return self._roll_back(entry, f"its process dies again and again: {dying}", None, ACTOR)
+        if now - self._since(entry, row, now) > plan.step_timeout_s:
+            return self._roll_back(entry, f"its process did not come up in time: {problem}", None, ACTOR)
+        log.info("waits for the release's process", release=release_id, why=problem)
+        return None
 
     def _take_along(self, release_id: str, now: float) -> str | None:
         row, entry = self._row(release_id), self._newest(release_id)
@@ -103,7 +109,7 @@ class Controller:
             return None
         if verdict.decision == "promote":
             return self._go_up(row.plan, verdict, entry, ACTOR, "; ".join(verdict.reasons))
-        if now - self._since(entry, row) > row.plan.step_timeout_s:
+        if now - self._since(entry, row, now) > row.plan.step_timeout_s:
             return self._roll_back(entry, "no verdict in time: " + "; ".join(verdict.reasons), verdict, ACTOR)
         return None
 
@@ -153,7 +159,7 @@ class Controller:
         if decision is None:
             if not self.approvals.pending_for(entry.release_id):  # killed between the move and the question
                 self.approvals.request(entry.release_id, QUESTION, entry.evidence, requested_by=ACTOR)
-            if not row.paused and now - self._since(entry, row) > row.plan.approval_timeout_s:
+            if not row.paused and now - self._since(entry, row, now) > row.plan.approval_timeout_s:
                 return self._roll_back(entry, f"no answer within {row.plan.approval_timeout_s:,.0f} s", None, ACTOR)
             return None
         state = ReleaseState.LIVE if decision.status == "approved" else ReleaseState.ROLLED_BACK
@@ -185,7 +191,7 @@ class Controller:
         live, step = self.ledger.route().live, self.steps(release_id)[-1]
         if live is None:
             raise TransitionError(f"release {release_id} is a canary beside nothing; roll it back")
-        arms = self.evidence.load([live, release_id], since_us=step.evidence["since_us"])
+        arms = self.evidence.load([live, release_id], since_us=step.evidence.get("since_us", 0))
         policy = JudgePolicy(
             treatment_share=(step.percent or 0.0) / 100,
             deciding_heads=self.deciding_heads(release_id, plan) or None,
@@ -225,13 +231,15 @@ class Controller:
         return self.ledger.entries_of(release_id)[-1]
 
     @staticmethod
-    def _since(entry: LedgerEntry, row: RolloutRow) -> float:
-        """Unix seconds from which the deadline of the entry's state counts; pauses put it off."""
-        return datetime.fromisoformat(entry.at).timestamp() + row.paused_s
+    def _since(entry: LedgerEntry, row: RolloutRow, now: float) -> float:
+        """Unix seconds from which the deadline of the entry's state counts; the pauses since it was entered put it off."""
+        entered = datetime.fromisoformat(entry.at).timestamp()
+        return entered + sum(max(0.0, min(end, now) - max(begin, entered)) for begin, end in row.pauses)
 
     def ended(self) -> list[LedgerEntry]:
         """The ends of submitted releases of which the flows were not told yet; none where another controller acts."""
         if not self.holding:
             return []
         newest = [(self._newest(row.release_id), row.told_seq) for row in self.rollouts.all()]
-        return [entry for entry, told in newest if entry.state in ENDED and entry.seq != told]
+        # That a release was retired is told by its successor's going live.
+        return [entry for entry, told in newest if entry.state in TOLD and entry.seq != told]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import httpx
 
 RELEASE_ENDED = "home-mixer.release.ended"
-TIMEOUT_S = 5.0
+TIMEOUT_S = 2.0  # well below the controller's lease
 
 
 def tell_end(prefect_api_url: str, release_id: str, state: str) -> None:

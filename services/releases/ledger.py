@@ -14,13 +14,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
-from infra.database import create_tables, open_engine, read_transaction, write_transaction
+from infra.database import create_tables, lock_table, open_engine, read_transaction, write_transaction
 from services.releases.approvals import approval_of, named, withdraw
 from services.releases.chain import GENESIS, LedgerEntry, canonical, chain_problems, replayed_route, seal
 from services.releases.manifest import ReleaseManifest
-from services.releases.published_heads import PublishedHeads
+from services.releases.published_heads import PublishedHeads, missing_heads
 from services.releases.route import Route, advance_route
 from services.releases.states import ReleaseState, TransitionError, check_transition
 from services.releases.tables import ARMS, LEDGER, NAMES, RELEASES, ROUTE
@@ -47,6 +47,16 @@ class ReleaseSummary:
     @property
     def state(self) -> ReleaseState:
         return self.entry.state
+
+
+@dataclass(frozen=True)
+class DoorView:
+    """What the door follows: the route, the arms' URLs by release, who stands by, and the Unix seconds since which live is."""
+
+    route: Route
+    arms: Mapping[str, str]
+    standby: str | None
+    live_since: float | None
 
 
 class Ledger:
@@ -171,11 +181,17 @@ class Ledger:
         with read_transaction(self._engine) as connection:
             return _route(connection)
 
-    def route_arms_and_standby(self) -> tuple[Route, dict[str, str], str | None]:
-        """The route, the arms' URLs and the release that would take over from the live one, from one consistent read."""
+    def read_for_the_door(self) -> DoorView:
+        """Route, arms, standby and the live release's age, from one consistent read."""
         with read_transaction(self._engine) as connection:
-            arms = _arms(connection)
-            return _route(connection), arms, _standby(connection, arms)
+            route, arms = _route(connection), _arms(connection)
+            return DoorView(route, arms, _standby(connection, arms), _live_since(connection, route.live))
+
+    def head(self) -> tuple[int, str] | None:
+        """(seq, hash) of the newest entry, without reading any; None where there is none."""
+        with read_transaction(self._engine) as connection:
+            row = connection.execute(select(ROUTE.c.seq, ROUTE.c.hash)).first()
+            return None if row is None else (row.seq, row.hash)
 
     def standby(self) -> str | None:
         """The release that takes over when the live one is rolled back: the last that was live and has a process."""
@@ -194,11 +210,12 @@ class Ledger:
         (a cut-off tail would not). Whoever can rewrite all tables at once can forge a whole new history: that is seen by
         what was published.
         """
+        heads = published.all() if published else []  # before the entries: what is published meanwhile is none of our business
         with read_transaction(self._engine) as connection:
             entries, stored = _entries(connection), connection.execute(select(ROUTE)).mappings().first()
             manifests = connection.execute(select(RELEASES)).mappings().all()
         problems = chain_problems(entries)
-        problems += published.problems(entries) if published else []
+        problems += missing_heads(heads, entries)
         route, broken_laws = replayed_route(entries)
         problems += broken_laws
         sealed = {entry.release_id: entry.evidence.get("manifest") for entry in reversed(entries)}
@@ -221,8 +238,7 @@ class Ledger:
         SQLite's writers queue where they begin. PostgreSQL's would read first and queue later, on what is outdated by then.
         """
         with write_transaction(self._engine) as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("LOCK TABLE route IN EXCLUSIVE MODE"))  # readers go on
+            lock_table(connection, ROUTE.name)
             yield connection
 
     # ---- one row --------------------------------------------------------------------------------------------------
@@ -295,6 +311,12 @@ def _standby(connection: Connection, arms: Mapping[str, str]) -> str | None:
     newest = select(func.max(LEDGER.c.seq)).where(LEDGER.c.release_id.in_(arms)).group_by(LEDGER.c.release_id)
     retired = (LEDGER.c.seq.in_(newest)) & (LEDGER.c.state == ReleaseState.RETIRED.value)
     return connection.execute(select(LEDGER.c.release_id).where(retired).order_by(LEDGER.c.seq.desc()).limit(1)).scalar()
+
+
+def _live_since(connection: Connection, live: str | None) -> float | None:
+    went_live = (LEDGER.c.release_id == live) & (LEDGER.c.state == ReleaseState.LIVE.value)
+    at = connection.execute(select(LEDGER.c.at).where(went_live).order_by(LEDGER.c.seq.desc()).limit(1)).scalar()
+    return None if at is None else datetime.fromisoformat(at).timestamp()
 
 
 def _entries(connection: Connection, release_id: str | None = None) -> list[LedgerEntry]:

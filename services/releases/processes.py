@@ -22,8 +22,11 @@ class Arms:
         self.ledger = ledger
         self.supervisor = Supervisor(settings)
 
-    def start(self, release_id: str) -> str:
-        """Start (or adopt) the release's mixer, wait until it answers, register it; returns its address."""
+    def start(self, release_id: str, *, keep: bool = False) -> str:
+        """Start (or adopt) the release's mixer, wait until it answers, register it; returns its address.
+
+        keep: where it does not come up, let the keeper try on; else it is stopped. Raises ProcessFailed.
+        """
         known = self.ledger.arms().get(release_id)
         if known and self.supervisor.find(processes.mixer_name(release_id)):
             self.supervisor.wait_ready(self._spec(release_id, int(known.rsplit(":", 1)[1])))
@@ -35,7 +38,8 @@ class Arms:
             self.supervisor.start(spec)
             self.supervisor.wait_ready(spec)
         except ProcessFailed:
-            self.supervisor.stop(spec.name)  # else it would be tried again and again
+            if not keep:
+                self.supervisor.stop(spec.name)
             raise
         address = f"http://{self.settings.host}:{port}"
         self.ledger.register_arm(release_id, address)
@@ -46,15 +50,15 @@ class Arms:
         self.ledger.remove_arm(release_id)
         self.supervisor.stop(processes.mixer_name(release_id))
 
-    def standby(self) -> str | None:
-        """The newest retired release: it stays warm, since a rollback returns to it at once."""
+    def retired(self) -> list[str]:
+        """The retired releases, the newest first."""
         retired = [release for release in self.ledger.releases() if release.state is ReleaseState.RETIRED]
-        return max(retired, key=lambda release: release.entry.seq).release_id if retired else None
+        return [release.release_id for release in sorted(retired, key=lambda release: -release.entry.seq)]
 
     def retire_old(self) -> list[str]:
         """Stop arms that no longer serve, but for the standby; returns their releases."""
         ended = (ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
-        standby, releases = self.standby(), self.ledger.releases()
+        standby, releases = self.ledger.standby(), self.ledger.releases()
         old = [release for release in releases if release.state in ended and release.release_id != standby]
         stopped = [release.release_id for release in old if release.arm_url]
         for release_id in stopped:

@@ -20,11 +20,13 @@ class PublishedHeads:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / FILE_NAME
+        self._newest: tuple[int, str] | None = None  # that this object published
 
     def publish(self, entry: LedgerEntry) -> bool:
         """Add the entry's head unless it is the newest one already; returns whether it was added. On disk when it returns."""
         newest = self.all()[-1:]
         if newest and newest[0] == (entry.seq, entry.hash):
+            self._newest = newest[0]
             return False
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._file.open("a+", encoding="utf-8") as stream:
@@ -32,7 +34,12 @@ class PublishedHeads:
             stream.write(json.dumps({"seq": entry.seq, "hash": entry.hash, "at": entry.at}) + "\n")
             stream.flush()
             os.fsync(stream.fileno())
+        self._newest = (entry.seq, entry.hash)
         return True
+
+    def newest(self) -> tuple[int, str] | None:
+        """What this object published last; None before it did."""
+        return self._newest
 
     def _drop_part_of_a_line(self) -> None:
         whole = self._file.read_bytes()
@@ -55,12 +62,13 @@ class PublishedHeads:
                     raise ValueError(f"{self._file}:{place + 1} is no published head; the file was changed by hand") from None
         return heads
 
-    def problems(self, entries: Sequence[LedgerEntry]) -> list[str]:
-        """What the ledger lacks of what was published: nothing where it is whole."""
-        hashes = {entry.seq: entry.hash for entry in entries}
-        missing = [(seq, head) for seq, head in self.all() if hashes.get(seq) != head]
-        if not missing:
-            return []
-        seq, head = missing[0]
-        what = "is gone: the ledger's tail was cut off" if seq not in hashes else "has another hash: the ledger was rewritten"
-        return [f"entry {seq}, published as {head[:12]}, {what}"]
+
+def missing_heads(heads: Sequence[tuple[int, str]], entries: Sequence[LedgerEntry]) -> list[str]:
+    """What the ledger's entries lack of what was published before they were read: nothing where the ledger is whole."""
+    hashes = {entry.seq: entry.hash for entry in entries}
+    missing = [(seq, head) for seq, head in heads if hashes.get(seq) != head]
+    if not missing:
+        return []
+    seq, head = missing[0]
+    what = "is gone: the ledger's tail was cut off" if seq not in hashes else "has another hash: the ledger was rewritten"
+    return [f"entry {seq}, published as {head[:12]}, {what}; where you replaced the database on purpose, move {FILE_NAME} away"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Column, Float, ForeignKey, Integer, RowMapping, String, Table, Text, insert, select, update
+from sqlalchemy import Column, ForeignKey, Integer, RowMapping, String, Table, Text, insert, select, update
 
 from infra.database import create_tables, metadata, open_engine, read_transaction, write_transaction
 from services.releases.approvals import named
@@ -23,7 +24,7 @@ ROLLOUTS = Table(
     Column("paused_at", String(40)),
     Column("paused_by", String(200)),
     Column("pause_reason", Text),
-    Column("paused_s", Float, nullable=False, default=0.0),  # over all pauses that ended
+    Column("pauses", Text, nullable=False),  # that ended: JSON, a list of [begin, end] in Unix seconds
     Column("told_seq", Integer),  # the ledger's entry with which it ended last and of which the flows were told
 )
 
@@ -43,7 +44,7 @@ class RolloutRow:
     paused_at: str | None
     paused_by: str | None
     pause_reason: str | None
-    paused_s: float  # seconds over all pauses that ended
+    pauses: tuple[tuple[float, float], ...]  # that ended: begin and end, Unix seconds
     told_seq: int | None
 
     @property
@@ -68,7 +69,7 @@ class Rollouts:
                     "plan": plan.model_dump_json(),
                     "submitted_at": _now(),
                     "submitted_by": submitted_by,
-                    "paused_s": 0.0,
+                    "pauses": "[]",
                 }
                 connection.execute(insert(ROLLOUTS).values(**row))
         return self.of(release_id)
@@ -98,8 +99,9 @@ class Rollouts:
         named(actor, reason)
         row = self.of(release_id)
         if row.paused_at is not None:
-            lasted = (datetime.now(UTC) - datetime.fromisoformat(row.paused_at)).total_seconds()
-            self._set(release_id, paused_at=None, paused_by=None, pause_reason=None, paused_s=row.paused_s + lasted)
+            pause = (datetime.fromisoformat(row.paused_at).timestamp(), datetime.now(UTC).timestamp())
+            pauses = json.dumps([*row.pauses, pause])
+            self._set(release_id, paused_at=None, paused_by=None, pause_reason=None, pauses=pauses)
         return self.of(release_id)
 
     def mark_told(self, release_id: str, seq: int) -> None:
@@ -113,7 +115,8 @@ class Rollouts:
 
 def _row(row: RowMapping) -> RolloutRow:
     stored = {name: value for name, value in row.items() if name != "place"}
-    return RolloutRow(**{**stored, "plan": RolloutPlan.model_validate_json(row["plan"])})
+    pauses = tuple((begin, end) for begin, end in json.loads(row["pauses"]))
+    return RolloutRow(**{**stored, "plan": RolloutPlan.model_validate_json(row["plan"]), "pauses": pauses})
 
 
 def _now() -> str:

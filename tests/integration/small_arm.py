@@ -33,7 +33,8 @@ class SmallArm:
     arrived: threading.Event = field(default_factory=threading.Event)
     let_go: threading.Event = field(default_factory=threading.Event)
 
-    says: str | None = None  # which release it says it is, where that is not `release`
+    says: str | None = None  # which release it says it is, where that is not `release`; empty: none
+    loading: bool = False
 
     def app(self) -> Starlette:
         ranked = [Route(path, self.timeline, methods=["POST"]) for path in ("/for_you", "/following", "/score", "/events")]
@@ -50,7 +51,10 @@ class SmallArm:
 
     async def _named(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
         answer = await call_next(request)
-        answer.headers["x-mixer-release"] = self.says or self.release
+        if self.loading:
+            answer.headers["x-mixer-loading"] = "1"
+        elif said := self.release if self.says is None else self.says:
+            answer.headers["x-mixer-release"] = said
         return answer
 
     async def timeline(self, request: Request) -> Response:

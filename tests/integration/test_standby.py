@@ -9,8 +9,9 @@ import pytest
 
 from infra import processes
 from infra.supervisor import Supervisor
+from services.releases.split import in_canary
 from services.releases.states import ReleaseState
-from tests.integration.gateway_rig import running_gateway, user_in
+from tests.integration.gateway_rig import CANARY_PERCENT, running_gateway, user_in
 from tests.integration.small_arm import SmallArm
 
 pytestmark = pytest.mark.slow
@@ -120,18 +121,23 @@ def test_the_gateway_starts_a_killed_process_keeper_again(rig):
     assert supervisor.running() == []
 
 
+def users_in(canary: bool, release: str, count: int = 4) -> list[int]:
+    """The first user ids of the canary, or of the live release."""
+    return [user for user in range(1_000) if in_canary(user, release, CANARY_PERCENT) is canary][:count]
+
+
+def _ask_all(rig, users) -> bool:
+    """A page for each of them; whether anybody answered all."""
+    return all(rig.client.post("/for_you", json={"user_id": user}).status_code < 600 for user in users)
+
+
 # ---- the fast path ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("fault", ["errors", "empty", "no numbers"])
 def test_a_broken_canary_is_off_the_traffic_without_the_judge(rig, fault):
     rig.live(SmallArm("r1"))
     rig.canary(SmallArm("r2", **{"errors": {"status": 500}, "empty": {"empty": True}, "no numbers": {"numbers": False}}[fault]))
-    users = [user_in(True, "r2"), user_in(False, "r2")]
-    rig.until(
-        lambda: (
-            [rig.client.post("/for_you", json={"user_id": user}) for user in users]
-            and rig.ledger.state("r2") is ReleaseState.ROLLED_BACK
-        )
-    )
+    users = users_in(True, "r2") + users_in(False, "r2")
+    rig.until(lambda: _ask_all(rig, users) and rig.ledger.state("r2") is ReleaseState.ROLLED_BACK)
     last = rig.ledger.entries_of("r2")[-1]
     assert last.actor == "fast path"
     assert "while r1 answered" in last.reason
@@ -142,7 +148,7 @@ def test_a_broken_canary_is_off_the_traffic_without_the_judge(rig, fault):
 def test_a_live_release_that_breaks_soon_after_it_went_live_gives_way_to_the_one_before(rig):
     _, live = _live_with_standby(rig)
     live.status = 500
-    rig.until(lambda: rig.client.post("/for_you", json={"user_id": 7}) and rig.ledger.state("r2") is ReleaseState.ROLLED_BACK)
+    rig.until(lambda: _ask_all(rig, range(5)) and rig.ledger.state("r2") is ReleaseState.ROLLED_BACK)
     assert rig.ledger.route().live == "r1"
     assert rig.client.post("/for_you", json={"user_id": 7}).headers["x-mixer-release"] == "r1"
 
@@ -151,15 +157,33 @@ def test_errors_of_both_releases_move_nothing(rig):
     rig.live(SmallArm("r1", status=503))
     rig.canary(SmallArm("r2", status=503))
     for _ in range(15):
-        for canary in (True, False):
-            rig.client.post("/for_you", json={"user_id": user_in(canary, "r2")})
+        for user in users_in(True, "r2") + users_in(False, "r2"):
+            rig.client.post("/for_you", json={"user_id": user})
     assert rig.ledger.state("r2") is ReleaseState.CANARY
     assert rig.ledger.state("r1") is ReleaseState.LIVE
 
 
 def test_copies_of_an_inquest_are_marked_so_that_nobody_takes_them_for_served(rig):
     live = rig.live(SmallArm("r1"))
-    rig.canary(SmallArm("r2", status=500))
+    rig.canary(SmallArm("r2", empty=True))
     rig.client.post("/for_you", json={"user_id": user_in(True, "r2")})
     rig.until(lambda: any(asked["shadow"] == "r1" for asked in live.asked))
-    assert [asked["shadow"] for asked in live.asked].count(None) == 1  # the one that the user got
+    assert [asked["shadow"] for asked in live.asked].count(None) == 0  # no user was answered by it
+
+
+def test_an_error_that_names_no_release_is_an_error_and_no_impostor(rig):
+    """As one that is made outside of all middleware, where the release's name is put on."""
+    _, live = _live_with_standby(rig)
+    live.status, live.says = 500, ""
+    answer = rig.client.post("/score", json={"user_id": 7})
+    assert (answer.status_code, answer.headers["x-mixer-release"]) == (500, "r2")
+    assert rig.client.post("/events", json={"user_id": 7}).status_code == 500
+    live.status, live.says = 200, None
+    assert rig.client.post("/score", json={"user_id": 7}).headers["x-mixer-release"] == "r2"
+
+
+def test_a_release_that_is_still_loading_is_answered_for(rig):
+    _, live = _live_with_standby(rig)
+    live.status, live.loading = 503, True
+    answer = rig.client.post("/score", json={"user_id": 7})
+    assert (answer.status_code, answer.headers["x-mixer-release"]) == (200, "r1")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infra.process_events import ProcessEvent
 from monitoring.alerts.rule import AlertState, Severity
 from services.releases.approvals import Approval
 from services.releases.route import Route
@@ -17,19 +16,23 @@ def headline(
     *,
     any_entry: bool,
     failover: str | None,
-    looping: Sequence[ProcessEvent],
+    looping: Sequence[str],
     firing: Sequence[AlertState],
     pending: Sequence[Approval],
     drift: str | None,
 ) -> Headline:
-    """failover: the release that answers in the place of the live one; drift: the newest verdict of the drift check."""
+    """The worst first.
+
+    looping: processes that die again and again; failover: the release that answers in the place of the live one; drift: the
+    newest verdict of the drift check.
+    """
     urgent = [state for state in firing if state.rule.severity is Severity.PAGE]
     if route.live is None:
         return ("alarm", "Nothing is live") if any_entry else ("quiet", "Nothing was released yet")
     if failover is not None:
         return "alarm", f"{route.live} does not answer; {failover} stands in for it"
     if looping:
-        return "alarm", f"{looping[0].process} dies again and again"
+        return "alarm", f"{looping[0]} dies again and again"
     if urgent:
         return "alarm", _sentence(urgent[0].rule.words)
     if pending:

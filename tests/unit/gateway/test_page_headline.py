@@ -9,7 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from infra.process_events import ProcessEvent
 from infra.settings import Settings
 from monitoring.alerts.rule import AlertState, Sample
 from monitoring.alerts.rules import alert_rules
@@ -18,7 +17,7 @@ from services.gateway.pages.loop import open_drift_verdict
 from services.releases.route import Route
 
 CALM = {"any_entry": True, "failover": None, "looping": (), "firing": (), "pending": (), "drift": None}
-LOOP = ProcessEvent("2026-01-01T00:00:00+00:00", "stream-worker", "crash loop")
+LOOP = "stream-worker"
 RULES = {rule.name: rule for rule in alert_rules(Settings())}
 PAGE = AlertState(RULES["FeaturesNotFresh"], Sample("m", {}, 99.0))
 TICKET = AlertState(RULES["NoEvents"], Sample("m", {}, 9_999.0))

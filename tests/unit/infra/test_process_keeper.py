@@ -20,6 +20,7 @@ from infra.process_events import ProcessEvents
 from infra.process_keeper import ProcessKeeper
 from infra.process_members import runs
 from infra.process_spec import ProcessSpec
+from infra.process_status import ProcessStatus, StatusFile
 from infra.restarts import LOOP_DEATHS, STEADY_S
 from infra.settings import Settings
 from infra.supervisor import Supervisor, free_port
@@ -46,6 +47,10 @@ def keeper(tmp_path):
 def _kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
+
+
+def _looping(keeper: ProcessKeeper) -> dict[str, ProcessStatus]:
+    return StatusFile(keeper.supervisor.paths.pids).looping()
 
 
 def _events(keeper: ProcessKeeper, name: str) -> list[str]:
@@ -120,12 +125,12 @@ def test_a_crash_loop_is_told_once_with_the_end_of_its_log_and_waits_longer_each
         now += 0.5
     waits = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
     assert waits == sorted(waits) and waits[-1] >= 4
-    assert [event.process for event in keeper.events.looping()] == ["broken"]
+    assert list(_looping(keeper)) == ["broken"]
     assert _events(keeper, "broken").count("crash loop") == 1
-    assert "no such table" in keeper.events.looping()[0].detail
+    assert "no such table" in _looping(keeper)["broken"].said
     keeper.supervisor.stop("broken")
     keeper.look(now)
-    assert keeper.events.looping() == []
+    assert _looping(keeper) == {}
 
 
 def test_a_loop_that_ended_is_told_too(keeper):
@@ -133,7 +138,7 @@ def test_a_loop_that_ended_is_told_too(keeper):
     program = f"import pathlib, time\nif pathlib.Path({str(go)!r}).exists(): time.sleep(600)"
     keeper.supervisor.start(ProcessSpec("flaky", (sys.executable, "-c", program)))
     now = 0.0
-    while not keeper.events.looping():
+    while not _looping(keeper):
         _until_dead(keeper.supervisor, "flaky")
         keeper.look(now)
         now += 30.0
@@ -143,7 +148,44 @@ def test_a_loop_that_ended_is_told_too(keeper):
         keeper.look(now)
         now += STEADY_S
     assert _events(keeper, "flaky")[-1] == "steady again"
-    assert keeper.events.looping() == []
+    assert _looping(keeper) == {}
+
+
+def test_a_crash_loop_is_known_to_the_next_keeper_and_ends_there(keeper):
+    go = keeper.supervisor.paths.home / "go"
+    program = f"import pathlib, time\nif pathlib.Path({str(go)!r}).exists(): time.sleep(600)"
+    keeper.supervisor.start(ProcessSpec("flaky", (sys.executable, "-c", program)))
+    now = 0.0
+    while not _looping(keeper):
+        _until_dead(keeper.supervisor, "flaky")
+        keeper.look(now)
+        now += 30.0
+    go.touch()
+    following = ProcessKeeper(keeper.supervisor.settings)
+    for _ in range(4):
+        following.look(now)
+        now += STEADY_S
+    assert _looping(keeper) == {}
+    assert _events(keeper, "flaky")[-1] == "steady again"
+
+
+def test_what_one_process_has_wrong_with_it_does_not_cost_the_others_their_keeper(keeper):
+    worker = keeper.supervisor.start(ProcessSpec("worker", SLEEPER))
+    keeper.look(0.0)
+    (keeper.supervisor.paths.pids / "wanted" / "aaa.json").write_text('{"name": "aaa", "of another version": 1}')
+    _kill(worker.pid)
+    keeper.look(1.0)
+    assert keeper.supervisor.find("worker") not in (None, worker)
+
+
+def test_the_events_do_not_grow_for_ever(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("infra.process_events.MOST_BYTES", 2_000)
+    monkeypatch.setattr("infra.process_events.KEPT", 5)
+    events = ProcessEvents(tmp_path)
+    for place in range(200):
+        events.add("worker", "died", f"pid {place}")
+    assert (tmp_path / "events.jsonl").stat().st_size < 2_200
+    assert events.newest(5)[-1].detail == "pid 199"
 
 
 def test_a_port_that_another_program_took_is_named_and_tried_again(keeper):
@@ -152,6 +194,7 @@ def test_a_port_that_another_program_took_is_named_and_tried_again(keeper):
     first = keeper.supervisor.start(spec)
     keeper.supervisor.wait_ready(spec)
     keeper.look(0.0)
+    keeper.look(0.5)
     _kill(first.pid)
     other = Supervisor(Settings(home=keeper.supervisor.paths.home / "other"))
     other.start(replace(spec, name="thief"))

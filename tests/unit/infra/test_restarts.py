@@ -42,3 +42,13 @@ def test_whatever_the_lives_no_start_waits_longer_than_the_longest_and_a_long_li
         if life >= STEADY_S:
             assert wait == 0
         now = restarts.next_at
+
+
+def test_starts_that_fail_after_a_long_life_wait_ever_longer_too():
+    restarts, now, waits = Restarts(), 300.0, []
+    restarts.started(100.0)
+    for _ in range(6):
+        waits.append(restarts.died(now))
+        now = restarts.next_at
+    assert waits == [0, 1, 2, 4, 8, 16]
+    assert restarts.loops()

@@ -91,7 +91,7 @@ def test_a_taken_port_is_named_before_anything_starts(supervisor):
 def test_a_stale_pid_file_is_not_taken_for_a_process(supervisor):
     running = supervisor.start(ProcessSpec("short", (sys.executable, "-c", "pass")))
     file = supervisor.paths.pids / "short.json"
-    file.write_text(file.read_text().replace(f'"started_at": {running.started_at}', '"started_at": 1.0'))
+    file.write_text(file.read_text().replace(f'"ticks": {running.ticks}', '"ticks": 1'))
     assert supervisor.find("short") is None
 
 

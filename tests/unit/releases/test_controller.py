@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from datetime import datetime
 from itertools import pairwise
 
 import pytest
@@ -113,6 +115,48 @@ def test_a_release_submitted_while_another_is_a_canary_waits_for_its_turn(run):
     assert run.states("r3") == ["built"]
     decide(run.url, "r2", "abort", "Ada", "another one is more urgent")
     assert run.look() == "canary r3 at 50 %"
+
+
+def test_a_release_that_can_not_begin_holds_up_no_other(run):
+    built(run.controller.ledger, "r3")
+    run.controller.rollouts.submit("r3", RolloutPlan(ramp=(50,)), "flow")
+    run.sick.add("r2")
+    assert run.look() == "canary r3 at 50 %"
+
+
+def test_a_release_whose_process_does_not_come_up_is_given_up(tmp_path, monkeypatch):
+    run = controlled(tmp_path, monkeypatch, time.time(), step_timeout_s=60)
+    run.sick.add("r2")
+    assert run.look(after_s=30) is None
+    assert run.look(after_s=40) == "r2 rolled back: its process did not come up in time: it does not answer"
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_release_whose_process_dies_again_and_again_is_rolled_back(run, begun):
+    if begun:
+        run.look()
+    run.sick.add("r2")
+    run.controller.dies_again = {"r2": "no such table"}.get
+    assert run.look() == "r2 rolled back: its process dies again and again: no such table"
+
+
+def test_a_canary_begun_by_hand_is_judged_on_all_of_its_evidence(tmp_path, monkeypatch):
+    run = controlled(tmp_path, monkeypatch, time.time())
+    run.controller.ledger.transition("r2", "canary", "Ada", "by hand", percent=25)
+    run.visits()
+    assert run.look() is None  # its first entry names no head to decide by
+    assert run.controller.evidence.looks("r2")
+
+
+def test_a_pause_of_one_step_gives_the_next_no_more_time(tmp_path, monkeypatch):
+    run = controlled(tmp_path, monkeypatch, time.time(), step_timeout_s=3600)
+    run.look()
+    row = run.controller.rollouts.of("r2")
+    entered = run.controller.ledger.entries_of("r2")[-1]
+    began = datetime.fromisoformat(entered.at).timestamp()
+    later = replace(row, pauses=((began - 9_000, began - 8_000), (began - 50, began + 100), (began + 500, began + 700)))
+    assert Controller._since(entered, later, began + 10_000) == pytest.approx(began + 300)
+    assert Controller._since(entered, later, began + 600) == pytest.approx(began + 200)
 
 
 def test_a_release_whose_process_does_not_answer_is_not_begun(run):
