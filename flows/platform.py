@@ -43,10 +43,10 @@ class Platform:
 
         What runs goes on running, and is adopted when it is started again.
         """
-        # Anew in any case: it must not start again what died before, in no order and with the settings of then.
-        self.supervisor.stop(processes.KEEPER)
+        if self.supervisor.find(processes.KEEPER) is not None:
+            return []  # whatever is dead now, it is about to start again
         dead = [name for name in self.supervisor.wanted_names() if self.supervisor.find(name) is None]
-        for name in dead:
+        for name in dead:  # a new keeper must not start in no order, and with the settings of then, what is started below
             self.supervisor.stop(name)
         return [f"{name} was dead" for name in dead]
 

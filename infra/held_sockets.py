@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 
@@ -30,6 +31,15 @@ class HeldSockets:
             raise
         self._held[name] = opened
         return opened
+
+    def adopt(self, name: str, fd: int) -> None:
+        """Hold the socket with number `fd` of this process too, which listens for process `name`."""
+        self.let_go(name)
+        self._held[name] = socket.socket(fileno=os.dup(fd))
+
+    def numbers(self) -> dict[str, int]:
+        """The socket's number in this process, by the name of the process that it listens for."""
+        return {name: held.fileno() for name, held in self._held.items()}
 
     def let_go(self, name: str) -> None:
         """Close our copy: it goes on listening as long as the process has its own."""

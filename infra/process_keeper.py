@@ -134,7 +134,12 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGINT, leave)
-    keeper = ProcessKeeper(get_settings())
+    settings = get_settings()
+    keeper = ProcessKeeper(settings)
+    for held in filter(None, settings.held_sockets.split(",")):
+        name, _, number = held.partition("=")
+        keeper.supervisor.sockets.adopt(name, int(number))
+        os.close(int(number))
     keeper.events.add(KEEPER, "keeper started", f"pid {os.getpid()}")
     while not leaving.is_set():
         reap()

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 LISTEN_FD = "MIXER_LISTEN_FD"  # the environment variable with the number of the socket that a process was handed
+HELD_SOCKETS = "MIXER_HELD_SOCKETS"  # that with the sockets that a keeper was handed, as name=number,name=number
 
 
 class ProcessFailed(RuntimeError):

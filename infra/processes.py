@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -22,7 +23,9 @@ def _tool(name: str) -> str:
 
 def keeper(settings: Settings) -> ProcessSpec:
     """The process that starts the others again."""
-    return ProcessSpec(KEEPER, (sys.executable, "-m", "infra.process_keeper"))
+    # It starts others with the settings that it was started with: with other settings, another one is needed.
+    chosen = hashlib.sha256(repr(sorted(settings.child_environment().items())).encode()).hexdigest()
+    return ProcessSpec(KEEPER, (sys.executable, "-m", "infra.process_keeper"), environment={"MIXER_KEEPER_OF": chosen})
 
 
 def broker(settings: Settings) -> ProcessSpec:

@@ -17,7 +17,7 @@ from infra.sqlite_url import sqlite_url
 from infra.storage import Paths
 
 # Feast sets it when it is imported, to a folder that goes with that process: a child would keep its metrics there.
-OF_ONE_PROCESS = ("PROMETHEUS_MULTIPROC_DIR", "MIXER_LISTEN_FD", "MIXER_TOKEN")
+OF_ONE_PROCESS = ("PROMETHEUS_MULTIPROC_DIR", "MIXER_LISTEN_FD", "MIXER_HELD_SOCKETS", "MIXER_TOKEN")
 
 # In this process and in every child process: telemetry of every library off, and threads that yield.
 LIBRARIES = {
@@ -191,6 +191,9 @@ class Settings(BaseSettings):
     keeper: bool = Field(
         True, description="Start again what dies of the platform; off where something else does it, such as Kubernetes."
     )
+    held_sockets: str = Field(
+        "", description="Listening sockets that the keeper was handed, as name=number; the supervisor sets it."
+    )
     listen_fd: int | None = Field(
         None, description="Number of the listening socket that the gateway was handed; the supervisor sets it."
     )
@@ -239,7 +242,7 @@ class Settings(BaseSettings):
         # Whatever was chosen here holds in the children too, however it was chosen.
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if name not in ("home", "listen_fd", "token") and value != field.default:
+            if name not in ("home", "listen_fd", "held_sockets", "token") and value != field.default:
                 environment[f"MIXER_{name.upper()}"] = _as_text(value)
         return environment
 

@@ -21,7 +21,7 @@ import psutil
 
 from infra.held_sockets import HeldSockets
 from infra.process_members import MARK, end, family, kill, left_behind, mark, marked
-from infra.process_spec import LISTEN_FD, ProcessFailed, ProcessSpec, Running, start_ticks
+from infra.process_spec import HELD_SOCKETS, LISTEN_FD, ProcessFailed, ProcessSpec, Running, start_ticks
 from infra.settings import Settings
 from infra.storage import replace_atomically
 
@@ -41,16 +41,18 @@ class Supervisor:
 
     # ---- starting -------------------------------------------------------------------------------------------------
     def start(self, spec: ProcessSpec) -> Running:
-        """Start `spec`, or adopt it when it is already alive with the same command; does not wait for readiness.
+        """Start `spec`, or adopt it when it is alive with the same command and environment; does not wait for readiness.
 
         From now on it is wanted: a process keeper starts it again whenever it dies. Raises ProcessFailed where it can't start.
         """
         with self._locked(spec.name):
+            before = self.wanted(spec.name)
             with replace_atomically(self._wanted_file(spec.name)) as temporary:
                 temporary.touch(0o600)  # its environment may hold an address with a password
                 temporary.write_text(spec.to_json())
             running = self.find(spec.name)
-            if running and running.command == spec.command:
+            same = before is None or before.environment == spec.environment
+            if running and running.command == spec.command and same:
                 return running
             if running:
                 self._end(running)
@@ -100,6 +102,9 @@ class Supervisor:
         if spec.listens is not None:
             handed = (self._socket_of(spec),)
             environment[LISTEN_FD] = str(handed[0])
+        if spec.name == KEEPER and (numbers := self.sockets.numbers()):
+            handed = tuple(numbers.values())
+            environment[HELD_SOCKETS] = ",".join(f"{name}={number}" for name, number in numbers.items())
         process = subprocess.Popen(
             spec.command,
             pass_fds=handed,
@@ -110,7 +115,7 @@ class Supervisor:
             start_new_session=True,
             env=self.settings.process_environment(environment),
         )
-        if not self.is_keeper:
+        if not self.is_keeper and spec.listens is not None:
             self.sockets.let_go(spec.name)
         return process.pid
 

@@ -27,6 +27,9 @@ class ProcessWatch(Collector):
 
     def __init__(self, settings: Settings) -> None:
         self._supervisor = Supervisor(settings)
+        if settings.listen_fd is not None:
+            # A keeper that is started from here holds the door's socket on, as the one did that started the door.
+            self._supervisor.sockets.adopt("gateway", settings.listen_fd)
         self._events, self._status = ProcessEvents(settings.paths.pids), StatusFile(settings.paths.pids)
         self._task: asyncio.Task[None] | None = None
 

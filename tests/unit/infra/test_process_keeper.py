@@ -296,6 +296,42 @@ def test_a_keeper_starts_what_listens_for_everybody_and_holds_its_socket(tmp_pat
         supervisor.stop_all(processes.STOP_ORDER)
 
 
+def test_a_keeper_is_handed_the_sockets_of_whoever_starts_it(tmp_path):
+    """As the door does it, which revives a killed keeper: from then on the door's own death is survived again."""
+    settings = Settings(home=tmp_path)
+    supervisor, port = Supervisor(settings), free_port("127.0.0.1", 19_000)
+    spec = ProcessSpec(
+        "door", (sys.executable, "-c", HANDED), ready_url=f"http://127.0.0.1:{port}/", listens=("127.0.0.1", port)
+    )
+    with socket.socket() as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(("127.0.0.1", port))
+        opened.listen()
+        supervisor.sockets.adopt("door", opened.fileno())
+    try:
+        supervisor._wanted_file("door").parent.mkdir(parents=True)
+        supervisor._wanted_file("door").write_text(spec.to_json())
+        keeper = supervisor.start(processes.keeper(settings))
+        supervisor.sockets.let_go("door")
+        supervisor.wait_ready(spec)
+        assert psutil.Process(supervisor.find("door").pid).ppid() == keeper.pid
+        os.kill(supervisor.find("door").pid, signal.SIGKILL)
+        assert not _refused(port)
+    finally:
+        supervisor.stop_all(processes.STOP_ORDER)
+
+
+def test_with_other_settings_another_keeper_takes_over(tmp_path):
+    supervisor = Supervisor(Settings(home=tmp_path))
+    try:
+        first = supervisor.start(processes.keeper(Settings(home=tmp_path)))
+        assert supervisor.start(processes.keeper(Settings(home=tmp_path))) == first
+        second = supervisor.start(processes.keeper(Settings(home=tmp_path, gateway_port=19_999)))
+        assert second.pid != first.pid
+    finally:
+        supervisor.stop_all(processes.STOP_ORDER)
+
+
 def _refused(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
