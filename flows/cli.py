@@ -94,7 +94,7 @@ def start(
 
     platform = Platform(settings)
     mended = _bring_up(platform)
-    made = make_first_release(settings, out, full=full)
+    made = make_first_release(platform, out, full=full)
     _say_what_runs(platform, mended, platform.bring_back_releases() if not made else [])
     out.print("The platform goes on from here by itself: schedules are active (`mixer deploy` lists them).")
 
@@ -130,7 +130,7 @@ def _bring_up(platform: Platform) -> list[str]:
 
 def _say_what_runs(platform: Platform, mended: list[str], arms: list[dict[str, str]]) -> None:
     for wrong in mended:
-        out.print(f"mended: {wrong}, and runs again where it is needed", highlight=False)
+        out.print(f"found: {wrong}", highlight=False)
     for arm in arms:
         out.print(f"release {arm['release']} is {arm['state']}: {arm['arm']}", highlight=False)
     _print_pages(platform.pages())
@@ -150,15 +150,17 @@ def status() -> None:
     """What runs, what is dead, how often it was started again, and how much memory it takes."""
     from flows.platform import Platform
     from infra.process_status import ProcessStatus, StatusFile
+    from infra.supervisor import KEEPER
 
     platform = Platform(get_settings())
     memory = platform.supervisor.memory_mb()
     table = Table("process", "pid", "memory", "restarts", "", title=str(get_settings().paths.home), title_justify="left")
-    known = StatusFile(get_settings().paths.pids).read()
+    known, kept = StatusFile(get_settings().paths.pids).read(), platform.supervisor.find(KEEPER) is not None
     for name in platform.supervisor.wanted_names():
         running = platform.supervisor.find(name)
         one = known.get(name, ProcessStatus())
-        said = "dies again and again: see its log" if one.looping_since else "" if running else "dead; it is started again"
+        dead = "dead; it is started again" if kept else "dead, and no keeper is there to start it: `mixer up` does"
+        said = "dies again and again: see its log" if one.looping_since else "" if running else dead
         pid, size = (str(running.pid), f"{memory.get(name, 0):,.0f} MB") if running else ("-", "-")
         table.add_row(name, pid, size, str(one.restarts), f"[red]{said}[/]")
     out.print(table)

@@ -16,6 +16,7 @@ from rich.console import Console
 from feature_repo.aggregates.stream_seeded import is_seeded
 from feature_repo.snapshot import current_version
 from flows.apart import run_flow
+from flows.platform import Platform
 from flows.progress import listening
 from flows.training.limits import TrainingLimits
 from infra.settings import Settings
@@ -36,11 +37,16 @@ class Step:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-def make_first_release(settings: Settings, out: Console, *, full: bool = False) -> bool:
+class TakenDown(RuntimeError):
+    """Somebody took the platform down while it was being started."""
+
+
+def make_first_release(platform: Platform, out: Console, *, full: bool = False) -> bool:
     """Take the platform's dataset to a live release, with a line a step; returns whether there was anything to do.
 
-    full: learn from all of the data. Raises FlowFailed, and TooLittleData where the data does not reach for a step.
+    full: learn from all of the data. Raises FlowFailed, TooLittleData where the data does not reach for a step, and TakenDown.
     """
+    settings = platform.settings
     if _is_live(settings):
         out.print("a release is live already; nothing to make")
         return False
@@ -50,6 +56,9 @@ def make_first_release(settings: Settings, out: Console, *, full: bool = False) 
             out.print(f"[green]✓[/] {step.title}: done before", highlight=False)
             continue
         _run(step, settings, out)
+        if not platform.is_wanted():
+            platform.stop()  # what the step has started since
+            raise TakenDown("the platform was taken down meanwhile, so the start ends here; `mixer start` goes on with it")
     return True
 
 

@@ -46,8 +46,9 @@ class Platform:
         if self.supervisor.find(processes.KEEPER) is not None:
             return []  # whatever is dead now, it is about to start again
         dead = [name for name in self.supervisor.wanted_names() if self.supervisor.find(name) is None]
-        for name in dead:  # a new keeper must not start in no order, and with the settings of then, what is started below
-            self.supervisor.stop(name)
+        for name in dead:
+            if not name.startswith(processes.mixer_name("")):  # those the new keeper starts, whatever else goes wrong
+                self.supervisor.stop(name)
         return [f"{name} was dead" for name in dead]
 
     def start_foundations(self) -> None:
@@ -130,6 +131,10 @@ class Platform:
             "validation (Data Docs)": f"{settings.gateway_url}/reports/data_docs/index.html",
             "API documentation": f"{settings.gateway_url}/docs",
         }
+
+    def is_wanted(self) -> bool:
+        """Whether nobody took the platform down."""
+        return "gateway" in self.supervisor.wanted_names()
 
     def stop(self) -> list[str]:
         """Stop everything, mixers after the gateway, databases last; returns what was stopped."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
 from flows.retries import FLAKY_EDGE
@@ -39,9 +39,7 @@ def restart_arms() -> list[dict[str, str]]:
             failed.append(f"{release.release_id} ({release.state}): {error}")
             address = "can't start"
         found.append({"release": release.release_id, "state": str(release.state), "arm": address})
-    found += [
-        {"release": release_id, "state": "standby", "arm": address} for release_id, address in start_standby(arms, ledger)
-    ]
+    found += [{"release": release, "state": "standby", "arm": address} for release, address in arms.start_standby()]
     for release_id in arms.retire_old():
         found.append({"release": release_id, "state": str(ledger.state(release_id)), "arm": "stopped"})
     if failed:
@@ -49,30 +47,17 @@ def restart_arms() -> list[dict[str, str]]:
     return found
 
 
-def start_standby(arms: Arms, ledger: Ledger) -> list[tuple[str, str]]:
-    """The newest retired release that can start, with its address, after those that can't. Without one nothing stands by."""
-    tried = []
-    for release_id in arms.retired():
-        try:
-            tried.append((release_id, arms.start(release_id)))
-            return tried
-        except ProcessFailed as error:
-            ledger.remove_arm(release_id)
-            get_run_logger().error("the standby %s can't start: %s", release_id, error)
-            tried.append((release_id, "can't start"))
-    return tried
-
-
 @flow(name="reconcile")
 def reconcile_flow() -> list[dict[str, str]]:
     """Make the running mixers and the registry's champion agree with the ledger, and check the ledger's chain."""
-    problems = Ledger(get_settings().platform_database_url).verify(PublishedHeads(get_settings().paths.releases))
-    if problems:
-        raise RuntimeError("the release ledger does not verify: " + "; ".join(problems))
     arms = restart_arms()
     rollout = Rollout(get_settings())
     live = rollout.ledger.route().live
     if live is not None:
         rollout.crown(live)
+    # Last: a ledger that is not what was published needs a person, and people need the releases meanwhile.
+    problems = rollout.ledger.verify(PublishedHeads(get_settings().paths.releases))
     create_table_artifact(key="arms", table=arms, description="Releases and their processes")
+    if problems:
+        raise RuntimeError("the release ledger does not verify: " + "; ".join(problems))
     return arms

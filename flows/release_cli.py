@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from infra.settings import get_settings
@@ -29,13 +30,14 @@ def release_list() -> None:
             str(one.state),
             f"v{one.manifest.model_version}",
             one.entry.at[:19],
-            one.entry.actor,
-            one.entry.reason,
+            escape(one.entry.actor),
+            escape(one.entry.reason),
         )
     out.print(table)
     problems = ledger.verify(PublishedHeads(get_settings().paths.releases))
     out.print(
-        "ledger: " + ("; ".join(problems) if problems else "every hash and link holds"), style="red" if problems else "green"
+        "ledger: " + (escape("; ".join(problems)) if problems else "every hash and link holds"),
+        style="red" if problems else "green",
     )
 
 
@@ -62,7 +64,7 @@ def at(
 def _answer(verb: str, release_id: str, actor: str, reason: str) -> None:
     from flows.admin_client import answer
 
-    out.print(answer(get_settings(), verb, release_id, actor, reason), highlight=False)
+    out.print_json(data=answer(get_settings(), verb, release_id, actor, reason), default=str)
 
 
 Actor = Annotated[str, typer.Option("--as", help="Your name, for the ledger; not needed with MIXER_TOKEN.")]

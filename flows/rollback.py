@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from flows.reconcile import start_standby
 from infra.settings import get_settings
 from services.releases.handover import check_heir
 from services.releases.ledger import Ledger
@@ -22,7 +21,7 @@ def rollback_flow(reason: str = "asked for", actor: str = "flow:rollback") -> di
     arms = Arms(get_settings(), ledger)
     if not arms.retired():
         raise RuntimeError(f"release {live} has no predecessor to return to; release another model")
-    start_standby(arms, ledger)  # it is kept running; where it is gone, a slower rollback is better than none
+    arms.start_standby()  # it is kept running; where it is gone, a slower rollback is better than none
     check_heir(ledger, live)
     ledger.transition(live, ReleaseState.ROLLED_BACK, actor, reason)
     get_run_logger().info("release %s rolled back, %s is live", live, ledger.route().live)

@@ -117,10 +117,11 @@ class Rollout:
         announce(f"release {release_id} rolled back: {reason}")
 
     def finish(self) -> None:
-        """Crown the model of the release that is live now, and stop the processes that serve nobody any more."""
+        """Crown the model of the release that is live now, let the one before it stand by, and stop what serves nobody."""
         live = self.ledger.route().live
         if live is not None:
             self.crown(live)
+        self.arms.start_standby()
         self.arms.retire_old()
 
     def crown(self, release_id: str) -> None:

@@ -44,9 +44,9 @@ class ProcessEvents:
         return event
 
     def newest(self, most: int = KEPT) -> list[ProcessEvent]:
-        """The newest events, oldest first. A line that was cut off by a crash is left out."""
+        """The newest events, oldest first. A line that is none, as one that a crash cut off, is left out."""
         try:
-            lines = self._file.read_text(encoding="utf-8").splitlines()[-most:]
+            lines = self._file.read_text(encoding="utf-8", errors="replace").splitlines()[-most:]
         except FileNotFoundError:
             return []
         return [event for line in lines if (event := _event(line)) is not None]
@@ -61,5 +61,5 @@ class ProcessEvents:
 def _event(line: str) -> ProcessEvent | None:
     try:
         return ProcessEvent(**json.loads(line))
-    except (json.JSONDecodeError, TypeError):
+    except (ValueError, TypeError):
         return None

@@ -87,6 +87,7 @@ def controller(settings: Settings) -> ProcessSpec:
 
 
 def mlflow_page(settings: Settings) -> ProcessSpec:
+    settings.paths.mlflow.mkdir(parents=True, exist_ok=True)  # its database lies there, and it makes no folder
     command = (_tool("mlflow"), "server", "--backend-store-uri", settings.tracking_uri, "--workers", "1")
     command += ("--host", settings.host, "--port", str(settings.mlflow_port))
     command += ("--artifacts-destination", str(settings.paths.mlflow / "artifacts"))

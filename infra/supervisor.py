@@ -41,7 +41,7 @@ class Supervisor:
 
     # ---- starting -------------------------------------------------------------------------------------------------
     def start(self, spec: ProcessSpec) -> Running:
-        """Start `spec`, or adopt it when it is alive with the same command and environment; does not wait for readiness.
+        """Start `spec`, or adopt it when it is alive and was started from the same; does not wait for readiness.
 
         From now on it is wanted: a process keeper starts it again whenever it dies. Raises ProcessFailed where it can't start.
         """
@@ -51,7 +51,7 @@ class Supervisor:
                 temporary.touch(0o600)  # its environment may hold an address with a password
                 temporary.write_text(spec.to_json())
             running = self.find(spec.name)
-            same = before is None or before.environment == spec.environment
+            same = before is None or before == spec
             if running and running.command == spec.command and same:
                 return running
             if running:
@@ -151,7 +151,7 @@ class Supervisor:
         """The live process called `name`, or None."""
         try:
             running = Running.from_json(self._pid_file(name).read_text())
-        except (FileNotFoundError, TypeError):  # TypeError: another version of the platform wrote it
+        except (FileNotFoundError, TypeError, ValueError):  # another version of the platform wrote it, or half of it
             return None
         return running if running.alive() else None
 

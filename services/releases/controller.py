@@ -83,8 +83,7 @@ class Controller:
         release_id, plan = row.release_id, row.plan
         if row.paused or self.ledger.route().live is None:
             return None
-        url = self.ledger.arms().get(release_id)
-        problem = "no process is registered for it" if url is None else why_not(url, release_id)
+        problem = self._problem(release_id)
         if problem is None:
             return self._step(release_id, plan, plan.after(0.0) or plan.ramp[0], None, entry)
         if (dying := self.dies_again(release_id)) is not None:
@@ -93,6 +92,17 @@ class Controller:
             return self._roll_back(entry, f"its process did not come up in time: {problem}", None, ACTOR)
         log.info("waits for the release's process", release=release_id, why=problem)
         return None
+
+    def _problem(self, release_id: str) -> str | None:
+        """Why the release's process could not take more traffic now; None where it could."""
+        url = self.ledger.arms().get(release_id)
+        return "no process is registered for it" if url is None else why_not(url, release_id)
+
+    def _is_well(self, release_id: str) -> bool:
+        problem = self._problem(release_id)
+        if problem is not None:
+            log.info("no more traffic before its process is well", release=release_id, why=problem)
+        return problem is None
 
     def _take_along(self, release_id: str, now: float) -> str | None:
         row, entry = self._row(release_id), self._newest(release_id)
@@ -103,11 +113,11 @@ class Controller:
             self.evidence.add_look(release_id, int(now * 1e6), verdict.to_dict())
         if verdict.decision == "rollback":
             return self._roll_back(entry, "; ".join(verdict.reasons), verdict, JUDGE)
-        if entry.state is ReleaseState.AWAITING_APPROVAL:
-            return self._answer(entry, row, now)
         if row.paused:
             return None
-        if verdict.decision == "promote":
+        if entry.state is ReleaseState.AWAITING_APPROVAL:
+            return self._answer(entry, row, now)
+        if verdict.decision == "promote" and self._is_well(release_id):
             return self._go_up(row.plan, verdict, entry, ACTOR, "; ".join(verdict.reasons))
         if now - self._since(entry, row, now) > row.plan.step_timeout_s:
             return self._roll_back(entry, "no verdict in time: " + "; ".join(verdict.reasons), verdict, ACTOR)
@@ -118,6 +128,10 @@ class Controller:
         row, entry = self._row(release_id), self._newest(release_id)
         if entry.state is not ReleaseState.CANARY:
             raise TransitionError(f"release {release_id} is {entry.state}; only a canary can be promoted to its next step")
+        if row.paused:
+            raise TransitionError(f"release {release_id} is paused by {row.paused_by}; resume it before you promote it")
+        if (problem := self._problem(release_id)) is not None:
+            raise TransitionError(f"release {release_id} can't be promoted: {problem}")
         return self._go_up(row.plan, self._judge(release_id, row.plan)[0], entry, actor, reason)
 
     def _go_up(self, plan: RolloutPlan, verdict: Verdict, entry: LedgerEntry, actor: str, reason: str) -> str:
@@ -159,8 +173,10 @@ class Controller:
         if decision is None:
             if not self.approvals.pending_for(entry.release_id):  # killed between the move and the question
                 self.approvals.request(entry.release_id, QUESTION, entry.evidence, requested_by=ACTOR)
-            if not row.paused and now - self._since(entry, row, now) > row.plan.approval_timeout_s:
+            if now - self._since(entry, row, now) > row.plan.approval_timeout_s:
                 return self._roll_back(entry, f"no answer within {row.plan.approval_timeout_s:,.0f} s", None, ACTOR)
+            return None
+        if decision.status == "approved" and not self._is_well(entry.release_id):
             return None
         state = ReleaseState.LIVE if decision.status == "approved" else ReleaseState.ROLLED_BACK
         self.ledger.transition(
@@ -234,7 +250,7 @@ class Controller:
     def _since(entry: LedgerEntry, row: RolloutRow, now: float) -> float:
         """Unix seconds from which the deadline of the entry's state counts; the pauses since it was entered put it off."""
         entered = datetime.fromisoformat(entry.at).timestamp()
-        return entered + sum(max(0.0, min(end, now) - max(begin, entered)) for begin, end in row.pauses)
+        return entered + sum(max(0.0, min(one.end, now) - max(one.begin, entered)) for one in row.pauses)
 
     def ended(self) -> list[LedgerEntry]:
         """The ends of submitted releases of which the flows were not told yet; none where another controller acts."""

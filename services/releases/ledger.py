@@ -210,12 +210,13 @@ class Ledger:
         (a cut-off tail would not). Whoever can rewrite all tables at once can forge a whole new history: that is seen by
         what was published.
         """
-        heads = published.all() if published else []  # before the entries: what is published meanwhile is none of our business
+        # Before the entries: what is published meanwhile is none of our business.
+        heads, unreadable = _heads(published)
         with read_transaction(self._engine) as connection:
             entries, stored = _entries(connection), connection.execute(select(ROUTE)).mappings().first()
             manifests = connection.execute(select(RELEASES)).mappings().all()
         problems = chain_problems(entries)
-        problems += missing_heads(heads, entries)
+        problems += unreadable + missing_heads(heads, entries)
         route, broken_laws = replayed_route(entries)
         problems += broken_laws
         sealed = {entry.release_id: entry.evidence.get("manifest") for entry in reversed(entries)}
@@ -305,6 +306,14 @@ def _heir(connection: Connection, release_id: str) -> str:
             "release another model (`mixer run release champion`), which then takes its place"
         )
     return standby
+
+
+def _heads(published: PublishedHeads | None) -> tuple[list[tuple[int, str]], list[str]]:
+    """What was published, and why it can't be read."""
+    try:
+        return (published.all() if published else []), []
+    except ValueError as error:
+        return [], [str(error)]
 
 
 def _standby(connection: Connection, arms: Mapping[str, str]) -> str | None:

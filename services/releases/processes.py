@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import structlog
+
 from infra import processes
 from infra.process_spec import ProcessFailed, ProcessSpec
 from infra.settings import Settings
@@ -12,6 +14,8 @@ from infra.storage import replace_atomically
 from infra.supervisor import Supervisor, free_port
 from services.releases.ledger import Ledger
 from services.releases.states import ReleaseState
+
+log = structlog.get_logger("releases.processes")
 
 
 class Arms:
@@ -54,6 +58,18 @@ class Arms:
         """The retired releases, the newest first."""
         retired = [release for release in self.ledger.releases() if release.state is ReleaseState.RETIRED]
         return [release.release_id for release in sorted(retired, key=lambda release: -release.entry.seq)]
+
+    def start_standby(self) -> list[tuple[str, str]]:
+        """Start the newest retired release that can start; returns it with its address, after those that can't start."""
+        tried = []
+        for release_id in self.retired():
+            try:
+                return [*tried, (release_id, self.start(release_id))]
+            except ProcessFailed as error:
+                self.ledger.remove_arm(release_id)
+                log.error("the standby can't start", release=release_id, error=str(error))
+                tried.append((release_id, "can't start"))
+        return tried
 
     def retire_old(self) -> list[str]:
         """Stop arms that no longer serve, but for the standby; returns their releases."""

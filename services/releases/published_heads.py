@@ -49,7 +49,7 @@ class PublishedHeads:
     def all(self) -> list[tuple[int, str]]:
         """(seq, hash) of every published head. A last line that a crash cut off is left out: it was never published whole."""
         try:
-            lines = self._file.read_text(encoding="utf-8").splitlines()
+            lines = self._file.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
         heads = []
@@ -57,7 +57,7 @@ class PublishedHeads:
             try:
                 content = json.loads(line)
                 heads.append((int(content["seq"]), str(content["hash"])))
-            except (json.JSONDecodeError, KeyError):
+            except (ValueError, TypeError, KeyError):
                 if place < len(lines) - 1:
                     raise ValueError(f"{self._file}:{place + 1} is no published head; the file was changed by hand") from None
         return heads

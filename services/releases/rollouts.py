@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Column, ForeignKey, Integer, RowMapping, String, Table, Text, insert, select, update
@@ -24,13 +24,25 @@ ROLLOUTS = Table(
     Column("paused_at", String(40)),
     Column("paused_by", String(200)),
     Column("pause_reason", Text),
-    Column("pauses", Text, nullable=False),  # that ended: JSON, a list of [begin, end] in Unix seconds
+    Column("pauses", Text, nullable=False),  # that ended: JSON, see Pause
     Column("told_seq", Integer),  # the ledger's entry with which it ended last and of which the flows were told
 )
 
 
 class NotSubmitted(ValueError):
     """The release has no rollout: nobody submitted it."""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A pause that ended: from when to when (Unix seconds), and who began and ended it, and why."""
+
+    begin: float
+    end: float
+    by: str
+    why: str
+    resumed_by: str
+    resumed_why: str
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class RolloutRow:
     paused_at: str | None
     paused_by: str | None
     pause_reason: str | None
-    pauses: tuple[tuple[float, float], ...]  # that ended: begin and end, Unix seconds
+    pauses: tuple[Pause, ...]  # that ended
     told_seq: int | None
 
     @property
@@ -96,11 +108,12 @@ class Rollouts:
 
     def resume(self, release_id: str, actor: str, reason: str) -> RolloutRow:
         """Go on; the time that the pause took counts for no deadline. Without a pause nothing happens."""
-        named(actor, reason)
+        actor, reason = named(actor, reason)
         row = self.of(release_id)
         if row.paused_at is not None:
-            pause = (datetime.fromisoformat(row.paused_at).timestamp(), datetime.now(UTC).timestamp())
-            pauses = json.dumps([*row.pauses, pause])
+            begin, end = datetime.fromisoformat(row.paused_at).timestamp(), datetime.now(UTC).timestamp()
+            pause = Pause(begin, end, row.paused_by or "", row.pause_reason or "", actor, reason)
+            pauses = json.dumps([asdict(one) for one in (*row.pauses, pause)])
             self._set(release_id, paused_at=None, paused_by=None, pause_reason=None, pauses=pauses)
         return self.of(release_id)
 
@@ -115,7 +128,7 @@ class Rollouts:
 
 def _row(row: RowMapping) -> RolloutRow:
     stored = {name: value for name, value in row.items() if name != "place"}
-    pauses = tuple((begin, end) for begin, end in json.loads(row["pauses"]))
+    pauses = tuple(Pause(**one) for one in json.loads(row["pauses"]))
     return RolloutRow(**{**stored, "plan": RolloutPlan.model_validate_json(row["plan"]), "pauses": pauses})
 
 

@@ -340,7 +340,7 @@ def _refused(port: int) -> bool:
 def test_a_line_that_a_crash_cut_off_costs_that_line_alone(tmp_path: Path):
     events = ProcessEvents(tmp_path)
     events.add("worker", "died", "pid 1")
-    (tmp_path / "events.jsonl").open("a").write('{"at": "2026')
+    (tmp_path / "events.jsonl").open("ab").write(b'\xff\xfe\nnull\n{"at": "2026')
     assert [event.what for event in events.newest()] == ["died"]
     events.shorten()
     events.add("worker", "restarted", "pid 2")

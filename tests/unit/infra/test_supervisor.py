@@ -95,6 +95,23 @@ def test_a_stale_pid_file_is_not_taken_for_a_process(supervisor):
     assert supervisor.find("short") is None
 
 
+def test_a_pid_file_of_nothing_is_no_process(supervisor):
+    spec = ProcessSpec("short", (sys.executable, "-c", "import time; time.sleep(60)"))
+    first = supervisor.start(spec)
+    (supervisor.paths.pids / "short.json").write_text("")
+    assert supervisor.find("short") is None
+    second = supervisor.start(spec)
+    assert second.pid != first.pid
+    assert not first.alive()  # it is known by its mark
+
+
+def test_the_same_command_with_another_port_replaces_the_process(supervisor):
+    spec = ProcessSpec("short", (sys.executable, "-c", "import time; time.sleep(60)"), ready_url="http://127.0.0.1:1/")
+    first = supervisor.start(spec)
+    assert supervisor.start(spec).pid == first.pid
+    assert supervisor.start(replace(spec, ready_url="http://127.0.0.1:2/")).pid != first.pid
+
+
 def test_settings_reach_the_children(tmp_path):
     settings = Settings(home=tmp_path, gateway_port=18_999, replay_user_share=0.5)
     environment = settings.child_environment()

@@ -14,6 +14,7 @@ from services.releases import controller as module
 from services.releases.controller import Controller
 from services.releases.decisions import decide
 from services.releases.plan import RolloutPlan
+from services.releases.rollouts import Pause
 from services.releases.states import TransitionError
 from tests.unit.releases.controlled import Controlled, controlled
 from tests.unit.releases.made_releases import built
@@ -154,7 +155,8 @@ def test_a_pause_of_one_step_gives_the_next_no_more_time(tmp_path, monkeypatch):
     row = run.controller.rollouts.of("r2")
     entered = run.controller.ledger.entries_of("r2")[-1]
     began = datetime.fromisoformat(entered.at).timestamp()
-    later = replace(row, pauses=((began - 9_000, began - 8_000), (began - 50, began + 100), (began + 500, began + 700)))
+    spans = ((began - 9_000, began - 8_000), (began - 50, began + 100), (began + 500, began + 700))
+    later = replace(row, pauses=tuple(Pause(begin, end, "Ada", "lunch", "Ada", "back") for begin, end in spans))
     assert Controller._since(entered, later, began + 10_000) == pytest.approx(began + 300)
     assert Controller._since(entered, later, began + 600) == pytest.approx(began + 200)
 
@@ -174,6 +176,43 @@ def test_a_pause_holds_steps_and_deadlines_but_not_a_rollback(run):
     assert run.states()[-1] == "canary 25"
     run.visits(600, harm=0.5)
     assert run.look().startswith("r2 rolled back: ")
+
+
+def test_an_answer_given_during_a_pause_counts_when_it_is_over(run):
+    to_approval(run)
+    decide(run.url, "r2", "pause", "Ada", "hold: a bug was found")
+    decide(run.url, "r2", "approve", "Bo", "fine")
+    assert run.look() is None
+    assert run.states()[-1] == "awaiting_approval"
+    decide(run.url, "r2", "resume", "Ada", "it was none")
+    assert run.look() == "r2 is live"
+    (pause,) = run.controller.rollouts.of("r2").pauses
+    assert (pause.by, pause.why, pause.resumed_why) == ("Ada", "hold: a bug was found", "it was none")
+
+
+def test_nobody_promotes_a_paused_rollout(run):
+    run.look()
+    decide(run.url, "r2", "pause", "Ada", "hold")
+    with pytest.raises(TransitionError, match="r2 is paused by Ada; resume it"):
+        decide(run.url, "r2", "promote", "Bo", "go on")
+
+
+def test_a_release_whose_process_does_not_answer_gets_no_more_traffic_whoever_says_yes(run):
+    run.look()
+    run.visits()
+    run.sick.add("r2")
+    assert run.look() is None
+    with pytest.raises(TransitionError, match="r2 can't be promoted: it does not answer"):
+        decide(run.url, "r2", "promote", "Ada", "go on")
+    run.sick.clear()
+    assert run.look() == "canary r2 at 50 %"
+    run.visits()
+    run.look()
+    decide(run.url, "r2", "approve", "Ada", "fine")
+    run.sick.add("r2")
+    assert run.look() is None
+    run.sick.clear()
+    assert run.look() == "r2 is live"
 
 
 def test_a_resumed_rollout_goes_on_where_it_was(run):

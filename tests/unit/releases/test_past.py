@@ -125,3 +125,30 @@ def test_a_line_that_a_crash_cut_off_is_no_head_and_one_in_the_middle_is_a_fault
     file.write_text('{"seq": 2, "ha\n' + file.read_text())
     with pytest.raises(ValueError, match="heads.jsonl:1 is no published head"):
         heads.all()
+    assert any("heads.jsonl:1 is no published head" in problem for problem in ledger.verify(heads))
+
+
+@pytest.mark.parametrize("line", [b"null", b"\xff\xfe", b"[]", b'{"seq": "x", "hash": "y"}'])
+def test_whatever_stands_in_the_file_is_a_problem_in_words(tmp_path, url, heads, line):
+    ledger = Ledger(url)
+    built(ledger, "r1")
+    heads.publish(ledger.entries()[-1])
+    file = tmp_path / "releases" / "heads.jsonl"
+    file.write_bytes(line + b"\n" + file.read_bytes())
+    assert any("is no published head" in problem for problem in ledger.verify(heads))
+
+
+def test_the_list_of_releases_takes_any_text_for_a_reason(url, monkeypatch):
+    from flows.release_cli import release
+
+    ledger = Ledger(url)
+    built(ledger, "r1")
+    ledger.transition("r1", "live", "[/somebody]", "see [/bug 12]")
+    monkeypatch.setenv("MIXER_DATABASE_URL", url)
+    get_settings.cache_clear()
+    try:
+        shown = CliRunner().invoke(release, ["list"], env={"COLUMNS": "300"})
+    finally:
+        get_settings.cache_clear()
+    assert shown.exit_code == 0
+    assert "see [/bug 12]" in shown.output
