@@ -135,6 +135,17 @@ def test_a_mute_that_the_broker_did_not_take_does_not_hold(client, runtime):
     assert runtime.recent_relations.of_user(EdgeKind.MUTE, 77).tolist() == []
 
 
+@pytest.mark.slow
+def test_a_copy_that_nobody_saw_is_logged_as_one_and_no_impression_can_name_it(connected, settings_with_broker, as_of):
+    client, runtime = connected
+    asked = {"user_id": 3, "count": 4, "requested_at": as_of, "request_id": "copied-1"}
+    page = client.post("/for_you", json=asked, headers={"x-mixer-shadow": "r-test"}).json()
+    logged = find(settings_with_broker, SERVED, lambda message: message["request_id"] == "copied-1")
+    assert logged["shadow"] is True
+    assert logged["propensity"] == [0.0] * 4
+    assert runtime.recently_served.of("copied-1", 3, page["posts"][0]["post_id"]) is None
+
+
 def test_timelines_are_served_without_a_broker(client, as_of):
     assert client.post("/for_you", json={"user_id": 1, "count": 5, "requested_at": as_of}).json()["posts"]
 
