@@ -82,3 +82,15 @@ def leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def asked_to_leave() -> threading.Event:
+    """An event that SIGTERM and SIGINT set from now on: a worker ends its round, and then itself. Main thread only."""
+    leaving = threading.Event()
+
+    def leave(_signal: int, _frame: FrameType | None) -> None:
+        leaving.set()
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
+    return leaving

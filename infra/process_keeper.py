@@ -7,14 +7,12 @@ nothing, and the next one takes over what runs without a restart. The gateway wa
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 from copy import deepcopy
-from types import FrameType
 
 import structlog
 
+from infra.interrupts import asked_to_leave
 from infra.process_events import ProcessEvents
 from infra.process_spec import ProcessFailed, Running
 from infra.process_status import ProcessStatus, StatusFile
@@ -127,13 +125,7 @@ def reap() -> None:
 
 def main() -> None:
     """Look until SIGTERM; the processes go on without it."""
-    leaving = threading.Event()
-
-    def leave(_signal: int, _frame: FrameType | None) -> None:
-        leaving.set()
-
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGINT, leave)
+    leaving = asked_to_leave()
     settings = get_settings()
     keeper = ProcessKeeper(settings)
     for held in filter(None, settings.held_sockets.split(",")):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import threading
 from functools import partial
-from types import FrameType
 
 import httpx
 import structlog
 
+from infra.interrupts import asked_to_leave
 from infra.process_status import StatusFile
 from infra.processes import mixer_name
 from infra.settings import get_settings
@@ -26,13 +24,7 @@ log = structlog.get_logger("releases")
 
 def main() -> None:
     """Look once a second. A look that fails is told and tried again: releases wait where they are."""
-    leaving = threading.Event()
-
-    def leave(_signal: int, _frame: FrameType | None) -> None:
-        leaving.set()
-
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGINT, leave)
+    leaving = asked_to_leave()
     settings = get_settings()
     heads = PublishedHeads(settings.paths.releases)
     status = StatusFile(settings.paths.pids)

@@ -49,6 +49,20 @@ def _kill(pid: int) -> None:
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=10)
 
 
+def _loops_until_now(keeper: ProcessKeeper, name: str) -> float:
+    """A process that is in a crash loop, and lives from its next start on; returns the moment of the next look."""
+    go = keeper.supervisor.paths.home / "go"
+    program = f"import pathlib, time\nif pathlib.Path({str(go)!r}).exists(): time.sleep(600)"
+    keeper.supervisor.start(ProcessSpec(name, (sys.executable, "-c", program)))
+    now = 0.0
+    while not _looping(keeper):
+        _until_dead(keeper.supervisor, name)
+        keeper.look(now)
+        now += 30.0
+    go.touch()
+    return now
+
+
 def _looping(keeper: ProcessKeeper) -> dict[str, ProcessStatus]:
     return StatusFile(keeper.supervisor.paths.pids).looping()
 
@@ -134,15 +148,7 @@ def test_a_crash_loop_is_told_once_with_the_end_of_its_log_and_waits_longer_each
 
 
 def test_a_loop_that_ended_is_told_too(keeper):
-    go = keeper.supervisor.paths.home / "go"
-    program = f"import pathlib, time\nif pathlib.Path({str(go)!r}).exists(): time.sleep(600)"
-    keeper.supervisor.start(ProcessSpec("flaky", (sys.executable, "-c", program)))
-    now = 0.0
-    while not _looping(keeper):
-        _until_dead(keeper.supervisor, "flaky")
-        keeper.look(now)
-        now += 30.0
-    go.touch()
+    now = _loops_until_now(keeper, "flaky")
     _until_dead(keeper.supervisor, "flaky")
     for _ in range(3):
         keeper.look(now)
@@ -152,15 +158,7 @@ def test_a_loop_that_ended_is_told_too(keeper):
 
 
 def test_a_crash_loop_is_known_to_the_next_keeper_and_ends_there(keeper):
-    go = keeper.supervisor.paths.home / "go"
-    program = f"import pathlib, time\nif pathlib.Path({str(go)!r}).exists(): time.sleep(600)"
-    keeper.supervisor.start(ProcessSpec("flaky", (sys.executable, "-c", program)))
-    now = 0.0
-    while not _looping(keeper):
-        _until_dead(keeper.supervisor, "flaky")
-        keeper.look(now)
-        now += 30.0
-    go.touch()
+    now = _loops_until_now(keeper, "flaky")
     following = ProcessKeeper(keeper.supervisor.settings)
     for _ in range(4):
         following.look(now)
@@ -271,7 +269,7 @@ def test_whoever_connects_while_what_listens_is_started_again_waits_and_is_answe
     _until(lambda: keeper.supervisor.find("door") is None)
     with ThreadPoolExecutor(4) as clients:
         waiting = [clients.submit(urllib.request.urlopen, address, timeout=20) for _ in range(4)]
-        time.sleep(0.1)  # they are connected, and nobody is there
+        _until(lambda: _connected(port) == 4)  # and nobody is there
         assert not any(one.done() for one in waiting)
         keeper.look(1.0)
         answers = {one.result().read().decode() for one in waiting}
@@ -330,6 +328,12 @@ def test_with_other_settings_another_keeper_takes_over(tmp_path):
         assert second.pid != first.pid
     finally:
         supervisor.stop_all(processes.STOP_ORDER)
+
+
+def _connected(port: int) -> int:
+    """Clients of this process with a connection to the port."""
+    connections = psutil.Process().net_connections("tcp")
+    return sum(one.status == psutil.CONN_ESTABLISHED and bool(one.raddr) and one.raddr.port == port for one in connections)
 
 
 def _refused(port: int) -> bool:
