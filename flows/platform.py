@@ -88,6 +88,7 @@ class Platform:
         """
         if is_seeded(self.settings):
             self.start(processes.stream_worker(self.settings), wait=False)
+        self.start(processes.outcomes(self.settings), wait=False)
         self.start(processes.controller(self.settings), wait=False)
         self.start(processes.gateway(self.settings), wait=wait)
 

@@ -13,7 +13,7 @@ from infra.supervisor import KEEPER
 WORK_POOL = "home-mixer"
 
 # Stopping order of `mixer down`: first what would start others again, then what talks to people, last what others write to.
-STOP_ORDER = (KEEPER, "gateway", "controller", "prefect-worker", "stream-worker", "mlflow-ui", "evidently-ui")
+STOP_ORDER = (KEEPER, "gateway", "controller", "prefect-worker", "stream-worker", "outcomes", "mlflow-ui", "evidently-ui")
 
 
 def _tool(name: str) -> str:
@@ -84,6 +84,11 @@ def gateway(settings: Settings) -> ProcessSpec:
 def controller(settings: Settings) -> ProcessSpec:
     """What takes submitted releases along; it is ready as soon as it runs, and waits for what it needs."""
     return ProcessSpec("controller", (sys.executable, "-m", "services.releases"))
+
+
+def outcomes(settings: Settings) -> ProcessSpec:
+    """What joins served pages with the events that follow; it waits for the broker by itself."""
+    return ProcessSpec("outcomes", (sys.executable, "-m", "monitoring.outcomes"))
 
 
 def mlflow_page(settings: Settings) -> ProcessSpec:

@@ -75,6 +75,11 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="SQLAlchemy URL of the ledger's database; unset means SQLite under `home`."
     )
+    outcomes_database_url: str | None = Field(
+        None,
+        description="SQLAlchemy URL of the outcomes' database; unset means `database_url` where that is set, else SQLite under "
+        "`home`.",
+    )
     mlflow_tracking_uri: str | None = Field(None, description="MLflow tracking URI; unset means SQLite under `home`.")
     online_store: Literal["sqlite", "redis"] = Field("sqlite", description="Feast's online store.")
     redis_url: str = Field("localhost:6379", description="Redis address, used when `online_store` is `redis`.")
@@ -187,6 +192,23 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(
         None, description="Your own token for releases, from `mixer users add`; without it the machine's admin token is used."
     )
+    label_wait_s: float = Field(
+        1_800.0,
+        ge=0,
+        description="Seconds, by the clock of the events, after which a page's labels are taken for complete enough to judge "
+        "predictions by; what comes later still counts.",
+    )
+    engagement_weights: dict[str, float] = Field(
+        {},
+        description='What an action that follows a page is worth to the judge, as JSON such as `{"like": 3}`; unset means 1 '
+        "for an opening or a completion, 2 for praise.",
+    )
+    paired_scores_per_s: float = Field(
+        20.0,
+        ge=0,
+        description="During a canary: pages a second of which the door asks the other release what it would have predicted; "
+        "the judge compares both. 0 = none.",
+    )
     four_eyes: bool = Field(False, description="Whoever asked for a release may not approve it.")
     keeper: bool = Field(
         True, description="Start again what dies of the platform; off where something else does it, such as Kubernetes."
@@ -218,6 +240,11 @@ class Settings(BaseSettings):
     @property
     def platform_database_url(self) -> str:
         return self.database_url or sqlite_url(self.paths.platform_database)
+
+    @property
+    def outcomes_url(self) -> str:
+        """Where outcomes are. In a file of their own: SQLite has one writer at a time, and the ledger must not wait."""
+        return self.outcomes_database_url or self.database_url or sqlite_url(self.paths.outcomes_database)
 
     @property
     def tracking_uri(self) -> str:

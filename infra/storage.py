@@ -74,6 +74,11 @@ class Paths:
         return self.home / "platform.db"
 
     @property
+    def outcomes_database(self) -> Path:
+        """What was served, joined with what people did next."""
+        return self.home / "outcomes.db"
+
+    @property
     def reports(self) -> Path:
         """Pages that people read: Data Docs, drift reports."""
         return self.home / "reports"

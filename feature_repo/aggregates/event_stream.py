@@ -1,8 +1,9 @@
-"""The `events` topic read by manual assignment, from offsets that the caller keeps."""
+"""A topic read by manual assignment, from offsets that the caller keeps."""
 
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -11,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from feature_repo.aggregates.event_messages import EVENTS_TOPIC
 from feature_repo.aggregates.fetch_rest import FetchRest
 from feature_repo.aggregates.stream_apply import Records
-from feature_repo.aggregates.stream_state import Position, StreamState
+from feature_repo.aggregates.stream_state import Position
 from infra.settings import Settings
 
 log = structlog.get_logger("stream_worker")
@@ -33,15 +34,24 @@ _PASSING = {
 }
 
 
-class EventStream:
-    """A consumer of all partitions of the topic. No consumer group: the state file owns the offsets."""
+class KeepsPositions(Protocol):
+    """Who owns the offsets, by partition."""
 
-    def __init__(self, settings: Settings, state: StreamState) -> None:
+    positions: dict[int, Position]
+
+
+class EventStream:
+    """A consumer of all partitions of a topic. No consumer group: `state` owns the offsets."""
+
+    def __init__(
+        self, settings: Settings, state: KeepsPositions, topic: str = EVENTS_TOPIC, reader: str = "stream-worker"
+    ) -> None:
+        self._topic = topic
         local = settings.broker_address is None
         self._consumer = Consumer(
             {
                 "bootstrap.servers": settings.broker,
-                "group.id": "stream-worker",  # required by the client, never joined
+                "group.id": reader,  # required by the client, never joined
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",  # an offset that is gone is a loss: never skip over it silently
@@ -55,25 +65,25 @@ class EventStream:
             }
         )
         starts = {one: self._start(state, one) for one in self._partitions(settings)}
-        self._consumer.assign([TopicPartition(EVENTS_TOPIC, one, start) for one, start in starts.items()])
-        self._rest = FetchRest(self._consumer, EVENTS_TOPIC, starts) if local else None
+        self._consumer.assign([TopicPartition(topic, one, start) for one, start in starts.items()])
+        self._rest = FetchRest(self._consumer, topic, starts) if local else None
         self._came_at = time.monotonic()  # when records came last
 
     def _partitions(self, settings: Settings) -> list[int]:
         """Partitions of the topic, which is created where it does not exist. Raises KafkaException without a broker."""
-        found = self._consumer.list_topics(EVENTS_TOPIC, timeout=BROKER_TIMEOUT_S).topics[EVENTS_TOPIC]
+        found = self._consumer.list_topics(self._topic, timeout=BROKER_TIMEOUT_S).topics[self._topic]
         if found.error is not None or not found.partitions:
             admin = AdminClient({"bootstrap.servers": settings.broker})
-            created = admin.create_topics([NewTopic(EVENTS_TOPIC, num_partitions=1, replication_factor=1)])
+            created = admin.create_topics([NewTopic(self._topic, num_partitions=1, replication_factor=1)])
             try:
-                created[EVENTS_TOPIC].result(timeout=BROKER_TIMEOUT_S)
+                created[self._topic].result(timeout=BROKER_TIMEOUT_S)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
             return [0]
         return sorted(found.partitions)
 
-    def _start(self, state: StreamState, partition: int) -> int:
+    def _start(self, state: KeepsPositions, partition: int) -> int:
         """Where to read on. A log that ends before our offset was lost by the broker: it is read anew from its beginning.
 
         Known event ids are skipped, so nothing is applied twice; a new generation keeps the lake's part names apart.
@@ -82,7 +92,7 @@ class EventStream:
         if position is None:
             return OFFSET_BEGINNING
         following = position.following
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(EVENTS_TOPIC, partition), timeout=BROKER_TIMEOUT_S)
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=BROKER_TIMEOUT_S)
         if following > high:
             generation = position.generation + 1
             log.warning(

@@ -36,7 +36,9 @@ def create_app(settings: Settings) -> Starlette:
             await asyncio.to_thread(door.watch.close)
             await door.shadow.close()
             await door.fast_path.close()
+            await door.proxy.pairs.close()
             await door.pool.close()
+            await asyncio.to_thread(door.proxy.answers.close)
 
     app = Starlette(
         routes=[

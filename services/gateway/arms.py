@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import structlog
 
+from feature_repo.served_messages import Split
 from services.gateway.metrics import GatewayMetrics
 from services.releases.handover import RELEASE_HEADER, not_itself
 from services.releases.ledger import Ledger
@@ -61,6 +62,7 @@ class Choice:
 
     arms: tuple[Arm, ...] = ()
     passed_over: Arm | None = None
+    split: Split | None = None  # which release the user belongs to, and in which step of a canary
 
 
 @dataclass
@@ -73,6 +75,7 @@ class ArmPool:
     arms: dict[str, Arm] = field(default_factory=dict)
     standby: str | None = None  # the release that was live before; it answers while the live one cannot
     live_since: float | None = None  # Unix seconds
+    step: int | None = None  # the ledger's number of the canary's newest step
     read_at: float = 0.0
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _session: aiohttp.ClientSession | None = None
@@ -115,7 +118,8 @@ class ArmPool:
             order.insert(0, self._arm(self.route.canary))
         well = [arm for arm in order if arm.healthy]
         ill = [arm for arm in order if not arm.healthy and arm.release_id != self.route.canary]
-        return Choice((*well, *ill), passed_over=None if order[0].healthy else order[0])
+        split = Split(order[0].release_id, self.route.canary, self.step)
+        return Choice((*well, *ill), None if order[0].healthy else order[0], split)
 
     def _arm(self, release_id: str | None) -> Arm | None:
         """The release's arm; one that is not well where no process is registered for it."""
@@ -141,7 +145,7 @@ class ArmPool:
             }
             if (route := read.route) != self.route:
                 log.info("route", live=route.live, canary=route.canary, percent=route.canary_percent, shadow=route.shadow)
-            self.route, self.standby, self.live_since = route, read.standby, read.live_since
+            self.route, self.standby, self.live_since, self.step = route, read.standby, read.live_since, read.step
             self.read_at = time.monotonic()
 
     async def _follow_route(self) -> None:

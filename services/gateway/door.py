@@ -6,15 +6,18 @@ from dataclasses import dataclass
 
 from infra.settings import Settings
 from monitoring.canary.evidence import EvidenceStore
+from services.gateway.answer_log import AnswerLog
 from services.gateway.arms import ArmPool
 from services.gateway.auth import Gatekeeper
 from services.gateway.fast_path import FastPath
 from services.gateway.feature_metrics import FeatureMetrics
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
+from services.gateway.paired_scores import PairedScores
 from services.gateway.process_watch import ProcessWatch
 from services.gateway.proxy import Proxy
 from services.gateway.shadow import Shadow
 from services.gateway.stream_watch import StreamWatch
+from services.intake.producer import EventProducer
 from services.releases.approvals import Approvals
 from services.releases.ledger import Ledger
 from services.releases.rollouts import Rollouts
@@ -46,7 +49,9 @@ class Door:
         ledger, metrics, traffic = Ledger(url), GatewayMetrics(), RecentTraffic()
         pool, shadow = ArmPool(ledger, metrics), Shadow(metrics)
         fast_path = FastPath(pool, ledger, metrics)
-        proxy = Proxy(pool, metrics, traffic, shadow, fast_path)
+        answers = AnswerLog(EventProducer(settings), metrics)
+        pairs = PairedScores(metrics, settings.paired_scores_per_s)
+        proxy = Proxy(pool, metrics, traffic, shadow, fast_path, answers, pairs)
         watch, processes = StreamWatch(settings), ProcessWatch(settings)
         metrics.registry.register(FeatureMetrics(watch, settings.paths.reports))
         metrics.registry.register(processes)

@@ -12,6 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
 
+from feature_repo.served_messages import EMPTY, NOT_NUMBERS
+
 PAGES = ("/for_you", "/following")  # requests that may be asked twice, and whose answers tell how well a release is
 KEPT_TIMES = 200  # newest times to answer of each release, for what is usual
 LEAST_TIMES = 10  # before anything is usual
@@ -129,5 +131,5 @@ def wrong_with(status: int, body: bytes, path: str) -> str | None:
     if status != 200 or path not in PAGES:
         return None
     if b'"posts":[]' in body:
-        return "an empty page"
-    return "scores that are no numbers" if b'"score":null' in body else None
+        return EMPTY
+    return NOT_NUMBERS if b'"score":null' in body else None

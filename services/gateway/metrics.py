@@ -54,6 +54,19 @@ class GatewayMetrics:
             registry=self.registry,
         )
 
+        self.answer_log = Counter(
+            "mixer_gateway_answer_log",
+            "Ends of requests, written to the broker.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.paired_scores = Counter(
+            "mixer_gateway_paired_scores",
+            "Pages of a canary's time that the other release scored too, by outcome.",
+            ["outcome"],
+            registry=self.registry,
+        )
+
     def forget(self, release: str) -> None:
         """Drop what is known of an arm that is gone; its counts stay."""
         for gauge in (self.arm_healthy, self.in_flight):

@@ -17,11 +17,14 @@ from starlette.responses import Response
 
 from feature_repo.ids import IdError
 from feature_repo.ids.id_texts import id_text
+from feature_repo.served_messages import SPLIT_HEADER
+from services.gateway.answer_log import AnswerLog, Asked
 from services.gateway.arms import Arm, ArmPool, Choice
 from services.gateway.errors import DoorError, nothing_live
 from services.gateway.fast_path import FastPath
 from services.gateway.inquest import Heard, wrong_with
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
+from services.gateway.paired_scores import PairedScores
 from services.gateway.shadow import Shadow
 from services.releases.handover import RELEASE_HEADER, not_itself
 
@@ -68,24 +71,30 @@ class Proxy:
     traffic: RecentTraffic
     shadow: Shadow
     fast_path: FastPath
+    answers: AnswerLog
+    pairs: PairedScores
 
     async def handle(self, request: Request) -> Response:
         """One request of a client, from body to answer."""
         started, path = time.perf_counter(), request.url.path
+        asked, choice = None, Choice()
         try:
             body = await request.body()
-            user_id = user_of(body)
+            asked = asked_of(body)
+            choice = self.pool.choose(asked.user)
             headers = {name: value for name in _PASSED_ON if (value := request.headers.get(name)) is not None}
-            answer = await self.ask(user_id, path, body, headers)
+            answer = await self.ask(asked.user, choice, path, body, headers)
         except DoorError as error:
             seconds = time.perf_counter() - started
             self.metrics.requests.labels(path, "none", "none", str(error.status)).inc()
             self.metrics.seconds.labels(path, "none", "none").observe(seconds)
-            if error.status >= 500:  # a client's own mistake is no traffic that was lost
+            if error.status >= 500 and asked is not None:  # a client's own mistake is no traffic that was lost
                 self.traffic.add(UNANSWERED, error.status, seconds)
+                self.answers.note(asked, choice.split, path, error.status, seconds)
             return error.response()
         arm, release = self.arm_name(answer.arm), answer.arm.release_id
         seconds = time.perf_counter() - started
+        self.answers.note(asked, choice.split, path, answer.status, seconds, release, answer.body)
         self.metrics.requests.labels(path, arm, release, str(answer.status)).inc()
         self.metrics.seconds.labels(path, arm, release).observe(seconds)
         self.traffic.add(arm, answer.status, seconds)
@@ -94,13 +103,14 @@ class Proxy:
             marks["x-mixer-fallback"] = answer.fallback
         if answer.status == 200:
             self.shadow.copy(self.pool, path, body, headers, answer.body)
+            self.pairs.copy(self.pool, release, path, body, answer.body)
         return Response(answer.body, answer.status, marks, answer.content_type)
 
-    async def ask(self, user_id: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
+    async def ask(self, user_id: str, choice: Choice, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         """The answer of the user's arm, or of the next that can give one. Raises DoorError 502 or 503."""
-        choice = self.pool.choose(user_id)
-        if not choice.arms:
+        if not choice.arms or choice.split is None:
             raise nothing_live()
+        headers = {**headers, SPLIT_HEADER: choice.split.to_header()}
         heard: dict[str, Heard] = {}
         try:
             return await self._first_of(choice, path, body, headers, heard)
@@ -185,11 +195,11 @@ class Proxy:
             arm.in_flight -= 1
 
 
-def user_of(body: bytes) -> str:
-    """The user id in a request's JSON body, as text: 17 and "17" are one user. Of a batch of events, the first that is an id.
+def asked_of(body: bytes) -> Asked:
+    """Who asks, and for how many posts; raises DoorError 400 or 413 where there is no user.
 
-    A batch in which no event has one is NOBODY's: its release rejects each event with the reason. Raises DoorError 400 or 413
-    where there is no user.
+    The user's id is text: 17 and "17" are one user. Of a batch of events it is the first that is an id. A batch in which no
+    event has one is NOBODY's: its release rejects each event with the reason.
     """
     if len(body) > MAX_BODY_BYTES:
         raise DoorError(413, "body_too_large", f"the body has {len(body)} bytes", f"send at most {MAX_BODY_BYTES} at a time")
@@ -202,9 +212,10 @@ def user_of(body: bytes) -> str:
         raise DoorError(400, "not_an_object", f"the body is a JSON {_kind(content)}, not an object", remedy)
     user_id, events = content.get("user_id"), content.get("events")
     if user_id is None and isinstance(events, list) and events:
-        return next((user for event in events if (user := _user_of_event(event)) is not None), NOBODY)
+        return Asked(next((user for event in events if (user := _user_of_event(event)) is not None), NOBODY))
     try:
-        return id_text(user_id, "user_id")
+        user, count, posts = id_text(user_id, "user_id"), content.get("count"), content.get("post_ids")
+        return Asked(user, len(posts) if isinstance(posts, list) else count if isinstance(count, int) else None)
     except IdError as error:
         message = "user_id is missing" if user_id is None else str(error)
         remedy = 'give the user\'s id as a whole number of up to 64 bits or as text: {"user_id": 17}'

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, field_validator
 
 from feature_repo.contracts import MOST_PRODUCT, MOST_REQUEST_ID
+from feature_repo.served_messages import DEFAULT_POSTS
 from feature_repo.surfaces import check_surface
 from services.intake.id_fields import ClientId, ShownId, id_list
 from services.ranking.weights import PRESETS
@@ -71,7 +72,7 @@ class TimelineRequest(RankingRequest):
         json_schema_extra={"examples": [{"user_id": 7, "count": 20, "seen_post_ids": [101, 102]}]},
     )
 
-    count: StrictInt = Field(20, ge=1, le=MOST_POSTS)
+    count: StrictInt = Field(DEFAULT_POSTS, ge=1, le=MOST_POSTS)
     seen_post_ids: SeenPosts = Field(default_factory=list, description="Posts not to show again.")
 
 

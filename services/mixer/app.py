@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from feature_repo.declared_relations import RELATION_OF_ACTION
+from feature_repo.served_messages import SPLIT_HEADER, Split
 from services.intake.delivery import deliver
 from services.intake.events import examine
 from services.mixer import api_types, errors
@@ -82,7 +83,7 @@ async def score(request: Request, body: api_types.ScoreRequest) -> Response:
     """The ranker's probabilities and score for given posts, in the order of the request."""
     runtime: MixerRuntime = request.app.state.runtime
     known = at_hand(runtime, body)
-    query = await _made(known, score_query, runtime, body)
+    query = await _made(known, score_query, runtime, body, *_audience(request))
     result = await runtime.engine.execute(runtime.pipelines["score"], query)
     if result.trace.degraded:
         failed = ", ".join(result.trace.degraded)
@@ -180,12 +181,17 @@ async def nothing_here(request: Request) -> Response:
 
 async def _timeline(request: Request, product: str, body: api_types.TimelineRequest) -> Response:
     runtime: MixerRuntime = request.app.state.runtime
-    query = await _made(at_hand(runtime, body), timeline_query, runtime, product, body, COPY_HEADER in request.headers)
+    query = await _made(at_hand(runtime, body), timeline_query, runtime, product, body, *_audience(request))
     result = await runtime.engine.execute(runtime.pipelines[product], query)
     runtime.metrics.observe_timeline(product, result.trace.counts())
     if not query.is_copy:
         runtime.recently_served.add(query.request_id, query.user_id, result.page.post_id)
     return _json(await _made(page_at_hand(runtime, result.page), timeline_answer, runtime, result, body.user_id))
+
+
+def _audience(request: Request) -> tuple[bool, Split | None]:
+    """Whether nobody sees the answer, and what the door said of the request."""
+    return COPY_HEADER in request.headers, Split.from_header(request.headers.get(SPLIT_HEADER))
 
 
 async def _made(at_hand: bool, make: Callable[..., _Made], *arguments: Any) -> _Made:

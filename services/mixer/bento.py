@@ -39,6 +39,7 @@ REQUIREMENTS = (
     "feast",
     "ibis-framework",
     "lightgbm",
+    "msgspec",
     "numpy",
     "orjson",
     "pandas",

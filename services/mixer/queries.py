@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from feature_repo.event_times import LATEST
+from feature_repo.served_messages import Split
 from feature_repo.surfaces import DEFAULT_SURFACE
 from services.mixer.api_types import RankingRequest, ScoreRequest, TimelineRequest
 from services.mixer.corpus import Corpus
@@ -28,20 +29,25 @@ def at_hand(runtime: MixerRuntime, request: TimelineRequest | ScoreRequest) -> b
     return runtime.ids.at_hand("user", [request.user_id]) and runtime.ids.at_hand("post", posts)
 
 
-def timeline_query(runtime: MixerRuntime, product: str, request: TimelineRequest, is_copy: bool = False) -> Query:
+def timeline_query(
+    runtime: MixerRuntime, product: str, request: TimelineRequest, is_copy: bool = False, split: Split | None = None
+) -> Query:
     """Ask for a page of `product`; the surface that the ranker sees is the request's, else the product itself.
 
-    is_copy: another release answers the user; this page is only compared.
+    is_copy: another release answers the user; this page is only compared. split: what the door said of the request.
     Raises ApiError for a moment out of bounds.
     """
     seen = runtime.ids.known("post", request.seen_post_ids)
-    return _query(runtime, product, request, request.count, seen_ids=seen, is_copy=is_copy)
+    return _query(runtime, product, request, request.count, seen_ids=seen, is_copy=is_copy, split=split)
 
 
-def score_query(runtime: MixerRuntime, request: ScoreRequest) -> Query:
-    """Ask for the scores of the request's posts, each once. Raises ApiError for a moment out of bounds."""
+def score_query(runtime: MixerRuntime, request: ScoreRequest, is_copy: bool = False, split: Split | None = None) -> Query:
+    """Ask for the scores of the request's posts, each once; `is_copy` and `split` as for `timeline_query`.
+
+    Raises ApiError for a moment out of bounds.
+    """
     given = np.unique(runtime.ids.known("post", request.post_ids))
-    return _query(runtime, "score", request, len(given), features={"given_posts": given})
+    return _query(runtime, "score", request, len(given), features={"given_posts": given}, is_copy=is_copy, split=split)
 
 
 def _query(runtime: MixerRuntime, product: str, request: RankingRequest, count: int, **more) -> Query:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from feature_repo.served_messages import Split
 from services.ranking.weights import DEFAULT_PRESET, WeightPreset, preset_named
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Query:
     preset: WeightPreset = field(default_factory=lambda: preset_named(DEFAULT_PRESET))
     features: Mapping[str, Any] = field(default_factory=dict)
     is_copy: bool = False  # of a request that another release answered: nobody sees this answer
+    split: Split | None = None  # what the door said of the request; None for one that came past it
 
     def __getitem__(self, name: str) -> Any:
         """Query feature `name`; raises MissingFeature naming it and what there is."""

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from feature_repo.contracts import EdgeKind
 from feature_repo.declared_relations import current_edges
@@ -37,9 +36,6 @@ from services.mixer.side_effects.served_vectors import ServedVectorSampler
 from services.mixer.social_graph import RecentRelations, SocialGraph
 from services.ranking.bundle import ModelBundle
 from services.ranking.weights import DEFAULT_PRESET, preset_named
-
-if TYPE_CHECKING:
-    from services.mixer.components import SideEffect
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +82,7 @@ class MixerRuntime:
         self.graph = self._load_graph()
         self.caller = Caller(COMPONENT_THREADS, self.metrics.observe_component)
         self.engine = Engine(self.caller)
-        self.pipelines = self._products((self._served_log(), self._served_vectors()))
+        self.pipelines = self._products()
         self.not_ready: str | None = "not warmed up yet"  # None once real requests have been served well
 
     def start(self) -> None:
@@ -170,14 +166,23 @@ class MixerRuntime:
         return graph
 
     def _served_log(self) -> ServedLog:
-        return ServedLog(self.producer, self.release_id, self.metrics.observe_served_log)
+        return ServedLog(self.producer, self.release_id, self.bundle.trained_heads, self.metrics.observe_served_log)
 
     def _served_vectors(self) -> ServedVectorSampler:
         log = ServedVectorLog(self.settings.paths.served_vectors, f"{self.release_id}-{os.getpid()}")
         return ServedVectorSampler(log, self.release_id, self.settings.served_sample_every_s)
 
-    def _products(self, side_effects: tuple[SideEffect, ...]) -> dict[str, Pipeline]:
-        parts = Parts(self.bundle, self.online, lambda: self.graph, self.recent_relations, self.contexts, side_effects)
+    def _products(self) -> dict[str, Pipeline]:
+        logged = self._served_log()
+        parts = Parts(
+            self.bundle,
+            self.online,
+            lambda: self.graph,
+            self.recent_relations,
+            self.contexts,
+            side_effects=(logged, self._served_vectors()),
+            score_side_effects=(logged,),
+        )
         pipelines = (for_you.for_you(parts), following.following(parts), given_posts.given_posts(parts))
         return {pipeline.name: pipeline for pipeline in pipelines}
 

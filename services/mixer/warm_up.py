@@ -53,7 +53,7 @@ async def _serve(runtime: MixerRuntime, user_id: str | int) -> list[str]:
         runtime.pipelines["for_you"], timeline_query(runtime, "for_you", asked), explain=True
     )
     scored = await runtime.engine.execute(
-        runtime.pipelines["score"], score_query(runtime, ScoreRequest(user_id=user_id, post_ids=posts))
+        runtime.pipelines["score"], score_query(runtime, ScoreRequest(user_id=user_id, post_ids=posts)), explain=True
     )
     problems = [
         f"{record.stage}: {record.failure}" for result in (timeline, scored) for record in result.trace.stages if record.failure

@@ -51,12 +51,16 @@ class ReleaseSummary:
 
 @dataclass(frozen=True)
 class DoorView:
-    """What the door follows: the route, the arms' URLs by release, who stands by, and the Unix seconds since which live is."""
+    """What the door follows: the route, the arms' URLs by release, and who stands by.
+
+    live_since: Unix seconds. step: the ledger's number of the canary's newest step; None without a canary.
+    """
 
     route: Route
     arms: Mapping[str, str]
     standby: str | None
     live_since: float | None
+    step: int | None = None
 
 
 class Ledger:
@@ -185,7 +189,8 @@ class Ledger:
         """Route, arms, standby and the live release's age, from one consistent read."""
         with read_transaction(self._engine) as connection:
             route, arms = _route(connection), _arms(connection)
-            return DoorView(route, arms, _standby(connection, arms), _live_since(connection, route.live))
+            since, step = _live_since(connection, route.live), _newest_step(connection, route.canary)
+            return DoorView(route, arms, _standby(connection, arms), since, step)
 
     def head(self) -> tuple[int, str] | None:
         """(seq, hash) of the newest entry, without reading any; None where there is none."""
@@ -326,6 +331,11 @@ def _live_since(connection: Connection, live: str | None) -> float | None:
     went_live = (LEDGER.c.release_id == live) & (LEDGER.c.state == ReleaseState.LIVE.value)
     at = connection.execute(select(LEDGER.c.at).where(went_live).order_by(LEDGER.c.seq.desc()).limit(1)).scalar()
     return None if at is None else datetime.fromisoformat(at).timestamp()
+
+
+def _newest_step(connection: Connection, canary: str | None) -> int | None:
+    steps = (LEDGER.c.release_id == canary) & (LEDGER.c.state == ReleaseState.CANARY.value)
+    return None if canary is None else connection.execute(select(func.max(LEDGER.c.seq)).where(steps)).scalar()
 
 
 def _entries(connection: Connection, release_id: str | None = None) -> list[LedgerEntry]:

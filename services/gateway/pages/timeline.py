@@ -96,7 +96,9 @@ def funnel_bars(funnel: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 async def _ask(door: Door, user_id: str, path: str, asked: dict[str, Any]) -> Answer:
-    return await door.proxy.ask(user_id, path, orjson.dumps(asked), {"content-type": "application/json"})
+    return await door.proxy.ask(
+        user_id, door.pool.choose(user_id), path, orjson.dumps(asked), {"content-type": "application/json"}
+    )
 
 
 def _content(answer: Answer) -> dict[str, Any]:

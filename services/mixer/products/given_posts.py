@@ -17,7 +17,7 @@ NAME = "score"
 
 
 def given_posts(parts: Parts) -> Pipeline:
-    """The product as a list of components; it has no side effects, since nothing is shown."""
+    """The product as a list of components. What was scored is logged as a page is: its owner shows it elsewhere."""
     return Pipeline(
         name=NAME,
         query_hydrators=(UserFeaturesHydrator(parts.user_features, parts.contexts),),
@@ -30,4 +30,5 @@ def given_posts(parts: Parts) -> Pipeline:
             WeightedScorer(),
         ),
         selector=TopScoresSelector(),
+        side_effects=parts.score_side_effects,
     )

@@ -24,4 +24,5 @@ class Parts:
     graph: Callable[[], SocialGraph]
     recent_relations: RecentRelations
     contexts: RankingContexts
-    side_effects: tuple[SideEffect, ...] = ()
+    side_effects: tuple[SideEffect, ...] = ()  # of a page
+    score_side_effects: tuple[SideEffect, ...] = ()  # of scores of given posts

@@ -11,13 +11,13 @@ from confluent_kafka import Consumer, TopicPartition
 from starlette.testclient import TestClient
 
 from feature_repo.contracts import EdgeKind
+from feature_repo.served_messages import SERVED_TOPIC as SERVED
 from infra.processes import broker
 from infra.supervisor import Supervisor
 from services.intake.events import DEAD_LETTERS, TOPIC
 from services.intake.producer import BrokerUnavailable, EventProducer
 from services.mixer.app import create_app
 from services.mixer.runtime import MixerRuntime
-from services.mixer.side_effects.served_log import TOPIC as SERVED
 from tests.contract_rows import contract_rows
 from tests.free_ports import free_port
 from tests.patient import patient

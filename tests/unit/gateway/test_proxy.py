@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.gateway.errors import DoorError
-from services.gateway.proxy import MAX_BODY_BYTES, NOBODY, user_of
+from services.gateway.proxy import MAX_BODY_BYTES, NOBODY, asked_of
 from services.gateway.shadow import overlap
 
 
@@ -27,7 +27,7 @@ from services.gateway.shadow import overlap
     ],
 )
 def test_the_user_is_read_from_the_body(body, user_id):
-    assert user_of(body) == user_id
+    assert asked_of(body).user == user_id
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_the_user_is_read_from_the_body(body, user_id):
 )
 def test_a_body_without_a_user_is_refused_with_a_remedy(body, code):
     with pytest.raises(DoorError) as refused:
-        user_of(body)
+        asked_of(body)
     assert refused.value.code == code
     assert refused.value.remedy
 

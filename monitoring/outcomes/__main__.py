@@ -1,0 +1,42 @@
+"""`python -m monitoring.outcomes`: joins what was served with what people did next, until SIGTERM."""
+
+from __future__ import annotations
+
+import structlog
+from confluent_kafka import KafkaException
+
+from infra.interrupts import asked_to_leave
+from infra.settings import apply_environment
+from monitoring.outcomes.page import engagement_weights
+from monitoring.outcomes.reader import OutcomeReader
+from monitoring.outcomes.store import OutcomeStore
+
+BROKER_RETRY_S = 1.0
+
+log = structlog.get_logger("outcomes")
+
+
+def main() -> None:
+    """Read and store; without a broker, try again."""
+    leaving = asked_to_leave()
+    settings = apply_environment()
+    weights = engagement_weights(settings.engagement_weights)
+    store = OutcomeStore(settings.outcomes_url, weights, round(settings.label_wait_s * 1e6))
+    reader: OutcomeReader | None = None
+    while not leaving.is_set():
+        try:
+            if reader is None:
+                reader = OutcomeReader(settings, store)
+            reader.step()
+        except KafkaException as error:
+            log.warning("no broker", broker=settings.broker, error=str(error))
+            if reader is not None:
+                reader.close()
+                reader = None
+            leaving.wait(BROKER_RETRY_S)
+    if reader is not None:
+        reader.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The pages that may still be answered, read from and written to their table within a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+import msgspec
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select, update
+
+from feature_repo.served_messages import ServedPage, unpacked
+from monitoring.outcomes.page import Page, PageContent
+from monitoring.outcomes.tables import PAGES
+
+MOST_PAGES = 500_000  # kept open; beyond it the oldest are closed, whatever may still follow
+OPEN_US = 26 * 3_600_000_000  # by the clock of the wall: the longest attribution window, and what comes late
+_CHUNK = 500  # values a statement: below SQLite's limit of bound variables
+_CONTENT = ("posts", "answers", "seen", "predictions")
+_STORED = tuple(column.name for column in PAGES.columns if column.name not in ("id", "content"))
+
+_encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(PageContent)
+
+
+def pages_of_users(connection: Connection, users: Iterable[int]) -> dict[int, list[Page]]:
+    """The open pages of `users` in order of their moments; users without one are left out."""
+    found: dict[int, list[Page]] = {}
+    for some in _chunks(sorted(set(users))):
+        rows = connection.execute(select(PAGES).where(PAGES.c.user_id.in_(some)).order_by(PAGES.c.at_us, PAGES.c.id))
+        for row in rows.mappings():
+            found.setdefault(row["user_id"], []).append(_page(row))
+    return found
+
+
+def ripe_pages(connection: Connection, at_us: int, logged_us: int, most: int) -> list[Page]:
+    """Up to `most` pages of canaries whose labels are complete by now: older than `at_us`, and noted before `logged_us`."""
+    ripe = ~PAGES.c.mature & (PAGES.c.at_us <= at_us) & (PAGES.c.logged_us <= logged_us) & PAGES.c.canary.is_not(None)
+    return [_page(row) for row in connection.execute(select(PAGES).where(ripe).limit(most)).mappings()]
+
+
+def save_pages(connection: Connection, pages: Sequence[Page]) -> None:
+    """Insert pages that are new, and write those again that are not."""
+    fresh = [_row(page) for page in pages if page.row is None]
+    if fresh:
+        connection.execute(insert(PAGES), fresh)
+    known = [{**_row(page), "row": page.row} for page in pages if page.row is not None]
+    if known:
+        values = {name: bindparam(name) for name in (*_STORED, "content")}
+        connection.execute(update(PAGES).where(PAGES.c.id == bindparam("row")).values(values), known)
+
+
+def close_old_pages(connection: Connection, now_us: int) -> int:
+    """Forget pages that nothing can answer any more; returns how many. Their sums stay."""
+    closed = connection.execute(delete(PAGES).where(PAGES.c.logged_us < now_us - OPEN_US)).rowcount
+    beyond = connection.execute(select(func.count()).select_from(PAGES)).scalar_one() - MOST_PAGES
+    if beyond > 0:
+        oldest = select(PAGES.c.id).order_by(PAGES.c.id).limit(beyond)
+        closed += connection.execute(delete(PAGES).where(PAGES.c.id.in_(oldest))).rowcount
+    return closed
+
+
+def take_in(pages: dict[int, list[Page]], message: ServedPage) -> list[Page]:
+    """Note a message at the pages of its user, `pages` by user; returns those that are new or changed.
+
+    A page and another release's copy of it meet by user and request_id, whichever comes first. A request_id that is used
+    again stands for its newest page; the older one is still found by user, post and time. Raises ValueError for a message
+    whose parts do not fit together.
+    """
+    own = pages.setdefault(message.user_id, [])
+    page = next((one for one in reversed(own) if one.request_id == message.request_id), None)
+    changed = []
+    if page is not None and page.shown and not message.shadow:
+        page.request_id = f"{page.request_id}\n{page.at_us}"[:160]
+        changed.append(page)
+        page = None
+    predictions = _predictions(message)
+    if page is None:
+        page = Page(message.request_id, message.user_id, at_us=message.served_at, logged_us=message.logged_at)
+        own.append(page)
+    if not message.shadow:
+        page.shown, page.at_us, page.logged_us = True, message.served_at, message.logged_at
+        page.assigned, page.canary, page.step = message.assigned, message.canary, message.step
+        page.posts = list(message.posts)
+        page.answers, page.seen = [0] * len(page.posts), [0] * len(page.posts)
+        page.author_share = len(set(message.authors)) / len(message.authors) if message.authors else None
+        page.age_hours = message.age_hours
+        own.sort(key=lambda one: one.at_us)
+    if predictions:
+        page.predictions[message.release] = predictions
+    return [*changed, page]
+
+
+def _predictions(message: ServedPage) -> dict[int, dict[str, float]]:
+    if not message.heads:
+        return {}
+    values = unpacked(message.predictions, len(message.posts), message.heads).tolist()
+    return {post: dict(zip(message.heads, row, strict=True)) for post, row in zip(message.posts, values, strict=True)}
+
+
+def _page(row: RowMapping) -> Page:
+    content = _decoder.decode(row["content"])
+    stored = {name: row[name] for name in _STORED}
+    return Page(**stored, **{name: getattr(content, name) for name in _CONTENT}, row=row["id"])
+
+
+def _row(page: Page) -> dict:
+    values = asdict(page)
+    content = PageContent(**{name: values[name] for name in _CONTENT})
+    return {**{name: values[name] for name in _STORED}, "content": _encoder.encode(content)}
+
+
+def _chunks(values: list[int]) -> Iterable[list[int]]:
+    return (values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK))

@@ -1,0 +1,125 @@
+"""Reads the topics `served` and `events` side by side, and hands both to the store.
+
+An event is held back for a moment: the page that it answers may reach the broker a little later than the event itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+import msgspec
+import polars as pl
+import structlog
+
+from feature_repo.aggregates.event_messages import EVENTS_TOPIC, decode
+from feature_repo.aggregates.event_stream import EventStream
+from feature_repo.aggregates.stream_apply import Records
+from feature_repo.aggregates.stream_state import Position
+from feature_repo.contracts import HISTORY_BEFORE
+from feature_repo.served_messages import SERVED_TOPIC, DoorAnswer, ServedPage, decode_served
+from infra.settings import Settings
+from monitoring.outcomes.answers import RELEVANT, Event
+from monitoring.outcomes.store import Offset, OutcomeStore, Taken
+
+POLL_RECORDS = 1_000  # a transaction's worth
+POLL_S = 0.05
+HELD_BACK_S = 2.0
+TIDY_EVERY_S = 5.0  # between two looks at pages whose labels are complete by now, where nothing comes
+
+log = structlog.get_logger("outcomes")
+
+
+@dataclass
+class Positions:
+    """Where a topic is read on, as EventStream keeps it."""
+
+    positions: dict[int, Position] = field(default_factory=dict)
+
+
+class OutcomeReader:
+    """One reader over one store; `step` takes in what came."""
+
+    def __init__(self, settings: Settings, store: OutcomeStore) -> None:
+        self._store = store
+        self._positions = {
+            topic: Positions({place: Position(one.following, one.generation) for place, one in store.offsets(topic).items()})
+            for topic in (SERVED_TOPIC, EVENTS_TOPIC)
+        }
+        self._served, self._events = (
+            EventStream(settings, self._positions[topic], topic, "outcomes") for topic in (SERVED_TOPIC, EVENTS_TOPIC)
+        )
+        self._held: deque[tuple[float, Records]] = deque()
+        self._taken_at = 0.0
+
+    def step(self, held_back_s: float = HELD_BACK_S) -> Taken | None:
+        """Take in what one poll gives, and the events whose time has come; None where there was nothing to do."""
+        served = self._served.poll(POLL_RECORDS, POLL_S)
+        now = time.monotonic()
+        if sum(len(records.offsets) for _, records in self._held) < POLL_RECORDS:
+            self._held += [(now, records) for records in self._events.poll(POLL_RECORDS, POLL_S)]
+        events = []
+        while self._held and now - self._held[0][0] >= held_back_s:
+            events.append(self._held.popleft()[1])
+        if not served and not events and now - self._taken_at < TIDY_EVERY_S:
+            return None
+        self._taken_at = now
+        return self._take(served, events)
+
+    def close(self) -> None:
+        """Let go of the broker. Events that are held back are read again by the next reader."""
+        self._served.close()
+        self._events.close()
+
+    def _take(self, served: list[Records], events: list[Records]) -> Taken:
+        pages, answers, odd = _messages(served)
+        happened, newest_us = _happened(events)
+        offsets = {
+            (topic, one.partition): Offset(one.offsets[-1] + 1, self._generation(topic, one.partition))
+            for topic, records in ((SERVED_TOPIC, served), (EVENTS_TOPIC, events))
+            for one in records
+        }
+        taken = self._store.take(pages, answers, happened, offsets, newest_us)
+        for words in [*odd, *taken.odd]:
+            log.warning("a message fits nothing and is left out", why=words)
+        if taken.pages or taken.answers or taken.events or taken.ripe:
+            log.info(
+                "taken in",
+                pages=taken.pages,
+                answers=taken.answers,
+                events=taken.events,
+                unmatched=taken.unmatched,
+                ripe=taken.ripe,
+            )
+        return taken
+
+    def _generation(self, topic: str, partition: int) -> int:
+        position = self._positions[topic].positions.get(partition)
+        return 0 if position is None else position.generation
+
+
+def _messages(served: list[Records]) -> tuple[list[ServedPage], list[DoorAnswer], list[str]]:
+    pages: list[ServedPage] = []
+    answers: list[DoorAnswer] = []
+    odd = []
+    for records in served:
+        for offset, text in zip(records.offsets, records.values, strict=True):
+            try:
+                message = decode_served(text)
+            except msgspec.DecodeError as error:
+                odd.append(f"{SERVED_TOPIC} {records.partition}/{offset}: {error}")
+                continue
+            (pages if isinstance(message, ServedPage) else answers).append(message)
+    return pages, answers, odd
+
+
+def _happened(records: list[Records]) -> tuple[list[Event], int | None]:
+    """The events that may answer pages, and the newest moment of all. The stream worker reports what can't be read."""
+    if not records:
+        return [], None
+    events = decode([value for one in records for value in one.values]).events
+    dated = events.filter(pl.col("product") != HISTORY_BEFORE).with_columns(at_us=pl.col("occurred_at").dt.epoch("us"))
+    chosen = dated.filter(pl.col("action").is_in(RELEVANT)).with_columns(pl.col("request_id").fill_null(""))
+    rows = chosen.select("user_id", "post_id", "action", "request_id", "at_us").sort("at_us", maintain_order=True)
+    return [Event(*row) for row in rows.iter_rows()], dated["at_us"].max()
