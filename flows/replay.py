@@ -6,54 +6,17 @@ import dataclasses
 from collections.abc import Callable
 from datetime import date
 
-import numpy as np
-import polars as pl
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from feature_repo.chosen_heads import deciding_heads
 from feature_repo.datasets.splits import Span
-from flows.drawn_rows import draw_of, share_for, users_shown
 from flows.lakes import dataset_marker, open_lakes, split_days, splits_of, within
 from flows.progress import announce
 from flows.retries import PURE_STEP
 from flows.too_little import TooLittleData
 from flows.traffic.driver import Replay, ReplayReport
-from flows.traffic.outcomes import ReferenceRates, reference_rates
-from flows.traffic.visits import SLICE_HOURS, first_of, hours_of, labelled_exposures, share_of_visits, slices, slices_of
+from flows.traffic.visits import SLICE_HOURS, first_of, hours_of, share_of_visits, slices, slices_of
 from infra.settings import Settings, get_settings
-from services.releases.ledger import Ledger
-
-REFERENCE_EXPOSURES = 150_000  # that the reference rates are made of, about
-
-
-def training_reference() -> ReferenceRates:
-    """Smoothed rates per post over the training days: known before any replay, the same for all arms.
-
-    Of a long log they are those of about REFERENCE_EXPOSURES, of users drawn by a hash: to label all would take too long.
-    """
-    settings = get_settings()
-    lake, _ = open_lakes(settings)
-    train_end, last_day = splits_of(settings).train_end, split_days(settings)[0]
-    days = [day for day in lake.event_days() if day <= last_day]
-    events = lake.scan_events(days).filter(pl.col("occurred_at") < train_end)
-    exposed = users_shown(events)
-    draw = draw_of(share_for(exposed, REFERENCE_EXPOSURES, settings.seed), settings.seed)
-    if draw is not None:
-        users = np.unique(exposed)
-        events = events.filter(pl.col("user_id").is_in(users[draw.users(users)]))
-    return reference_rates(labelled_exposures(events.collect()), deciding=_deciding_heads(settings))
-
-
-def _deciding_heads(settings: Settings) -> tuple[str, ...]:
-    """What a canary of the live release is judged by, so that visits are judged by it too."""
-    from flows.training.registered_versions import recorded_deciding_heads
-
-    ledger = Ledger(settings.platform_database_url)
-    live = ledger.route().live
-    if named := deciding_heads(settings):
-        return named
-    return () if live is None else recorded_deciding_heads(settings, ledger.manifest(live).model_version)
 
 
 def replay_days(
@@ -83,7 +46,7 @@ def replay_days(
     hours = slice_hours if slice_events is None else hours_of(events, slice_hours, slice_events)
     share = share if visits is None else share_of_visits(events, share, visits, hours=hours)
     parts, there_are = slices(events, share=share, seed=settings.seed, name=name, hours=hours), slices_of(events, hours)
-    replay = Replay(settings, name, training_reference())
+    replay = Replay(settings, name)
 
     def tell(report: ReplayReport) -> None:
         announce(f"{name}: slice {report.slices}/{there_are}, {report.requests:,} requests, {report.events:,} events")

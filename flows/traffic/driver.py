@@ -2,7 +2,7 @@
 
 A slice's events go out after its requests, so no prediction can see its own outcome; they are applied while the next
 slice's requests are under way, and before the one after. Finished slices are remembered; a replay that was killed goes on
-with the first unfinished one, and what it repeats is idempotent (evidence by release and request, events by event_id).
+with the first unfinished one, and the events that it repeats are known by their event_id.
 """
 
 from __future__ import annotations
@@ -21,12 +21,9 @@ import polars as pl
 
 from feature_repo.ids import RememberedIds
 from flows.traffic.asker import Answer, Asker, ReplayFailed
-from flows.traffic.outcomes import ReferenceRates
 from flows.traffic.visits import Slice, Visit
 from infra.settings import Settings
 from infra.storage import replace_atomically
-from monitoring.canary.evidence import EvidenceStore
-from services.releases.ledger import Ledger
 
 CONCURRENCY = 4  # requests in flight: enough to keep two cores busy, few enough that latency means something
 TIMELINE_EVERY = 8  # one visit in so many also asks for a whole timeline
@@ -45,7 +42,6 @@ class ReplayReport:
     timelines: int = 0
     errors: int = 0
     first_error: str | None = None  # in the words that came back
-    unjudged: int = 0  # visits that the live arm gave no reference for
     events: int = 0
     by_release: dict[str, int] = field(default_factory=dict)
     latency_ms: list[float] = field(default_factory=list, repr=False)
@@ -82,13 +78,10 @@ class Checkpoint:
 class Replay:
     """One named replay through the gateway of `settings`."""
 
-    def __init__(self, settings: Settings, name: str, reference: ReferenceRates) -> None:
+    def __init__(self, settings: Settings, name: str) -> None:
         self.settings = settings
         self.name = name
-        self.reference = reference
         self.checkpoint = Checkpoint(settings.paths.runs / "replays" / f"{name}.json")
-        self.evidence = EvidenceStore(settings.platform_database_url)
-        self.ledger = Ledger(settings.platform_database_url)
         self.ids = RememberedIds(settings.platform_database_url)
 
     def run(
@@ -152,25 +145,19 @@ class Replay:
 
     def _ask(self, visits: list[Visit], report: ReplayReport) -> None:
         answers = asyncio.run(self._requests(visits))
-        self.evidence.add([answer.evidence for answer in answers if answer.evidence is not None])
         for answer in answers:
             report.requests += 1
             report.timelines += answer.timeline
-            if answer.evidence is None:
-                report.unjudged += 1
-                continue
-            report.errors += answer.evidence.error
+            report.errors += answer.said is not None
             report.first_error = report.first_error or answer.said
-            report.latency_ms.append(round(answer.evidence.latency_ms, 2))
-            release = answer.evidence.release_id
-            report.by_release[release] = report.by_release.get(release, 0) + 1
+            report.latency_ms.append(round(answer.latency_ms, 2))
+            report.by_release[answer.release] = report.by_release.get(answer.release, 0) + 1
 
     async def _requests(self, visits: list[Visit]) -> list[Answer]:
         gate = asyncio.Semaphore(CONCURRENCY)
         limits = httpx.Limits(max_connections=2 * CONCURRENCY)
-        read = self.ledger.read_for_the_door()
         async with httpx.AsyncClient(base_url=self.settings.gateway_url, limits=limits, timeout=30.0) as client:
-            asker = Asker(client, self.reference, self.ids, read.route.live, read.arms.get(read.route.live or ""))
+            asker = Asker(client, self.ids)
 
             async def one(position: int, visit: Visit) -> Answer:
                 async with gate:

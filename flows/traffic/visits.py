@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 
 from feature_repo.contracts import HISTORY_BEFORE, Action
-from feature_repo.exposures import answer_frame, exposure_frame
-from feature_repo.feature_rows import HEADS
+from feature_repo.exposures import exposure_frame
 from services.mixer.api_types import MOST_SCORED
 
 # A slice's events are sent after its requests: what a prediction could know is this much behind.
@@ -23,14 +22,13 @@ LONGEST_ID = 110  # characters of a request's id: the API takes 128, and an id g
 
 @dataclass(frozen=True)
 class Visit:
-    """One request to replay, with the logged outcomes that it is judged by."""
+    """One request to replay."""
 
     request_id: str
     user_id: int
     product: str
     at_us: int  # the first exposure's moment
     post_ids: np.ndarray  # int64 (n,)
-    labels: np.ndarray  # uint8 (n, len(HEADS))
 
 
 @dataclass(frozen=True)
@@ -43,18 +41,11 @@ class Slice:
     events: pl.DataFrame
 
 
-def labelled_exposures(events: pl.DataFrame) -> pl.DataFrame:
-    """One row per dated impression with a 0/1 column per head: whether an action of `events` answers it (see attribution)."""
+def dated_exposures(events: pl.DataFrame) -> pl.DataFrame:
+    """One row per impression of which it is known when it was: user_id, post_id, request_id, product, at_us; oldest first."""
     dated = events.filter(pl.col("product") != HISTORY_BEFORE).with_columns(at=pl.col("occurred_at").dt.epoch("us"))
-    rows = exposure_frame(dated)
-    answers = answer_frame(rows, dated).filter((pl.col("row") >= 0) & (pl.col("place") < len(HEADS)))
-    labels = np.zeros((rows.height, len(HEADS)), np.uint8)
-    labels[answers["row"].to_numpy(), answers["place"].to_numpy()] = 1
-    return (
-        rows.select("user_id", "post_id", "request_id", "product", at_us="at")
-        .with_columns(pl.DataFrame(labels, schema=list(HEADS)))
-        .sort("at_us", "request_id", maintain_order=True)
-    )
+    rows = exposure_frame(dated).select("user_id", "post_id", "request_id", "product", at_us="at")
+    return rows.sort("at_us", "request_id", maintain_order=True)
 
 
 def in_sample(user_ids: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -115,11 +106,9 @@ def slices(events: pl.DataFrame, *, share: float, seed: int, name: str, hours: f
     """
     slice_us = round(hours * _HOUR_US)
     keyed = events.with_columns(slice=pl.col("occurred_at").dt.epoch("us") // slice_us).sort("occurred_at", "event_id")
-    # Labelled before they are cut: an action may come in a later slice than the exposure that it answers.
-    exposures = labelled_exposures(events)
+    exposures = dated_exposures(events)
     exposures = exposures.filter(pl.Series(_asking(exposures["user_id"].to_numpy(), share, seed)))
-    judged = exposures.group_by(pl.col("at_us") // slice_us, maintain_order=True)
-    chosen_in = {key: rows for (key,), rows in judged}
+    chosen_in = {key: rows for (key,), rows in exposures.group_by(pl.col("at_us") // slice_us, maintain_order=True)}
     for index, ((key,), rows) in enumerate(
         keyed.partition_by("slice", as_dict=True, include_key=False, maintain_order=True).items()
     ):
@@ -132,7 +121,7 @@ def _visits(exposures: pl.DataFrame, name: str) -> Iterator[Visit]:
     """One visit for each user and surface of a slice, or several one after another where it is of more posts than a request may
     ask for."""
     exposures = exposures.sort("user_id", "product", maintain_order=True)
-    at_us, post_ids, labels = exposures["at_us"].to_numpy(), exposures["post_id"].to_numpy(), exposures.select(HEADS).to_numpy()
+    at_us, post_ids = exposures["at_us"].to_numpy(), exposures["post_id"].to_numpy()
     start = 0
     for user_id, product, rows in exposures.group_by("user_id", "product", maintain_order=True).len().iter_rows():
         end, request = start + rows, f"{name}-{user_id}-{product}"
@@ -144,7 +133,6 @@ def _visits(exposures: pl.DataFrame, name: str) -> Iterator[Visit]:
                 product=product,
                 at_us=int(at_us[first]),
                 post_ids=post_ids[some],
-                labels=labels[some],
             )
         start = end
 

@@ -6,20 +6,16 @@ import asyncio
 from datetime import timedelta
 
 import httpx
-import numpy as np
 import pytest
 
 from flows.traffic import driver
 from flows.traffic.asker import Answer, ReplayFailed, words
 from flows.traffic.driver import Replay
-from flows.traffic.outcomes import ReferenceRates
 from flows.traffic.visits import Visit, slices
 from infra.settings import Settings
-from monitoring.canary.visits import VisitEvidence
 from tests.unit.flows.test_traffic import NOON, _events
 
 SAID = "422 at /score: product: there is no product 'news'; correct the named fields"
-RATES = ReferenceRates((), np.empty(0, np.int64), np.empty((0, 0)), np.empty(0))
 
 
 @pytest.fixture
@@ -41,12 +37,11 @@ def _replay(tmp_path, monkeypatch, refused) -> Replay:
         return [_answer(visit, refused(visit.user_id)) for visit in visits]
 
     monkeypatch.setattr(Replay, "_requests", answers)
-    return Replay(Settings(home=tmp_path), "replay", RATES)
+    return Replay(Settings(home=tmp_path), "replay")
 
 
 def _answer(visit: Visit, refused: bool) -> Answer:
-    evidence = VisitEvidence("r1", visit.user_id, visit.request_id, visit.at_us, rows=1, latency_ms=3.0, error=refused)
-    return Answer(evidence, timeline=False, said=SAID if refused else None)
+    return Answer("r1", 3.0, timeline=False, said=SAID if refused else None)
 
 
 def test_requests_that_are_all_errors_end_the_replay_with_the_first_ones_words(tmp_path, monkeypatch, parts):

@@ -1,31 +1,25 @@
-"""Logged exposures become visits, and an arm's answers are worth what the logged outcomes say."""
+"""Logged exposures become visits."""
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
-from feature_repo.contracts import EVENTS, HISTORY_BEFORE
-from feature_repo.feature_rows import HEADS
+from feature_repo.contracts import EVENTS
 from flows.traffic import visits
-from flows.traffic.outcomes import log_losses, reference_rates, visit_ndcg
 from flows.traffic.visits import (
     LEAST_USERS,
     LONGEST_ID,
-    Visit,
     first_of,
     hours_of,
     in_sample,
-    labelled_exposures,
     share_of_visits,
     slices,
 )
 
-JUDGED_HEADS = ("click", "video_view", "like", "profile_click")
 NOON = datetime(2022, 5, 2, 12, tzinfo=UTC)
 
 
@@ -42,19 +36,6 @@ def _events(*rows: tuple[int, int, str, str, datetime, str]) -> pl.DataFrame:
     return pl.DataFrame(frame, schema=schema)
 
 
-def test_labels_join_by_exposure_and_not_by_post():
-    events = _events(
-        (1, 10, "impression", "tab_1", NOON, "a"),
-        (1, 10, "click", "tab_1", NOON, "a"),
-        (1, 10, "impression", "tab_1", NOON + timedelta(seconds=1), "b"),
-        (2, 10, "impression", HISTORY_BEFORE, NOON, "h"),
-    )
-    exposures = labelled_exposures(events)
-    assert exposures["request_id"].to_list() == ["a", "b"]
-    assert exposures["click"].to_list() == [1, 0]
-    assert exposures["like"].to_list() == [0, 0]
-
-
 def test_a_visit_is_one_user_on_one_surface_in_one_slice():
     events = _events(
         (1, 10, "impression", "tab_1", NOON, "a"),
@@ -67,22 +48,8 @@ def test_a_visit_is_one_user_on_one_surface_in_one_slice():
     assert sum(part.events.height for part in parts) == 4
     first = next(visit for visit in parts[0].visits if visit.product == "tab_1")
     assert first.post_ids.tolist() == [10, 11]
-    assert first.labels.shape == (2, len(HEADS))
     identifiers = [visit.request_id for part in parts for visit in part.visits]
     assert len(set(identifiers)) == 3
-
-
-def test_an_action_of_a_later_slice_is_a_label_of_the_exposure_that_it_answers():
-    """Also where the later slice shows the post again: cut first, the like would seem to answer that exposure."""
-    later = NOON + timedelta(hours=3)
-    events = _events(
-        (1, 10, "impression", "tab_1", NOON, "a"),
-        (1, 10, "impression", "tab_1", later, "b"),
-        (1, 10, "like", "tab_1", later + timedelta(minutes=1), "a"),
-    )
-    parts = list(slices(events, share=1.0, seed=7, name="t"))
-    place = HEADS.index("like")
-    assert [[visit.labels[:, place].tolist() for visit in part.visits] for part in parts] == [[[1]], [[0]]]
 
 
 @pytest.mark.parametrize(("users", "asking"), [(12, 12), (120, LEAST_USERS)])
@@ -133,62 +100,6 @@ def test_a_sample_of_users_is_stable_and_grows_with_its_share():
     assert abs(large.mean() - 0.3) < 0.02
     assert (large | ~small).all()
     assert (in_sample(users, 0.1, 7) == small).all()
-
-
-def _visit(labels: list[list[int]]) -> Visit:
-    full = np.zeros((len(labels), len(HEADS)), np.uint8)
-    for row, marks in enumerate(labels):
-        for head, mark in zip(JUDGED_HEADS, marks, strict=True):
-            full[row, HEADS.index(head)] = mark
-    return Visit("r", 1, "tab_1", 0, np.arange(len(labels)), full)
-
-
-def test_log_loss_is_the_sum_over_posts():
-    visit = _visit([[1, 0, 0, 0], [0, 0, 0, 0]])
-    probabilities = np.full((2, len(JUDGED_HEADS)), 0.25)
-    losses = log_losses(visit, probabilities, JUDGED_HEADS)
-    assert losses["click"] == pytest.approx(-math.log(0.25) - math.log(0.75))
-    assert losses["like"] == pytest.approx(-2 * math.log(0.75))
-
-
-def test_ndcg_is_one_for_the_ideal_order_and_less_for_its_reverse():
-    visit = _visit([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
-    assert visit_ndcg(visit, np.array([3.0, 2.0, 1.0]), JUDGED_HEADS) == pytest.approx(1.0)
-    worst = visit_ndcg(visit, np.array([1.0, 2.0, 3.0]), JUDGED_HEADS)
-    assert worst == pytest.approx((1 / math.log2(3) + 2 / math.log2(4)) / (2 + 1 / math.log2(3)))
-
-
-def test_ndcg_is_undefined_where_no_order_matters():
-    assert visit_ndcg(_visit([[1, 0, 0, 0]]), np.array([1.0]), JUDGED_HEADS) is None
-    assert visit_ndcg(_visit([[1, 0, 0, 0], [0, 1, 0, 0]]), np.array([1.0, 2.0]), JUDGED_HEADS) is None
-
-
-def test_reference_rates_shrink_to_the_global_rate_and_serve_unknown_posts():
-    rows = [(user, 10, "impression", "tab_1", NOON, f"r{user}") for user in range(40)]
-    rows += [(user, 11, "impression", "tab_1", NOON, f"s{user}") for user in range(40)]
-    rows += [(user, 10, "click", "tab_1", NOON, f"r{user}") for user in range(40)]
-    rates = reference_rates(labelled_exposures(_events(*rows)), strength=10.0)
-    assert rates.heads == ("click",)
-    clicks = rates.of(np.array([10, 11, 999]))[:, 0]
-    assert clicks.tolist() == pytest.approx([(40 + 5) / 50, 5 / 50, 0.5])
-
-
-def test_answers_are_judged_by_chosen_heads_beside_the_common_ones():
-    actions = ["click", "video_view", "like", "follow", "share"]
-    rows = [(user, 10, "impression", "tab_1", NOON, f"r{user}") for user in range(100)]
-    rows += [(user, 10, action, "tab_1", NOON, f"r{user}") for n, action in enumerate(actions) for user in range(60 - n)]
-    exposures = labelled_exposures(_events(*rows))
-    assert reference_rates(exposures).heads == tuple(actions[:4])
-    assert reference_rates(exposures, deciding=("share", "click", "reply")).heads == tuple(actions)
-
-
-def test_a_log_without_engagement_is_replayed_and_judged_by_nothing():
-    rows = [(user, 10, "impression", "news", NOON, f"r{user}") for user in range(5)]
-    rates = reference_rates(labelled_exposures(_events(*rows)))
-    assert rates.heads == ()
-    assert rates.of(np.array([10, 999])).shape == (2, 0)
-    assert log_losses(_visit([[1, 0, 0, 0]]), rates.of(np.array([10])), rates.heads) == {}
-    assert visit_ndcg(_visit([[1, 0, 0, 0], [0, 0, 0, 0]]), np.array([1.0, 2.0]), rates.heads) is None
 
 
 def test_a_visit_of_more_posts_than_a_request_may_ask_for_is_several_requests(monkeypatch):
