@@ -28,19 +28,31 @@ def release_flow(
     model: str = "challenger",
     note: str = "",
     ramp: list[float] | None = None,
-    step_timeout_s: float = 6 * 3600.0,
+    step_timeout_s: float = 24 * 3600.0,
     min_users: int | None = None,
+    warm_up_s: float | None = None,
+    look_every_s: float = 60.0,
+    wait_s: float | None = None,
     asked_by: str = "",
 ) -> dict:
     """Build and start registry model `model` (alias or version), then submit it; the very first release goes live at once.
 
     ramp: per cent of users at each canary step (default 1, 5, 25, 50).
     step_timeout_s: seconds after which a canary step without a verdict is given up as inconclusive.
-    min_users: users per arm before the judge may promote (default: the judge's own).
+    min_users, warm_up_s: users per arm, and the first seconds of a step, before the judge may step up (default: its policy's).
+    look_every_s: seconds between two looks of the judge.
+    wait_s: seconds of a step in which the judge waits to become surer, where traffic allows it (default: all of the step).
     asked_by: who asked for the release; with MIXER_FOUR_EYES somebody else has to approve it.
     """
     rollout = Rollout(get_settings())
-    plan = rollout.plan(ramp=ramp, step_timeout_s=step_timeout_s, min_users=min_users)
+    plan = rollout.plan(
+        ramp=tuple(ramp or ()),
+        step_timeout_s=step_timeout_s,
+        min_users=min_users,
+        warm_up_s=warm_up_s,
+        look_every_s=look_every_s,
+        wait_s=wait_s,
+    )
     release_id = build(model, note)
     try:
         checks = start(release_id)

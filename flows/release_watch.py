@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from infra.settings import Settings
-from monitoring.canary.evidence import EvidenceStore
+from monitoring.canary.looks import Looks
 from services.releases.controller import ENDED
 from services.releases.ledger import Ledger
 
@@ -20,7 +20,7 @@ def watch_release(settings: Settings, release_id: str, out: Console, interval_s:
 
     Raises UnknownRelease for a name that is not in the ledger. Ctrl-C ends the watching, and nothing else.
     """
-    ledger, evidence = Ledger(settings.platform_database_url), EvidenceStore(settings.platform_database_url)
+    ledger, looks = Ledger(settings.platform_database_url), Looks(settings.platform_database_url)
     told, said = 0, ""
     while True:
         entries = ledger.entries_of(release_id)
@@ -31,7 +31,7 @@ def watch_release(settings: Settings, release_id: str, out: Console, interval_s:
         told = len(entries)
         if entries[-1].state in ENDED:
             return
-        if (looks := evidence.looks(release_id)) and (word := _word(looks[-1])) != said:
+        if (look := looks.newest(release_id)) is not None and (word := _word(look)) != said:
             out.print(f"          [dim]{escape(word)}[/]")
             said = word
         time.sleep(interval_s)
@@ -40,6 +40,6 @@ def watch_release(settings: Settings, release_id: str, out: Console, interval_s:
 def _word(look: dict) -> str:
     samples = look["samples"]
     return (
-        f"judge: {look['decision']} after {samples['treatment_visits']:,} visits of the canary and "
-        f"{samples['control_visits']:,} of the live release; {look['reasons'][0]}"
+        f"judge: {look['decision']} after {samples['treatment_users']:,} users of the canary and "
+        f"{samples['control_users']:,} of the live release; {look['reasons'][0]}"
     )

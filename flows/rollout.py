@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from feature_repo.chosen_heads import deciding_heads
 from feature_repo.service_names import RANKING
 from flows.progress import announce
-from flows.training.registered_versions import bundle_of, data_fingerprint, recorded_deciding_heads, version_of
+from flows.training.registered_versions import bundle_of, data_fingerprint, version_of
 from flows.training.registry import CHAMPION, MODEL_NAME, set_alias
 from infra.settings import Settings
 from services.ranking.weights import DEFAULT_PRESET
@@ -92,23 +93,13 @@ class Rollout:
         self.rollouts.submit(release_id, plan, asked_by or ACTOR)
         announce(f"release {release_id} is submitted; the controller takes it through {_steps(plan)} of users")
 
-    def plan(self, *, ramp: list[float] | None, step_timeout_s: float, min_users: int | None) -> RolloutPlan:
-        """The plan of a release beside the live one; raises ValueError for steps that are not rising percentages."""
-        return RolloutPlan(
-            ramp=tuple(ramp or ()),
-            step_timeout_s=step_timeout_s,
-            approval_timeout_s=self.settings.approval_timeout_s,
-            min_users=min_users,
-            deciding_heads=self._deciding_heads(),
-        )
+    def plan(self, **chosen: Any) -> RolloutPlan:
+        """The plan of a release beside the live one, by its fields; raises ValueError for one that no rollout can follow.
 
-    def _deciding_heads(self) -> tuple[str, ...]:
-        """The heads that the settings name, else those that the live bundle records."""
-        live = self.ledger.route().live
-        named = deciding_heads(self.settings)
-        if named or live is None:
-            return tuple(named)
-        return tuple(recorded_deciding_heads(self.settings, self.ledger.manifest(live).model_version))
+        Which heads decide follows from the outcomes, unless the settings name some.
+        """
+        named = tuple(deciding_heads(self.settings))
+        return RolloutPlan(approval_timeout_s=self.settings.approval_timeout_s, deciding_heads=named, **chosen)
 
     # ---- ends -----------------------------------------------------------------------------------------------------
     def roll_back(self, release_id: str, reason: str) -> None:

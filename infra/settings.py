@@ -192,6 +192,9 @@ class Settings(BaseSettings):
     token: SecretStr | None = Field(
         None, description="Your own token for releases, from `mixer users add`; without it the machine's admin token is used."
     )
+    judge_policy: Path | None = Field(
+        None, description="YAML file with what the judge of canaries tolerates; unset means monitoring/canary/policy.yaml."
+    )
     label_wait_s: float = Field(
         1_800.0,
         ge=0,

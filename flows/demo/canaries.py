@@ -15,8 +15,7 @@ from flows.progress import announce
 from flows.too_little import TooLittleData
 from flows.traffic.visits import first_of
 from infra.settings import Settings
-from monitoring.canary.evidence import EvidenceStore
-from monitoring.canary.policy import JudgePolicy
+from monitoring.canary.looks import Looks
 from services.releases.approvals import Approvals
 from services.releases.ledger import Ledger
 from services.releases.states import ReleaseState
@@ -25,8 +24,10 @@ REPLAY = "canary-days"  # both canaries share the days: the second goes on where
 RAMP = [50]  # one step at half the users: eleven days of logs hold too few visits for the default 1, 5, 25, 50
 STEP_TIMEOUT_S = 1200.0  # the canary ends earlier where its traffic is spent; this is for a very slow machine
 MIN_USERS = 200  # in each arm, before the judge may promote
+# Days pass in seconds: no warm-up, a look a second, and no waiting for what so little traffic will never show.
+HASTE = {"warm_up_s": 0.0, "look_every_s": 1.0, "wait_s": 20.0}
 LEAST_USERS = 2 * MIN_USERS  # of the canary days: half of them meet each release
-LEAST_USERS_TO_ROLL_BACK = 2 * JudgePolicy.min_users_to_roll_back
+LEAST_USERS_TO_ROLL_BACK = 100
 SLICE_EVENTS = 6_000  # that go out together; on a thin log two hours hold fewer
 TOLERATED_ERRORS = 0.1  # of the visits; where more were errors, they are why the judge has too little
 SPENT_GRACE_S = 30.0  # after the last visit, wait this long for a verdict
@@ -112,7 +113,7 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool, most_ev
     decided = decided_release(ledger, version)
     if decided is not None:
         return _outcome(ledger, decided, None)
-    parameters = {"model": model, "note": note, "ramp": RAMP, "step_timeout_s": STEP_TIMEOUT_S, "min_users": MIN_USERS}
+    parameters = {"model": model, "note": note, "ramp": RAMP, "step_timeout_s": STEP_TIMEOUT_S, "min_users": MIN_USERS, **HASTE}
     run = run_deployment("release/release", parameters=parameters, timeout=0, as_subflow=False)
     announce(f"flow run {run.name!r} takes {model} along on the worker")
     release_id = _await_release(ledger, run.id, version)
@@ -200,8 +201,8 @@ class _Traffic:
 
     def _asked_for(self) -> str:
         """What the judge still needed at its last look, in its own words."""
-        looks = EvidenceStore(self.settings.platform_database_url).looks(self.release_id)
-        return "; ".join(looks[-1]["reasons"]) if looks else "the judge has seen no visit"
+        look = Looks(self.settings.platform_database_url).newest(self.release_id)
+        return "; ".join(look["reasons"]) if look else "the judge has seen no visit"
 
     def _decided(self) -> str | None:
         if self._abandoned.is_set():

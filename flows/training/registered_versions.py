@@ -29,11 +29,6 @@ def bundle_of(settings: Settings, model: str) -> Path:
     return registry.download_bundle(settings, version, settings.paths.bundles / f"registry-v{version}")
 
 
-def recorded_deciding_heads(settings: Settings, version: str) -> tuple[str, ...]:
-    """The heads that decide by the record of model `version`; none where its exposures could judge none."""
-    return tuple(_details(settings, version).get("deciding_heads", ()))
-
-
 def rows_learned(settings: Settings, model: str) -> int:
     """Exposures that `model` (alias or version) was trained on; 0 where its bundle does not say."""
     return int(_details(settings, model).get("rows", 0))

@@ -1,70 +1,101 @@
-"""The judge of a canary: two arms' evidence in, a verdict out. Pure: no clock, no storage, no randomness.
+"""The judge of a canary: a rollout's evidence in, a verdict out. Pure: no clock, no storage, no randomness.
 
-It may be asked after every visit. The chance that it ever rolls back a release that is as good as the live one is at
-most `policy.alpha`: every interval is valid at all times at once, and the metrics share alpha (Bonferroni), half among
-the deciding metrics, half among the guards. Hence the deciding heads are given, and the same at every look. `inconclusive`
-is an answer, never an error.
+It may be asked after every visit. The chance that it ever rolls back a release that is as good as the live one, over all
+metrics, steps and looks, is at most `policy.alpha`: every bound is valid at all times at once, the evidence of all steps is
+one estimate, and the metrics share alpha (Bonferroni) in parts that do not depend on the evidence. `inconclusive` is an
+answer, never an error.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from feature_repo.ids.own_actions import with_own_names
-from monitoring.canary.comparison import Metric, UserValues, compare_latency, compare_means
-from monitoring.canary.intervals import ratio_mismatch_p
-from monitoring.canary.policy import JudgePolicy
-from monitoring.canary.verdict import Decision, MetricResult, Verdict
-from monitoring.canary.visits import ArmEvidence
+from monitoring.canary import sentences
+from monitoring.canary.decisions import ROLL_BACK, STEP_UP, Clock, Finding, answer, find, mismatched
+from monitoring.canary.metric_sources import SOURCES, deciding_heads, estimate_latency, estimate_loss, estimate_ratio
+from monitoring.canary.policy import JudgePolicy, MetricPolicy
+from monitoring.canary.rollout_evidence import RolloutEvidence, UserSums
+from monitoring.canary.verdict import MetricDecision, MetricResult, Unit, Verdict
 
-__all__ = ["JudgePolicy", "MetricResult", "Verdict", "judge"]
-
-ROWS_CAP = 20  # judged posts beyond which a user weighs no more
-_GUARDS = 5  # ndcg, errors, empties, authors, latency
+__all__ = ["JudgePolicy", "MetricResult", "Place", "Verdict", "judge"]
 
 
-def judge(control: ArmEvidence, treatment: ArmEvidence, policy: JudgePolicy | None = None) -> Verdict:
-    """Compare the live release (`control`) with the canary (`treatment`) on users that met only one of them."""
-    policy = policy or JudgePolicy()
-    crossed = np.intersect1d(control.user_id, treatment.user_id)
-    own_control, own_treatment = control.without(crossed), treatment.without(crossed)
-    metrics = _metrics(own_control, own_treatment, policy)
+@dataclass(frozen=True)
+class Place:
+    """Where the rollout stands: whether this is the ramp's last step, and seconds since it began and until it is given up.
+
+    Pauses do not count in `step_s`.
+    """
+
+    last: bool
+    step_s: float
+    left_s: float
+
+
+def judge(evidence: RolloutEvidence, policy: JudgePolicy, place: Place) -> Verdict:
+    """Whether the canary may take its next step ("promote"; at the last one: be put to people), must go, or neither yet."""
+    clock = Clock(place.last, max(place.step_s, 0.0), max(place.left_s, 0.0))
+    findings, silent = _findings(evidence, policy, clock)
+    counts = users_by_step(evidence.requests, len(evidence.shares))
+    users, in_step = counts.max(axis=0, initial=0), counts[-1] if len(counts) else np.zeros(2)
+    tests = [mismatched(one, share, k, policy) for k, (one, share) in enumerate(zip(counts, evidence.shares, strict=True))]
+    alarms = [k for k, (_, alarm) in enumerate(tests) if alarm]
+    code = int(answer(findings, users, in_step, np.asarray(bool(alarms)), policy, clock))
     samples: dict[str, float | int | None] = {
-        "control_users": len(own_control),
-        "treatment_users": len(own_treatment),
-        "control_visits": own_control.total_visits,
-        "treatment_visits": own_treatment.total_visits,
-        "crossed_users": len(crossed),
-        "expected_treatment_share": policy.treatment_share,
-        "ratio_p": _ratio_p(own_control, own_treatment, policy),
+        "control_users": int(users[0]),
+        "treatment_users": int(users[1]),
+        "step_control_users": int(in_step[0]),
+        "step_treatment_users": int(in_step[1]),
+        "expected_treatment_share": evidence.shares[-1] if evidence.shares else None,
+        "ratio_p": float(min(p for p, _ in tests)) if tests else None,
         "needed_users": policy.min_users,
     }
-    decision, reasons = _decide(metrics, samples, policy)
-    return Verdict(decision, metrics, reasons, samples)
+    results = [_result(finding, policy) for finding in findings]
+    said = list(zip(results, findings, strict=True))
+    if code == ROLL_BACK:
+        reasons = [sentences.told(one, found, policy) for one, found in said if found.rolls_back]
+    elif code == STEP_UP:
+        reasons = [sentences.told(one, found, policy) for one, found in said if one.role == "decides" and not one.dry_run]
+    else:
+        reasons = sentences.waiting(in_step, policy, clock, [(k, counts[k], evidence.shares[k], tests[k][0]) for k in alarms])
+        reasons += [sentences.held(one, found) for one, found in said if found.holds]
+    if code != ROLL_BACK and _decides_by_losses(policy) and not any(one.unit == "nats" for one in results):
+        reasons.append("no head has enough positives; engagement and guards decide alone")
+    results += [replace(_result(one, policy), role="observed", decision="no_data", powered=False) for one in silent]
+    return Verdict({ROLL_BACK: "rollback", STEP_UP: "promote"}.get(code, "inconclusive"), results, reasons, samples)
 
 
-def _metrics(control: ArmEvidence, treatment: ArmEvidence, policy: JudgePolicy) -> list[MetricResult]:
-    deciding = policy.deciding_heads or ()
-    deciding_alpha = policy.alpha / 2 / max(len(deciding), 1)
-    guard_alpha = policy.alpha / 2 / _GUARDS
-    results = []
-    for head in (*deciding, *policy.observed_heads):
-        arms = _log_loss(control, head), _log_loss(treatment, head)
-        level = float(arms[0].shares @ arms[0].value) if len(arms[0].value) else 0.0
-        role = "decides" if head in deciding else "observed"
-        metric = Metric(f"log_loss.{head}", f"Log loss, {_words(head, policy)}", role, "lower", policy.log_loss_margin * level)
-        results.append(compare_means(metric, *arms, deciding_alpha, policy.tuned_for))
-    guards = [
-        (Metric("ndcg", "NDCG", "guards", "higher", policy.ndcg_margin, unit="score"), _ndcg),
-        (Metric("errors", "Errors", "guards", "lower", policy.error_margin, True, True, "share"), _errors),
-        (Metric("empties", "Empty timelines", "guards", "lower", policy.empty_margin, True, True, "share"), _empties),
-        (Metric("authors", "Distinct authors", "guards", "higher", policy.author_share_margin, True, unit="share"), _authors),
-    ]
-    for metric, values in guards:
-        results.append(compare_means(metric, values(control), values(treatment), guard_alpha, policy.tuned_for))
-    latency = Metric("latency_p95", "Latency p95, ratio", "guards", "lower", policy.latency_ratio - 1, True, unit="ms")
-    results.append(compare_latency(latency, control.latency_ms, treatment.latency_ms, guard_alpha))
-    return results
+def users_by_step(requests: UserSums, steps: int) -> np.ndarray:
+    """Users of each step and arm, int64 (steps, 2): everybody who asked, whatever they got."""
+    counts = np.zeros((steps, 2), np.int64)
+    rows = np.unique(np.stack([requests.step, requests.treated.astype(np.int64), requests.user], axis=1), axis=0)
+    np.add.at(counts, (rows[:, 0], rows[:, 1]), 1)
+    return counts
+
+
+def _decides_by_losses(policy: JudgePolicy) -> bool:
+    return any(metric.name == "log_loss" and metric.role == "decides" for metric in policy.metrics)
+
+
+def _findings(evidence: RolloutEvidence, policy: JudgePolicy, clock: Clock) -> tuple[list[Finding], list[Finding]]:
+    """What each metric says; and the heads with too few positives or negatives, for the record."""
+    findings: list[Finding] = []
+    silent: list[Finding] = []
+    for metric in policy.metrics:
+        if metric.name == "log_loss":
+            chosen, others = deciding_heads(evidence.losses, policy.least_positives, policy.max_deciding_heads, policy.heads)
+            for head in (*chosen, *others):
+                found = find(metric, estimate_loss(evidence.losses, head), policy, clock)
+                named = replace(found, name=f"log_loss.{head}", label=f"{metric.label}, {_words(head, policy)}")
+                (findings if head in chosen else silent).append(named)
+        elif metric.name == "latency_p95":
+            findings.append(find(metric, estimate_latency(evidence.times, len(evidence.shares)), policy, clock))
+        else:
+            findings.append(find(metric, estimate_ratio(metric, evidence), policy, clock))
+    return findings, silent
 
 
 def _words(head: str, policy: JudgePolicy) -> str:
@@ -73,101 +104,46 @@ def _words(head: str, policy: JudgePolicy) -> str:
     return named if named != head else head.replace("_", " ")
 
 
-def _decide(
-    metrics: list[MetricResult], samples: dict[str, float | int | None], policy: JudgePolicy
-) -> tuple[Decision, list[str]]:
-    users = min(samples["control_users"] or 0, samples["treatment_users"] or 0)
-    worse = [m for m in metrics if m.decision == "worse" and m.role != "observed"]
-    if worse and users >= policy.min_users_to_roll_back:
-        return "rollback", [_sentence(metric) for metric in worse]
-    holds = _holds(metrics, samples, policy, users)
-    if holds:
-        return "inconclusive", holds
-    return "promote", [_sentence(metric) for metric in metrics if metric.role == "decides"]
-
-
-def _holds(metrics: list[MetricResult], samples: dict[str, float | int | None], policy: JudgePolicy, users: float) -> list[str]:
-    """Every reason not to promote yet, in words."""
-    holds = []
-    if users < policy.min_users:
-        holds.append(
-            f"too few users: {samples['control_users']} on the live release and {samples['treatment_users']} on the canary, "
-            f"{policy.min_users} are needed in each"
-        )
-    if samples["ratio_p"] is not None and samples["ratio_p"] < policy.ratio_alpha:
-        seen = (samples["treatment_users"] or 0) / max((samples["treatment_users"] or 0) + (samples["control_users"] or 0), 1)
-        holds.append(
-            f"the arms' sizes do not fit the split ({seen:.1%} of users on the canary, {policy.treatment_share:.1%} expected, "
-            f"p = {samples['ratio_p']:.1e}): find out who is missing before trusting any comparison"
-        )
-    everyone = users and (samples["control_users"] or 0) + (samples["treatment_users"] or 0) + (samples["crossed_users"] or 0)
-    if everyone and (samples["crossed_users"] or 0) / everyone > policy.max_crossover_share:
-        holds.append(
-            f"{samples['crossed_users']} users met both releases and are left out; judge visits since the last ramp step only"
-        )
-    if not any(metric.role == "decides" for metric in metrics):
-        holds.append("nothing to decide by: no head was chosen when the canary began; name some in MIXER_DECIDING_HEADS")
-    for metric in metrics:
-        if metric.role == "decides" and metric.decision not in ("better", "no_worse"):
-            holds.append(_sentence(metric))
-        elif metric.role == "guards" and _estimate_beyond_limit(metric):
-            holds.append(f"{metric.label} is estimated beyond its limit: {_sentence(metric)}")
-    return holds
-
-
-def _estimate_beyond_limit(metric: MetricResult) -> bool:
-    if metric.decision == "no_data":
-        return False
-    return metric.difference > metric.limit if metric.better == "lower" else metric.difference < metric.limit
-
-
-def _sentence(metric: MetricResult) -> str:
-    if metric.decision == "no_data":
-        return f"{metric.label}: no data ({metric.control_users} and {metric.treatment_users} users)"
-    words = {"better": "better", "no_worse": "no worse than tolerated", "worse": "worse", "inconclusive": "not settled yet"}
-    what, sign = ("ratio", "") if metric.null else ("difference", "+")
-    limit = f"at {'most' if metric.better == 'lower' else 'least'} {metric.limit:{sign}.3g} is tolerated"
-    return (
-        f"{metric.label} is {words[metric.decision]}: "
-        f"{metric.control:.3g} on the live release, {metric.treatment:.3g} on the canary; the {what} lies "
-        f"between {metric.low:{sign}.2g} and {metric.high:{sign}.2g}, {limit}"
+def _result(finding: Finding, policy: JudgePolicy) -> MetricResult:
+    metric, estimate = finding.metric, finding.estimate
+    outer = np.exp if metric.scale == "ratio" else np.asarray  # from the scale computed with to that of the policy
+    low, high, difference = (float(outer(value)) for value in (finding.low, finding.high, estimate.difference))
+    return MetricResult(
+        name=finding.name,
+        label=finding.label,
+        role=metric.role,
+        better=metric.better,
+        control=float(estimate.control),
+        treatment=float(estimate.treatment),
+        difference=difference,
+        low=low if finding.has_data else float("nan"),
+        high=high if finding.has_data else float("nan"),
+        null=metric.null,
+        limit=metric.limit,
+        decision=_decision(finding),
+        control_users=int(estimate.control_users),
+        treatment_users=int(estimate.treatment_users),
+        alpha=policy.alpha_of(metric),
+        unit=_unit(metric),
+        scale=metric.scale,
+        detectable=float(outer(finding.detectable)),
+        detectable_last=float(outer(finding.detectable_last)),
+        powered=bool(finding.powered),
+        dry_run=metric.dry_run,
     )
 
 
-def _ratio_p(control: ArmEvidence, treatment: ArmEvidence, policy: JudgePolicy) -> float | None:
-    if policy.treatment_share is None:
-        return None
-    return ratio_mismatch_p(len(control), len(treatment), policy.treatment_share)
+def _decision(finding: Finding) -> MetricDecision:
+    if not finding.has_data:
+        return "no_data"
+    if finding.worse:
+        return "worse"
+    if finding.better:
+        return "better"
+    return "no_worse" if finding.no_worse else "inconclusive"
 
 
-# ---- metrics by user ----------------------------------------------------------------------------------------------
-def _log_loss(arm: ArmEvidence, head: str) -> UserValues:
-    if head not in arm.log_loss:
-        return UserValues(np.empty(0))
-    has = arm.rows > 0
-    rows = arm.rows[has]
-    # A user counts by how much was judged, up to a cap, so that neither one-post users nor a few heavy ones set the noise.
-    weight = np.minimum(rows, ROWS_CAP).astype(np.float64)
-    reference = arm.reference_log_loss.get(head)
-    return UserValues(arm.log_loss[head][has] / rows, None if reference is None else reference[has] / rows, weight)
-
-
-def _ndcg(arm: ArmEvidence) -> UserValues:
-    has = arm.ndcg_visits > 0
-    visits = arm.ndcg_visits[has]
-    return UserValues(arm.ndcg_sum[has] / visits, arm.reference_ndcg_sum[has] / visits)
-
-
-def _errors(arm: ArmEvidence) -> UserValues:
-    return UserValues(arm.errors / np.maximum(arm.visits, 1))
-
-
-def _empties(arm: ArmEvidence) -> UserValues:
-    served = arm.visits - arm.errors
-    has = served > 0
-    return UserValues(arm.empties[has] / served[has])
-
-
-def _authors(arm: ArmEvidence) -> UserValues:
-    has = arm.author_share_visits > 0
-    return UserValues(arm.author_share_sum[has] / arm.author_share_visits[has])
+def _unit(metric: MetricPolicy) -> Unit:
+    if metric.name == "log_loss":
+        return "nats"
+    return "ms" if metric.name == "latency_p95" else SOURCES[metric.name].unit

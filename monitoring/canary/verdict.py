@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 Decision = Literal["promote", "rollback", "inconclusive"]
 MetricDecision = Literal["better", "no_worse", "worse", "inconclusive", "no_data"]
-Unit = Literal["nats", "score", "share", "ms"]
-Role = Literal["decides", "guards", "observed"]
+Unit = Literal["nats", "score", "share", "ms", "actions", "hours"]
+Role = Literal["decides", "guards", "signals", "observed"]
+Scale = Literal["relative", "absolute", "ratio"]
 
 
 @dataclass(frozen=True)
 class MetricResult:
-    """One metric in both arms. `low`..`high` is the always-valid interval of `difference` (a ratio where `null` is 1)."""
+    """One metric in both arms. `low`..`high` is the always-valid interval of `difference` (a ratio where `null` is 1).
+
+    The interval's end on the good side misses with the chance `alpha`, the one on the bad side with the policy's
+    `promote_alpha`: a rollback asks for more certainty than a step up. An observed metric has no part in the decision.
+    """
 
     name: str
     label: str
@@ -33,6 +38,11 @@ class MetricResult:
     treatment_users: int
     alpha: float
     unit: Unit = "nats"  # of `control` and `treatment`
+    scale: Scale = "absolute"  # of `difference`, its interval and `detectable`: relative to the control, in `unit`, or a ratio
+    detectable: float = math.nan  # smallest worsening that the evidence would tell from none; positive, a ratio above 1
+    detectable_last: float = math.nan  # the same, projected to the end of the step
+    powered: bool = False  # whether it can show, now or by the end of the last step, that a release is no worse than its margin
+    dry_run: bool = False  # judged and shown, with no effect
 
 
 @dataclass(frozen=True)
@@ -57,12 +67,16 @@ class Verdict:
 
     @staticmethod
     def from_dict(value: Mapping[str, Any]) -> Verdict:
-        """The verdict that `to_dict` wrote; a None number comes back as NaN."""
+        """The verdict that `to_dict` wrote, now or in an earlier version; a None number comes back as NaN.
+
+        Fields that are not known any more are ignored, and those that were not known then have their defaults.
+        """
+        known = {one.name for one in fields(MetricResult)}
         metrics = [
-            MetricResult(**{name: math.nan if item is None else item for name, item in metric.items()})
+            MetricResult(**{name: math.nan if item is None else item for name, item in metric.items() if name in known})
             for metric in value["metrics"]
         ]
-        return Verdict(value["decision"], metrics, list(value["reasons"]), dict(value["samples"]))
+        return Verdict(value["decision"], metrics, list(value.get("reasons", ())), dict(value.get("samples", {})))
 
 
 def verdict_in(evidence: Mapping[str, Any]) -> Verdict | None:

@@ -191,7 +191,7 @@ class Added:
             },
         )
         if answer.status < 500:
-            self._count("outcome_times", (*key, int(bin_of(max(answer.ms, 0.0))[0])), {"count": 1.0})
+            self._count("outcome_times", (*key, int(bin_of(max(answer.ms, 0.0)))), {"count": 1.0})
 
     def _count(self, table: str, key: tuple, values: Mapping[str, float]) -> None:
         row = self.sums.setdefault(table, {}).setdefault(key, dict.fromkeys(values, 0.0))

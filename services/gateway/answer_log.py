@@ -12,6 +12,7 @@ from services.gateway.metrics import GatewayMetrics
 from services.intake.producer import EventProducer
 
 LOGGED = frozenset({"/for_you", "/following", "/score"})
+CLOSING_S = 0.5  # at the end of the door, for what the broker has not taken yet
 _POST = b'"post_id":'  # once for each post of a page
 
 
@@ -64,7 +65,7 @@ class AnswerLog:
 
     def close(self) -> None:
         """Hand the queued messages to the broker; what it does not take in time is given up."""
-        self.producer.close()
+        self.producer.close(CLOSING_S)
 
     def _count(self, sent: Future[int]) -> None:
         self.metrics.answer_log.labels("lost" if sent.exception() else "delivered").inc()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from infra.settings import Settings
-from monitoring.canary.evidence import EvidenceStore
+from monitoring.canary.looks import Looks
 from services.gateway.answer_log import AnswerLog
 from services.gateway.arms import ArmPool
 from services.gateway.auth import Gatekeeper
@@ -32,7 +32,7 @@ class Door:
     gatekeeper: Gatekeeper
     approvals: Approvals
     rollouts: Rollouts
-    evidence: EvidenceStore
+    looks: Looks
     metrics: GatewayMetrics
     traffic: RecentTraffic
     pool: ArmPool
@@ -61,7 +61,7 @@ class Door:
             gatekeeper=Gatekeeper(settings),
             approvals=Approvals(url),
             rollouts=Rollouts(url),
-            evidence=EvidenceStore(url),
+            looks=Looks(url),
             metrics=metrics,
             traffic=traffic,
             pool=pool,

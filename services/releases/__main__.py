@@ -13,8 +13,10 @@ from infra.interrupts import asked_to_leave
 from infra.process_status import StatusFile
 from infra.processes import mixer_name
 from infra.settings import get_settings
+from monitoring.canary.policy import policy_of
 from services.releases.controller import Controller
 from services.releases.events import tell_end
+from services.releases.judging import Judging
 from services.releases.published_heads import PublishedHeads, missing_heads
 
 LOOK_EVERY_S = 1.0
@@ -33,7 +35,9 @@ def main() -> None:
         looping = status.looping().get(mixer_name(release_id))
         return None if looping is None else looping.said
 
-    controller = Controller(settings.platform_database_url, f"{socket.gethostname()}:{os.getpid()}", dies_again)
+    policy = policy_of(settings.judge_policy)
+    judging = Judging(settings.platform_database_url, settings.outcomes_url, policy)
+    controller = Controller(settings.platform_database_url, f"{socket.gethostname()}:{os.getpid()}", judging, dies_again)
     steps = (
         partial(take_along, controller),
         partial(publish_head, controller, heads),

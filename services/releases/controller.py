@@ -8,19 +8,18 @@ the ledger refuses what rests on an entry that is no longer the newest.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import structlog
 
-from feature_repo.ids import IdTable
-from feature_repo.ids.own_actions import slots_by_name
-from monitoring.canary.evidence import EvidenceStore
-from monitoring.canary.judge import JudgePolicy, Verdict, judge
+from monitoring.canary.looks import Looks
+from monitoring.canary.verdict import Verdict
 from services.releases.approvals import Approvals
 from services.releases.chain import LedgerEntry
 from services.releases.handover import why_not
+from services.releases.judging import Judging, place_of
 from services.releases.lease import Lease
 from services.releases.ledger import Ledger
 from services.releases.plan import RolloutPlan
@@ -40,16 +39,22 @@ log = structlog.get_logger("releases.controller")
 class Controller:
     """Looks at the rollouts of the platform whose database is at `url`."""
 
-    def __init__(self, url: str, holder: str, dies_again: Callable[[str], str | None] = lambda release: None) -> None:
-        """dies_again: what is said of a release whose process is in a crash loop; None of any other."""
+    def __init__(
+        self,
+        url: str,
+        holder: str,
+        judging: Judging | None = None,
+        dies_again: Callable[[str], str | None] = lambda release: None,
+    ) -> None:
+        """judging: by which canaries are judged; without it, a person's `promote` is all that can be done.
+
+        dies_again: what is said of a release whose process is in a crash loop; None of any other.
+        """
         self.ledger, self.approvals, self.rollouts = Ledger(url), Approvals(url), Rollouts(url)
-        self.evidence = EvidenceStore(url)
+        self.looks, self.judging = Looks(url), judging
         self.lease = Lease(url, "release controller", holder, LEASE_S)
         self.dies_again = dies_again
         self.holding = False  # whether this controller is the one that acts
-        self._url = url
-        self._judged: tuple[str, float, int] | None = None  # release, step, visits of the newest look
-        self._verdict: Verdict | None = None
 
     def look(self, now: float | None = None) -> str | None:
         """Do the one next thing; returns it in words, None where there is nothing to do or another controller acts.
@@ -58,7 +63,7 @@ class Controller:
         """
         now = time.time() if now is None else now
         self.holding = self.lease.hold(now)
-        if not self.holding:
+        if not self.holding or self.judging is None:
             return None
         try:
             return self._next(now)
@@ -70,7 +75,7 @@ class Controller:
     def _next(self, now: float) -> str | None:
         canary = self.ledger.route().canary
         if canary is not None:
-            return self._take_along(canary, now)
+            return self._take_along(canary, self.judging, now)
         for row in self.rollouts.all():
             entry = self._newest(row.release_id)
             if entry.state is ReleaseState.BUILT and (done := self._begin(row, entry, now)) is not None:
@@ -85,7 +90,7 @@ class Controller:
             return None
         problem = self._problem(release_id)
         if problem is None:
-            return self._step(release_id, plan, plan.after(0.0) or plan.ramp[0], None, entry)
+            return self._step(release_id, plan.after(0.0) or plan.ramp[0], None, entry)
         if (dying := self.dies_again(release_id)) is not None:
             return self._roll_back(entry, f"its process dies again and again: {dying}", None, ACTOR)
         if now - self._since(entry, row, now) > plan.step_timeout_s:
@@ -104,13 +109,18 @@ class Controller:
             log.info("no more traffic before its process is well", release=release_id, why=problem)
         return problem is None
 
-    def _take_along(self, release_id: str, now: float) -> str | None:
+    def _take_along(self, release_id: str, judging: Judging, now: float) -> str | None:
         row, entry = self._row(release_id), self._newest(release_id)
         if (dying := self.dies_again(release_id)) is not None:
             return self._roll_back(entry, f"its process dies again and again: {dying}", None, ACTOR)
-        verdict, is_new = self._judge(release_id, row.plan)
-        if is_new:
-            self.evidence.add_look(release_id, int(now * 1e6), verdict.to_dict())
+        steps = self.steps(release_id)
+        place = place_of(
+            last=row.plan.after(steps[-1].percent or 0.0) is None,
+            since=self._since(steps[-1], row, now),
+            plan=row.plan,
+            now=now,
+        )
+        verdict = judging.look(release_id, row.plan, steps, place, now)
         if verdict.decision == "rollback":
             return self._roll_back(entry, "; ".join(verdict.reasons), verdict, JUDGE)
         if row.paused:
@@ -118,7 +128,7 @@ class Controller:
         if entry.state is ReleaseState.AWAITING_APPROVAL:
             return self._answer(entry, row, now)
         if verdict.decision == "promote" and self._is_well(release_id):
-            return self._go_up(row.plan, verdict, entry, ACTOR, "; ".join(verdict.reasons))
+            return self._go_up(row.plan, verdict.to_dict(), entry, ACTOR, "; ".join(verdict.reasons))
         if now - self._since(entry, row, now) > row.plan.step_timeout_s:
             return self._roll_back(entry, "no verdict in time: " + "; ".join(verdict.reasons), verdict, ACTOR)
         return None
@@ -132,36 +142,29 @@ class Controller:
             raise TransitionError(f"release {release_id} is paused by {row.paused_by}; resume it before you promote it")
         if (problem := self._problem(release_id)) is not None:
             raise TransitionError(f"release {release_id} can't be promoted: {problem}")
-        return self._go_up(row.plan, self._judge(release_id, row.plan)[0], entry, actor, reason)
+        return self._go_up(row.plan, self.looks.newest(release_id) or {}, entry, actor, reason)
 
-    def _go_up(self, plan: RolloutPlan, verdict: Verdict, entry: LedgerEntry, actor: str, reason: str) -> str:
+    def _go_up(self, plan: RolloutPlan, verdict: dict[str, Any], entry: LedgerEntry, actor: str, reason: str) -> str:
+        """verdict: the judge's last word, as it is kept; empty where it has not looked yet."""
         release_id, percent = entry.release_id, plan.after(entry.percent or 0.0)
         if percent is not None:
-            return self._step(release_id, plan, percent, verdict, entry, actor, reason)
+            return self._step(release_id, percent, verdict, entry, actor, reason)
         why = "the judge found no harm" if actor == ACTOR else reason
-        evidence = verdict.to_dict()
-        self.ledger.transition(release_id, ReleaseState.AWAITING_APPROVAL, actor, why, evidence=evidence, after=entry.seq)
-        self.approvals.request(release_id, QUESTION, evidence, requested_by=actor)
+        self.ledger.transition(release_id, ReleaseState.AWAITING_APPROVAL, actor, why, evidence=verdict, after=entry.seq)
+        self.approvals.request(release_id, QUESTION, verdict, requested_by=actor)
         return f"{release_id} awaits a person's approval"
 
     def _step(
         self,
         release_id: str,
-        plan: RolloutPlan,
         percent: float,
-        verdict: Verdict | None,
+        verdict: dict[str, Any] | None,
         entry: LedgerEntry,
         actor: str = ACTOR,
         why: str = "",
     ) -> str:
-        """Widen the canary. Evidence begins anew: users who saw both releases across a step are excluded from both arms."""
-        live = self.ledger.route().live
-        newest = self.evidence.newest_us([release for release in (live, release_id) if release])
-        evidence = {
-            "since_us": 0 if newest is None else newest + 1,
-            "verdict": None if verdict is None else verdict.to_dict(),
-            "deciding_heads": list(self.deciding_heads(release_id, plan)),
-        }
+        """Widen the canary. Everybody who was in it stays, so the evidence of all steps adds up."""
+        evidence = {"verdict": verdict or None}
         reason = f"{percent:g} % of users" + (f": {why}" if why else "")
         self.ledger.transition(
             release_id, ReleaseState.CANARY, actor, reason, evidence=evidence, percent=percent, after=entry.seq
@@ -190,51 +193,9 @@ class Controller:
         self.ledger.transition(entry.release_id, ReleaseState.ROLLED_BACK, actor, reason, evidence=evidence, after=entry.seq)
         return f"{entry.release_id} rolled back: {reason}"
 
-    # ---- judging --------------------------------------------------------------------------------------------------
-    def _judge(self, release_id: str, plan: RolloutPlan) -> tuple[Verdict, bool]:
-        """The judge's word on the step's evidence, and whether it is a new one: without a new visit the last one holds."""
-        step = self.steps(release_id)[-1]
-        key = (release_id, float(step.seq), self.evidence.count(release_id))
-        if key != self._judged or self._verdict is None:
-            self._verdict, is_new = self.judge_now(release_id, plan), True
-            self._judged = key
-        else:
-            is_new = False
-        return self._verdict, is_new
-
-    def judge_now(self, release_id: str, plan: RolloutPlan) -> Verdict:
-        """The judge's word on this step's evidence: the canary's users against the live release's users of the same time."""
-        live, step = self.ledger.route().live, self.steps(release_id)[-1]
-        if live is None:
-            raise TransitionError(f"release {release_id} is a canary beside nothing; roll it back")
-        arms = self.evidence.load([live, release_id], since_us=step.evidence.get("since_us", 0))
-        policy = JudgePolicy(
-            treatment_share=(step.percent or 0.0) / 100,
-            deciding_heads=self.deciding_heads(release_id, plan) or None,
-            own_actions=self._own_actions(),
-        )
-        if plan.min_users is not None:
-            policy = replace(policy, min_users=plan.min_users)
-        return judge(arms[live], arms[release_id], policy)
-
-    def deciding_heads(self, release_id: str, plan: RolloutPlan) -> tuple[str, ...]:
-        """The heads that decide over the canary: those of its first step, else chosen now.
-
-        Chosen are those of the plan that visits are judged by, as far as visits tell. The ledger keeps them, since the judge's
-        intervals hold for one choice alone.
-        """
-        if steps := self.steps(release_id):
-            return tuple(steps[0].evidence.get("deciding_heads", ()))
-        live = self.ledger.route().live
-        judged = self.evidence.judged_heads(live) if live else ()
-        return tuple(head for head in plan.deciding_heads if head in judged) or plan.deciding_heads
-
     def steps(self, release_id: str) -> list[LedgerEntry]:
         """The canary's steps, oldest first."""
         return [entry for entry in self.ledger.entries_of(release_id) if entry.state is ReleaseState.CANARY]
-
-    def _own_actions(self) -> Mapping[str, str]:
-        return slots_by_name(IdTable(self._url))
 
     # ---- what is stored -------------------------------------------------------------------------------------------
     def _row(self, release_id: str) -> RolloutRow:

@@ -17,10 +17,15 @@ class RolloutPlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ramp: tuple[float, ...] = Field(CANARY_STEPS, description="Per cent of users at each canary step, rising.")
-    step_timeout_s: float = Field(6 * 3600.0, gt=0, description="A step without a verdict by then is given up.")
+    step_timeout_s: float = Field(24 * 3600.0, gt=0, description="A step without a verdict by then is given up.")
     approval_timeout_s: float = Field(48 * 3600.0, gt=0, description="A question without an answer by then is a no.")
-    min_users: int | None = Field(None, ge=1, description="Users in each arm before a promotion; default: the judge's own.")
-    deciding_heads: tuple[str, ...] = Field((), description="Heads whose log loss may decide; those that visits tell of do.")
+    look_every_s: float = Field(60.0, gt=0, description="Seconds between two looks of the judge.")
+    warm_up_s: float | None = Field(None, ge=0, description="First seconds of a step without a step up; default: the policy's.")
+    wait_s: float | None = Field(
+        None, ge=0, description="Seconds of a step in which the judge waits to become surer; default: all of it."
+    )
+    min_users: int | None = Field(None, ge=2, description="Users in each arm before a step up; default: the policy's.")
+    deciding_heads: tuple[str, ...] = Field((), description="The only heads whose log loss may decide; none: counts choose.")
 
     @field_validator("ramp", mode="before")
     @classmethod

@@ -13,13 +13,14 @@ from feature_repo.ids import IdTable
 from feature_repo.lake import Lake
 from feature_repo.snapshot import POINTER
 from infra.settings import Settings
-from monitoring.canary.evidence import EvidenceStore
-from monitoring.canary.judge import JudgePolicy, judge
+from monitoring.canary.judge import JudgePolicy, Place, judge
+from monitoring.canary.looks import Looks
+from monitoring.outcomes.evidence import Outcomes
 from services.gateway.pages.post_facts import post_facts
 from tests.contract_rows import contract_rows
 from tests.integration.gateway_rig import running_gateway, user_in
 from tests.integration.small_arm import SmallArm
-from tests.unit.canary.arms import arm
+from tests.outcome_rows import add_outcomes
 
 pytestmark = pytest.mark.slow
 
@@ -60,19 +61,14 @@ class Seen(HTMLParser):
 
 def furnish(rig) -> None:
     """A live release, a rolled-back canary with looks, and a question that waits; with hostile text everywhere."""
-    import numpy as np
-
-    rng = np.random.default_rng(1)
     rig.live(SmallArm("r1"))
     rig.canary(SmallArm("r2"))
-    evidence = EvidenceStore(rig.settings.platform_database_url)
-    for users in (300, 600):
-        verdict = judge(
-            arm(rng, users),
-            arm(rng, users, first_user=9_000, worse=0.3),
-            JudgePolicy(deciding_heads=("click", "video_view"), treatment_share=0.5),
-        )
-        evidence.add_look("r2", users, verdict.to_dict())
+    looks, url = Looks(rig.settings.platform_database_url), rig.settings.outcomes_url
+    for first in (0, 2_000):
+        add_outcomes(url, "r2", "r1", 3, {"r1": 300, "r2": 300}, first=first, harm=0.3)
+        evidence = Outcomes(url).evidence("r2", [(3, 0.5)])
+        verdict = judge(evidence, JudgePolicy.default(), Place(last=True, step_s=3_600.0, left_s=0.0))
+        looks.add("r2", first, verdict.to_dict())
     rig.ledger.transition("r2", "rolled_back", ATTACK, ATTACK, {"verdict": verdict.to_dict(), "note": ATTACK})
     rig.canary(SmallArm("r3"))
     rig.ledger.transition("r3", "awaiting_approval", ATTACK, ATTACK)

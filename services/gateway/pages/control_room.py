@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name, with_own_names
+from monitoring.canary.policy import policy_of
 from monitoring.canary.verdict import Verdict, verdict_in
 from services.gateway.admin import carry_out
 from services.gateway.door import Door
@@ -120,6 +121,7 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "canaried": canaried,
         "pending": [(approval, verdict_in(approval.evidence)) for approval in pending],
         "interval_bar": interval_bar,
+        "policy": policy_of(door.settings.judge_policy),
         "traffic": _traffic(door),
         "shadow": door.shadow,
         "alerts": alerts,
@@ -140,7 +142,7 @@ def _canary_view(door: Door, release_id: str, entries: list[LedgerEntry], route:
     steps = [entry for entry in own if entry.state is ReleaseState.CANARY]
     ends = (ReleaseState.LIVE, ReleaseState.ROLLED_BACK)
     ended = next((entry for entry in own if entry.state in ends and entry.seq > steps[0].seq), None)
-    looks = [Verdict.from_dict(look) for look in door.evidence.looks(release_id)] or [
+    looks = [Verdict.from_dict(look) for look in door.looks.all(release_id)] or [
         found for entry in own if (found := verdict_in(entry.evidence)) is not None
     ]
     verdict = looks[-1] if looks else None

@@ -12,6 +12,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
+from monitoring.canary.amounts import amount
+from monitoring.canary.policy import MetricPolicy
+from monitoring.canary.verdict import MetricResult
+
 FOLDER = Path(__file__).parent
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
@@ -69,6 +73,21 @@ def in_unit(value: float | None, unit: str) -> str:
     return f"{number(value)} ms" if unit == "ms" else number(value, 4)
 
 
+def sees(metric: MetricResult) -> str:
+    """The smallest worsening that a metric would have shown, in words; nothing for a look that did not say."""
+    return f"sees {amount(metric, metric.detectable)}" if math.isfinite(metric.detectable) else ""
+
+
+def tolerance(metric: MetricPolicy) -> str:
+    """The worsening that a policy tolerates, in words."""
+    if metric.scale == "ratio":
+        return f"up to {metric.margin:g} times the live release's"
+    side = "more" if metric.better == "lower" else "less"
+    if metric.scale == "relative":
+        return f"up to {100 * metric.margin:g} % {side}"
+    return f"up to {100 * metric.margin:g} points {side}"
+
+
 def sentence(text: str) -> str:
     """`text` with its first letter in upper case and no underscores."""
     words = text.replace("_", " ")
@@ -85,8 +104,16 @@ def _environment() -> Environment:
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(
-        moment=moment, in_unit=in_unit, sentence=sentence, number=number, percent=percent, readable_json=readable_json
+        moment=moment,
+        in_unit=in_unit,
+        sentence=sentence,
+        number=number,
+        percent=percent,
+        readable_json=readable_json,
+        sees=sees,
+        tolerance=tolerance,
     )
+    environment.filters.update(sees=sees, tolerance=tolerance)
     environment.globals.update(state_words=STATE_WORDS)
     return environment
 

@@ -1,0 +1,68 @@
+"""The judge's looks at a canary: when one is due, what it is given, and what it said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from feature_repo.ids import IdTable
+from feature_repo.ids.own_actions import slots_by_name
+from monitoring.canary.judge import JudgePolicy, Place, Verdict, judge
+from monitoring.canary.looks import Looks
+from monitoring.outcomes.evidence import Outcomes
+from services.releases.chain import LedgerEntry
+from services.releases.plan import RolloutPlan
+
+
+@dataclass
+class Judging:
+    """One judge over the looks in the platform database at `url` and the outcomes in that at `outcomes_url`."""
+
+    url: str
+    outcomes_url: str
+    policy: JudgePolicy
+    _newest: tuple[int, float, Verdict] | None = field(default=None, init=False)  # the step's seq, when, and what was said
+    _seen: tuple[str, int] | None = field(default=None, init=False)  # canary, and how much was known of it
+
+    def __post_init__(self) -> None:
+        self.looks, self.outcomes = Looks(self.url), Outcomes(self.outcomes_url)
+
+    def look(self, release_id: str, plan: RolloutPlan, steps: Sequence[LedgerEntry], place: Place, now: float) -> Verdict:
+        """The judge's word. Looks are `plan.look_every_s` apart; between two of them, the last one holds.
+
+        steps: the canary's, oldest first. now: Unix seconds.
+        """
+        last = self._newest
+        if last is not None and last[0] == steps[-1].seq and 0 <= now - last[1] < plan.look_every_s:
+            return last[2]
+        known = (release_id, self.outcomes.changes(release_id))
+        verdict = self.judge_now(release_id, plan, steps, place)
+        if known != self._seen or last is None or last[2].decision != verdict.decision:
+            self.looks.add(release_id, int(now * 1e6), verdict.to_dict())
+        self._seen, self._newest = known, (steps[-1].seq, now, verdict)
+        return verdict
+
+    def judge_now(self, release_id: str, plan: RolloutPlan, steps: Sequence[LedgerEntry], place: Place) -> Verdict:
+        """The judge's word on all evidence of the rollout so far."""
+        evidence = self.outcomes.evidence(release_id, [(step.seq, (step.percent or 0.0) / 100) for step in steps])
+        return judge(evidence, self.policy_of(plan), place)
+
+    def policy_of(self, plan: RolloutPlan) -> JudgePolicy:
+        """The platform's policy, with what the plan says otherwise."""
+        changes: dict[str, object] = {"own_actions": dict(slots_by_name(IdTable(self.url)))}
+        for name in ("min_users", "warm_up_s"):
+            if (value := getattr(plan, name)) is not None:
+                changes[name] = value
+        if plan.min_users is not None:
+            changes["min_users_to_roll_back"] = min(self.policy.min_users_to_roll_back, max(plan.min_users, 2))
+        if plan.deciding_heads:
+            changes["heads"] = plan.deciding_heads
+        return self.policy.model_copy(update=changes)
+
+
+def place_of(*, last: bool, since: float, plan: RolloutPlan, now: float | None = None) -> Place:
+    """Where a rollout stands; since: Unix seconds from which the step's deadline counts."""
+    spent = max((time.time() if now is None else now) - since, 0.0)
+    waits_s = plan.step_timeout_s if plan.wait_s is None else min(plan.wait_s, plan.step_timeout_s)
+    return Place(last=last, step_s=spent, left_s=max(waits_s - spent, 0.0))
