@@ -6,7 +6,7 @@ from sqlalchemy import insert
 
 from infra.database import create_tables, open_engine, write_transaction
 from monitoring.canary.time_bins import bin_of
-from monitoring.outcomes.store import CHANGED
+from monitoring.outcomes.store import CHANGED, TAKEN
 from monitoring.outcomes.tables import LOSSES, MARKS, NAMES, PAGE_SUMS, REQUEST_SUMS, TIMES
 
 VISITS = 3  # of each user
@@ -14,11 +14,19 @@ POSTS = 10  # a visit
 
 
 def add_outcomes(
-    url: str, canary: str, live: str, step: int, users: dict[str, int], *, first: int = 0, harm: float = 0.0
+    url: str,
+    canary: str,
+    live: str,
+    step: int,
+    users: dict[str, int],
+    *,
+    first: int = 0,
+    harm: float = 0.0,
+    taken_us: int = 2**62,
 ) -> None:
     """So many users of each release in one step. `harm`: the share by which the canary predicts worse, and engages less.
 
-    first: id of the first user; ids are not used twice.
+    first: id of the first user; ids are not used twice. taken_us: when outcomes were taken in last; far in the future.
     """
     engine = open_engine(url)
     create_tables(engine, *NAMES)
@@ -32,6 +40,8 @@ def add_outcomes(
             connection.execute(insert(TIMES), [key | _times(release, user) for release, user in met])
             losses = [row for _, user in met for row in _losses(canary, user, harm)]
             connection.execute(insert(LOSSES), losses)
+        connection.execute(MARKS.delete().where(MARKS.c.name == TAKEN))
+        connection.execute(insert(MARKS).values(name=TAKEN, value=taken_us))
         name = CHANGED + canary
         known = connection.execute(MARKS.select().where(MARKS.c.name == name)).first()
         connection.execute(MARKS.delete().where(MARKS.c.name == name))

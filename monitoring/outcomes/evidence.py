@@ -9,9 +9,9 @@ from sqlalchemy import Connection, Table, func, select
 
 from infra.database import create_tables, open_engine, read_transaction
 from monitoring.canary.rollout_evidence import PairedLosses, RequestTimes, RolloutEvidence, UserSums
+from monitoring.outcomes.store import CHANGED, TAKEN
 from monitoring.outcomes.tables import DAYS, LOSSES, MARKS, NAMES, PAGE_SUMS, REQUEST_SUMS, TIMES
 
-CHANGED = "changed:"
 _PAGE_COLUMNS = ("pages", "posts", "engagement", "disliked", "author_share", "age_hours")
 _REQUEST_COLUMNS = ("requests", "failed", "pages", "empty", "not_numbers", "short")
 
@@ -27,6 +27,12 @@ class Outcomes:
         """A number that grows whenever something is learned of the canary; 0 before there is anything."""
         with read_transaction(self._engine) as connection:
             return connection.execute(select(MARKS.c.value).where(MARKS.c.name == CHANGED + canary)).scalar() or 0
+
+    def taken_at(self) -> float | None:
+        """Unix seconds when outcomes were taken in last, be it that there were none; None before."""
+        with read_transaction(self._engine) as connection:
+            taken_us = connection.execute(select(MARKS.c.value).where(MARKS.c.name == TAKEN)).scalar()
+        return None if taken_us is None else taken_us / 1e6
 
     def evidence(self, canary: str, steps: Sequence[tuple[int, float]]) -> RolloutEvidence:
         """All that is known of `canary` in `steps`: the ledger's number of each, and the canary's share of users, 0..1."""

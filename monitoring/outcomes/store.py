@@ -22,6 +22,7 @@ from monitoring.outcomes.tables import KEYS, MARKS, NAMES, OFFSETS
 
 NEWEST = "newest_event_us"
 CHANGED = "changed:"
+TAKEN = "taken_us"  # by the clock of the wall, when outcomes were taken in last
 SETTLED_US = 10_000_000  # a page's first events are on their way for so long, whatever the events' clock says
 RIPE_AT_ONCE = 2_000
 SHORT_SHARE = 0.5  # of the posts asked for; a page with fewer is short
@@ -109,6 +110,7 @@ class OutcomeStore:
                 added.answer(answer)
             self._add(connection, added, now_us)
             self._note_offsets(connection, offsets)
+            self._mark(connection, TAKEN, now_us)
             taken.closed = close_old_pages(connection, now_us)
         return taken
 

@@ -21,7 +21,7 @@ OFFSETS = Table(
 MARKS = Table(
     "outcome_marks",
     metadata,
-    Column("name", String(96), primary_key=True),  # "newest_event_us"; "changed:<canary>" grows with every change
+    Column("name", String(96), primary_key=True),  # "newest_event_us", "taken_us"; "changed:<canary>" grows with every change
     Column("value", BigInteger, nullable=False),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name
@@ -13,6 +13,8 @@ from monitoring.canary.looks import Looks
 from monitoring.outcomes.evidence import Outcomes
 from services.releases.chain import LedgerEntry
 from services.releases.plan import RolloutPlan
+
+BLIND_AFTER_S = 60.0  # without outcomes being taken in; the process does so every few seconds, even where there are none
 
 
 @dataclass
@@ -37,11 +39,20 @@ class Judging:
         if last is not None and last[0] == steps[-1].seq and 0 <= now - last[1] < plan.look_every_s:
             return last[2]
         known = (release_id, self.outcomes.changes(release_id))
-        verdict = self.judge_now(release_id, plan, steps, place)
+        verdict = self._held_where_blind(self.judge_now(release_id, plan, steps, place), now)
         if known != self._seen or last is None or last[2].decision != verdict.decision:
             self.looks.add(release_id, int(now * 1e6), verdict.to_dict())
         self._seen, self._newest = known, (steps[-1].seq, now, verdict)
         return verdict
+
+    def _held_where_blind(self, verdict: Verdict, now: float) -> Verdict:
+        """No step up on evidence that nobody adds to any more: what went wrong since would not be in it."""
+        taken_at = self.outcomes.taken_at()
+        if verdict.decision != "promote" or (taken_at is not None and now - taken_at <= BLIND_AFTER_S):
+            return verdict
+        since = "never" if taken_at is None else f"{now - taken_at:,.0f} s ago"
+        why = f"outcomes were taken in last {since}: see the log of process outcomes, and whether the broker answers"
+        return replace(verdict, decision="inconclusive", reasons=[why])
 
     def judge_now(self, release_id: str, plan: RolloutPlan, steps: Sequence[LedgerEntry], place: Place) -> Verdict:
         """The judge's word on all evidence of the rollout so far."""

@@ -27,6 +27,7 @@ from infra.supervisor import Supervisor
 SERVER_IMPORTS = (
     "services.gateway.__main__",
     "services.releases.__main__",
+    "monitoring.outcomes.__main__",
     "feature_repo.aggregates.stream_worker",
     "services.mixer.app",
     "services.mixer.runtime",
@@ -38,6 +39,7 @@ SERVER_IMPORTS = (
 MODULES = {
     "gateway": "services.gateway.__main__",
     "controller": "services.releases.__main__",
+    "outcomes": "monitoring.outcomes.__main__",
     "stream-worker": "feature_repo.aggregates.stream_worker",
 }
 

@@ -15,6 +15,7 @@ from services.releases.decisions import decide
 from services.releases.plan import RolloutPlan
 from services.releases.rollouts import Pause
 from services.releases.states import TransitionError
+from tests.outcome_rows import add_outcomes
 from tests.unit.releases.controlled import Controlled, controlled, opened
 from tests.unit.releases.made_releases import built
 
@@ -321,6 +322,18 @@ def test_a_step_is_waited_for_as_long_as_the_policy_says(tmp_path, monkeypatch):
     assert run.look() is None
     assert newest(run)["reasons"][0].startswith("warming up")
     assert run.look(after_s=700) == "canary r2 at 50 %"
+
+
+def test_nothing_steps_up_while_nobody_takes_outcomes_in(run):
+    run.look()
+    step = run.controller.steps("r2")[-1].seq
+    taken_us = int((run.clock - 120) * 1e6)
+    add_outcomes(run.url, "r2", "r1", step, {"r2": 210, "r1": 630}, taken_us=taken_us)
+    assert run.look() is None
+    assert newest(run)["reasons"][0].startswith("outcomes were taken in last 120 s ago")
+    run.met = 2_000
+    run.visits(1)
+    assert run.look() == "canary r2 at 50 %"
 
 
 def test_looks_are_apart_as_the_plan_says_and_kept_with_their_moments(tmp_path, monkeypatch):

@@ -1,0 +1,98 @@
+"""Outcomes over a real broker, by a real process that is killed again and again: each message counts once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_repo.contracts import EVENTS
+from feature_repo.served_messages import SERVED_TOPIC, DoorAnswer, ServedPage, fields_of, packed
+from infra.settings import Settings
+from monitoring.outcomes.evidence import Outcomes
+from services.intake.producer import EventProducer
+from tests.local_broker import local_broker
+
+pytestmark = pytest.mark.slow
+
+NOON = 1_700_000_000_000_000
+USERS = 60
+ROUNDS = 3
+STEP = 5
+
+
+@pytest.fixture
+def settings(tmp_path):
+    with local_broker(tmp_path / "broker") as port:
+        yield Settings(home=tmp_path / "home", broker_port=port)
+
+
+def send(producer: EventProducer, part: int) -> None:
+    """One page, answer and click of every user, the page after the click: the other way round is what usually happens."""
+    at = NOON + part * 3_600_000_000
+    clicks = [_click(user, part, at + 1_000_000) for user in range(USERS)]
+    producer.publish(pl.DataFrame(clicks, schema=pl.from_arrow(EVENTS.empty_table()).schema))
+    for user in range(USERS):
+        split = {"assigned": "r2" if user % 2 else "r1", "canary": "r2", "step": STEP}
+        told = {"heads": ["click"], "predictions": packed(np.full((2, 1), 0.5)), "authors": [1, 2], "age_hours": 1.0}
+        page = {"request_id": f"q{user}-{part}", "user_id": user, "product": "for_you", "posts": [10, 11]}
+        moment = {"served_at": at, "logged_at": time.time_ns() // 1_000}
+        answer = DoorAnswer(user=str(user), path="/for_you", at=at, status=200, ms=20.0, posts=2, asked=2, **split)
+        page = ServedPage(release=split["assigned"], **page, **split, **told, **moment)
+        for message in (page, answer):
+            producer.send(SERVED_TOPIC, str(user), fields_of(message))
+    assert producer.flush() == 0
+
+
+def _click(user: int, part: int, at_us: int) -> dict:
+    return {
+        "event_id": f"{user}-{part}", "user_id": user, "post_id": 10, "author_id": 1, "action": "click", "value": None,
+        "product": "for_you", "position": None, "release": None, "propensity": None, "request_id": f"q{user}-{part}",
+        "occurred_at": pl.select(pl.from_epoch(pl.lit(at_us), time_unit="us").dt.replace_time_zone("UTC")).item(),
+    }  # fmt: skip
+
+
+def start(settings: Settings) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "monitoring.outcomes"], env=settings.process_environment({}))
+
+
+def engagement(settings: Settings) -> float:
+    return float(Outcomes(settings.outcomes_url).evidence("r2", [(STEP, 0.5)]).pages.sums["engagement"].sum())
+
+
+def requests(settings: Settings) -> float:
+    return float(Outcomes(settings.outcomes_url).evidence("r2", [(STEP, 0.5)]).requests.sums["requests"].sum())
+
+
+def until(holds, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            raise AssertionError("what the test waits for did not come")
+        time.sleep(0.05)
+
+
+def test_each_message_counts_once_however_often_the_process_is_killed(settings):
+    producer = EventProducer(settings)
+    for part in range(ROUNDS):
+        worker = start(settings)
+        send(producer, part)
+        # Killed when the pages are in and the clicks are not yet: those are read again.
+        until(lambda seen=part: requests(settings) == USERS * (seen + 1))
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+    worker = start(settings)
+    until(lambda: engagement(settings) >= ROUNDS * USERS)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    evidence = Outcomes(settings.outcomes_url).evidence("r2", [(STEP, 0.5)])
+    assert evidence.pages.sums["engagement"].sum() == ROUNDS * USERS
+    assert evidence.pages.sums["pages"].sum() == evidence.requests.sums["requests"].sum() == ROUNDS * USERS
+    assert evidence.times.count.sum() == ROUNDS * USERS
+    producer.close()
