@@ -18,6 +18,10 @@ NOT_NUMBERS = "scores that are no numbers"
 SPLIT_HEADER = "x-mixer-split"  # by which the door tells an arm whose request it is, and during which step of a canary
 
 
+EXPERIMENTS_HEADER = "x-mixer-experiments"  # the user's arm by experiment, as JSON
+KNOBS_HEADER = "x-mixer-knobs"  # what the user's experiments turn, as JSON
+
+
 @dataclass(frozen=True)
 class Split:
     """What the door's split said of a request.
@@ -69,6 +73,7 @@ class ServedPage(msgspec.Struct, tag="page", tag_field="kind"):
     age_hours: float | None = None  # median over the posts; None for a page without posts
     took_ms: float = 0.0
     shadow: bool = False
+    experiments: dict[str, str] = {}  # the user's arm by experiment
     degraded: list[str] = []
 
 
@@ -85,6 +90,7 @@ class DoorAnswer(msgspec.Struct, tag="answer", tag_field="kind"):
     step: int | None = None
     release: str | None = None  # that answered; None where none did
     wrong: str | None = None
+    experiments: dict[str, str] = {}
     posts: int = 0
     asked: int = 0  # posts; 0 where the request names no number
 

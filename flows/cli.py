@@ -14,6 +14,7 @@ from rich.table import Table
 from flows.bench_cli import bench
 from flows.data_cli import data
 from flows.evaluate_cli import evaluate
+from flows.experiment_cli import experiment
 from flows.features_cli import features as feature_catalogue
 from flows.release_cli import release
 from flows.users_cli import users
@@ -37,6 +38,7 @@ app.add_typer(data, name="data")
 app.add_typer(run, name="run")
 app.add_typer(release, name="release")
 app.add_typer(users, name="users")
+app.add_typer(experiment, name="experiment")
 app.add_typer(feature_catalogue, name="features")
 app.add_typer(bench, name="bench")
 app.command()(evaluate)

@@ -85,9 +85,10 @@ def _user_sums(
 
 
 def _engagement_before(connection: Connection, canary: str) -> tuple[np.ndarray, np.ndarray]:
-    """User ids, int64 sorted, and the engagement of each while this canary was not there, float64."""
+    """User ids, int64 sorted, and the engagement of each while this was not on trial for them, float64."""
     summed = func.sum(DAYS.c.engagement)
-    statement = select(DAYS.c.user_id, summed).where(DAYS.c.canary != canary).group_by(DAYS.c.user_id).order_by(DAYS.c.user_id)
+    earlier = ~DAYS.c.during.contains(f"|{canary}|", autoescape=True)
+    statement = select(DAYS.c.user_id, summed).where(earlier).group_by(DAYS.c.user_id).order_by(DAYS.c.user_id)
     rows = connection.execute(statement).all()
     return np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.float64)
 

@@ -15,7 +15,7 @@ from monitoring.outcomes.tables import PAGES
 MOST_PAGES = 500_000  # kept open; beyond it the oldest are closed, whatever may still follow
 OPEN_US = 26 * 3_600_000_000  # by the clock of the wall: the longest attribution window, and what comes late
 _CHUNK = 500  # values a statement: below SQLite's limit of bound variables
-_CONTENT = ("posts", "answers", "seen", "predictions")
+_CONTENT = ("posts", "answers", "seen", "predictions", "experiments")
 _STORED = tuple(column.name for column in PAGES.columns if column.name not in ("id", "content"))
 
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(PageContent)
@@ -82,7 +82,7 @@ def take_in(pages: dict[int, list[Page]], message: ServedPage) -> list[Page]:
         page.posts = list(message.posts)
         page.answers, page.seen = [0] * len(page.posts), [0] * len(page.posts)
         page.author_share = len(set(message.authors)) / len(message.authors) if message.authors else None
-        page.age_hours = message.age_hours
+        page.age_hours, page.experiments = message.age_hours, dict(message.experiments)
         own.sort(key=lambda one: one.at_us)
     if predictions:
         page.predictions[message.release] = predictions

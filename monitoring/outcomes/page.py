@@ -25,6 +25,7 @@ class PageContent(msgspec.Struct):
     answers: list[int]
     seen: list[int]
     predictions: dict[str, Predictions]
+    experiments: dict[str, str] = {}
 
 
 def engagement_weights(chosen: Mapping[str, float]) -> tuple[float, ...]:
@@ -57,6 +58,7 @@ class Page:
     answers: list[int] = field(default_factory=list)
     seen: list[int] = field(default_factory=list)
     predictions: dict[str, Predictions] = field(default_factory=dict)
+    experiments: dict[str, str] = field(default_factory=dict)  # the user's arm by experiment
     row: int | None = None  # its id in the database
 
     def answer(self, place: int, head: str | None) -> bool:
@@ -97,24 +99,38 @@ def page_sums(page: Page, weights: tuple[float, ...]) -> dict[str, Sums]:
     if not page.shown:
         return {}
     engagement = page.engagement(weights)
-    added: dict[str, Sums] = {
-        "outcome_days": {(page.user_id, page.at_us // DAY_US, page.canary or ""): {"engagement": engagement}}
-    }
-    if page.canary is None or page.step is None or page.assigned is None:
-        return added
+    added: dict[str, Sums] = {"outcome_days": {(page.user_id, page.at_us // DAY_US, during(page)): {"engagement": engagement}}}
     if page.posts:
-        added["outcome_page_sums"] = {
-            (page.canary, page.step, page.assigned, page.user_id): {
-                "pages": 1.0,
-                "posts": float(len(page.posts)),
-                "engagement": engagement,
-                "disliked": float(page.disliked()),
-                "author_share": page.author_share or 0.0,
-                "age_hours": page.age_hours or 0.0,
-            }
+        values = {
+            "pages": 1.0,
+            "posts": float(len(page.posts)),
+            "engagement": engagement,
+            "disliked": float(page.disliked()),
+            "author_share": page.author_share or 0.0,
+            "age_hours": page.age_hours or 0.0,
         }
-    added["outcome_losses"] = _losses(page, page.canary)
+        splits = splits_of(page.canary, page.step, page.assigned, page.experiments)
+        added["outcome_page_sums"] = {(*split, page.user_id): values for split in splits}
+    if page.canary is not None:
+        added["outcome_losses"] = _losses(page, page.canary)
     return added
+
+
+def during(page: Page) -> str:
+    """What was on trial for the page's user when it was served, each between bars; empty where nothing was."""
+    trials = [*([page.canary] if page.canary else []), *(f"x:{name}" for name in sorted(page.experiments))]
+    return f"|{'|'.join(trials)}|"[:255] if trials else ""
+
+
+def splits_of(
+    canary: str | None, step: int | None, assigned: str | None, experiments: Mapping[str, str]
+) -> list[tuple[str, int, str]]:
+    """Every comparison that a request belongs to: what is on trial, its step, and the side that the user is on.
+
+    An experiment has one step, 0, and its treatment goes by the experiment's own key, as a canary does.
+    """
+    splits = [] if canary is None or step is None or assigned is None else [(canary, step, assigned)]
+    return splits + [(key := f"x:{name}", 0, key if arm == "treatment" else arm) for name, arm in experiments.items()]
 
 
 def _losses(page: Page, canary: str) -> Sums:

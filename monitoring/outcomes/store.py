@@ -17,7 +17,7 @@ from infra.database import create_tables, metadata, open_engine, read_transactio
 from monitoring.canary.time_bins import bin_of
 from monitoring.outcomes.answers import Event, answer_pages
 from monitoring.outcomes.open_pages import close_old_pages, pages_of_users, ripe_pages, save_pages, take_in
-from monitoring.outcomes.page import Page, Sums, page_sums
+from monitoring.outcomes.page import Page, Sums, page_sums, splits_of
 from monitoring.outcomes.tables import KEYS, MARKS, NAMES, OFFSETS
 
 NEWEST = "newest_event_us"
@@ -174,26 +174,21 @@ class Added:
                     self._count(table, key, {name: sign * value for name, value in values.items()})
 
     def answer(self, answer: DoorAnswer) -> None:
-        """Count how a request ended; outside of a canary there is nothing to compare it with."""
-        if answer.canary is None or answer.step is None or answer.assigned is None:
-            return
-        key = (answer.canary, answer.step, answer.assigned, answer.user)
+        """Count how a request ended; outside of a canary and of experiments there is nothing to compare it with."""
         is_page = answer.status == 200 and answer.path != "/score"
         asked = answer.asked or DEFAULT_POSTS
-        self._count(
-            "outcome_request_sums",
-            key,
-            {
-                "requests": 1.0,
-                "failed": float(answer.status >= 500 or answer.wrong == ANOTHER_ANSWERED),
-                "pages": float(is_page),
-                "empty": float(is_page and answer.posts == 0),
-                "not_numbers": float(is_page and answer.wrong == NOT_NUMBERS),
-                "short": float(is_page and answer.posts < SHORT_SHARE * asked),
-            },
-        )
-        if answer.status < 500:
-            self._count("outcome_times", (*key, int(bin_of(max(answer.ms, 0.0)))), {"count": 1.0})
+        values = {
+            "requests": 1.0,
+            "failed": float(answer.status >= 500 or answer.wrong == ANOTHER_ANSWERED),
+            "pages": float(is_page),
+            "empty": float(is_page and answer.posts == 0),
+            "not_numbers": float(is_page and answer.wrong == NOT_NUMBERS),
+            "short": float(is_page and answer.posts < SHORT_SHARE * asked),
+        }
+        for split in splits_of(answer.canary, answer.step, answer.assigned, answer.experiments):
+            self._count("outcome_request_sums", (*split, answer.user), values)
+            if answer.status < 500:
+                self._count("outcome_times", (*split, answer.user, int(bin_of(max(answer.ms, 0.0)))), {"count": 1.0})
 
     def _count(self, table: str, key: tuple, values: Mapping[str, float]) -> None:
         row = self.sums.setdefault(table, {}).setdefault(key, dict.fromkeys(values, 0.0))

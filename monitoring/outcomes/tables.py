@@ -111,7 +111,7 @@ DAYS = Table(
     metadata,
     Column("user_id", BigInteger, primary_key=True, autoincrement=False),
     Column("day", Integer, primary_key=True, autoincrement=False),  # of the events' clock, since 1970
-    Column("canary", String(64), primary_key=True),  # during which it was; "" = none
+    Column("during", String(255), primary_key=True),  # what was on trial for the user then, as "|r2|x:name|"; "" = nothing
     Column("engagement", Float, nullable=False),
     Column("logged_us", BigInteger, nullable=False),
 )
@@ -121,6 +121,6 @@ KEYS = {
     REQUEST_SUMS.name: (*_KEY, "user"),
     TIMES.name: (*_KEY, "user", "bin"),
     LOSSES.name: ("canary", "user_id", "head"),
-    DAYS.name: ("user_id", "day", "canary"),
+    DAYS.name: ("user_id", "day", "during"),
 }
 NAMES = (OFFSETS.name, MARKS.name, PAGES.name, *KEYS)

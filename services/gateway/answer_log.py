@@ -6,7 +6,8 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from feature_repo.served_messages import ANOTHER_ANSWERED, SERVED_TOPIC, DoorAnswer, Split, fields_of
+from feature_repo.served_messages import ANOTHER_ANSWERED, SERVED_TOPIC, DoorAnswer, fields_of
+from services.gateway.arms import Choice
 from services.gateway.inquest import wrong_with
 from services.gateway.metrics import GatewayMetrics
 from services.intake.producer import EventProducer
@@ -34,7 +35,7 @@ class AnswerLog:
     def note(
         self,
         asked: Asked,
-        split: Split | None,
+        choice: Choice,
         path: str,
         status: int,
         seconds: float,
@@ -44,7 +45,7 @@ class AnswerLog:
         """Note what the client got; `release`: whose `body` it is, None for an error of the door itself."""
         if path not in LOGGED:
             return
-        wrong = wrong_with(status, body, path)
+        split, wrong = choice.split, wrong_with(status, body, path)
         if wrong is None and split is not None and release not in (None, split.assigned):
             wrong = ANOTHER_ANSWERED
         message = DoorAnswer(
@@ -58,6 +59,7 @@ class AnswerLog:
             step=None if split is None else split.step,
             release=release,
             wrong=wrong,
+            experiments=dict(choice.experiments),
             posts=body.count(_POST) if status == 200 else 0,
             asked=asked.posts or 0,
         )

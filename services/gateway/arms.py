@@ -8,16 +8,21 @@ may have come to another process since it was registered.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import structlog
 
-from feature_repo.served_messages import Split
+from feature_repo.served_messages import EXPERIMENTS_HEADER, KNOBS_HEADER, SPLIT_HEADER, Split
+from services.experiments.assignment import TREATMENT, Experiment, arms_of
+from services.experiments.store import Experiments
 from services.gateway.metrics import GatewayMetrics
 from services.releases.handover import RELEASE_HEADER, not_itself
-from services.releases.ledger import Ledger
+from services.releases.ledger import DoorView, Ledger
 from services.releases.route import Route
 from services.releases.split import in_canary
 
@@ -63,6 +68,15 @@ class Choice:
     arms: tuple[Arm, ...] = ()
     passed_over: Arm | None = None
     split: Split | None = None  # which release the user belongs to, and in which step of a canary
+    experiments: Mapping[str, str] = field(default_factory=dict)  # the user's arm by experiment
+    knobs: Mapping[str, Any] = field(default_factory=dict)  # what those turn
+
+    def headers(self) -> dict[str, str]:
+        """What an arm is told of the user."""
+        told = {} if self.split is None else {SPLIT_HEADER: self.split.to_header()}
+        if self.experiments:
+            told[EXPERIMENTS_HEADER] = json.dumps(self.experiments)
+        return told | ({KNOBS_HEADER: json.dumps(self.knobs)} if self.knobs else {})
 
 
 @dataclass
@@ -71,6 +85,8 @@ class ArmPool:
 
     ledger: Ledger
     metrics: GatewayMetrics
+    experiments: Experiments | None = None
+    running: tuple[Experiment, ...] = ()  # experiments, as last read
     route: Route = field(default_factory=Route)
     arms: dict[str, Arm] = field(default_factory=dict)
     standby: str | None = None  # the release that was live before; it answers while the live one cannot
@@ -119,7 +135,10 @@ class ArmPool:
         well = [arm for arm in order if arm.healthy]
         ill = [arm for arm in order if not arm.healthy and arm.release_id != self.route.canary]
         split = Split(order[0].release_id, self.route.canary, self.step)
-        return Choice((*well, *ill), None if order[0].healthy else order[0], split)
+        arms = arms_of(user_id, self.running) if self.running else {}
+        turned = [one.knobs for one in self.running if arms.get(one.name) == TREATMENT]
+        knobs = {name: value for knobs in turned for name, value in knobs.items()}
+        return Choice((*well, *ill), None if order[0].healthy else order[0], split, arms, knobs)
 
     def _arm(self, release_id: str | None) -> Arm | None:
         """The release's arm; one that is not well where no process is registered for it."""
@@ -133,10 +152,13 @@ class ArmPool:
         live, standby = self._arm(self.route.live), self._arm(self.standby)
         return live is not None and not live.healthy and standby is not None and standby.healthy
 
+    def _read(self) -> tuple[DoorView, tuple[Experiment, ...]]:
+        return self.ledger.read_for_the_door(), () if self.experiments is None else self.experiments.running()
+
     async def refresh(self) -> None:
         """Read route and arms from the ledger now. An arm whose URL is unchanged keeps its health and counts."""
         async with self._refreshing:
-            read = await asyncio.to_thread(self.ledger.read_for_the_door)
+            read, running = await asyncio.to_thread(self._read)
             for gone in set(self.arms) - set(read.arms):  # else its last health would be shown for ever
                 self.metrics.forget(gone)
             self.arms = {
@@ -146,7 +168,7 @@ class ArmPool:
             if (route := read.route) != self.route:
                 log.info("route", live=route.live, canary=route.canary, percent=route.canary_percent, shadow=route.shadow)
             self.route, self.standby, self.live_since, self.step = route, read.standby, read.live_since, read.step
-            self.read_at = time.monotonic()
+            self.running, self.read_at = running, time.monotonic()
 
     async def _follow_route(self) -> None:
         while True:

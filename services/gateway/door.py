@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from infra.settings import Settings
 from monitoring.canary.looks import Looks
+from services.experiments.store import Experiments
 from services.gateway.answer_log import AnswerLog
 from services.gateway.arms import ArmPool
 from services.gateway.auth import Gatekeeper
@@ -39,6 +40,7 @@ class Door:
     shadow: Shadow
     proxy: Proxy
     fast_path: FastPath
+    experiments: Experiments
     watch: StreamWatch
     processes: ProcessWatch
 
@@ -47,7 +49,8 @@ class Door:
         """Open the platform's database; nothing runs before the pool is started."""
         url = settings.platform_database_url
         ledger, metrics, traffic = Ledger(url), GatewayMetrics(), RecentTraffic()
-        pool, shadow = ArmPool(ledger, metrics), Shadow(metrics)
+        experiments = Experiments(url)
+        pool, shadow = ArmPool(ledger, metrics, experiments), Shadow(metrics)
         fast_path = FastPath(pool, ledger, metrics)
         answers = AnswerLog(EventProducer(settings), metrics)
         pairs = PairedScores(metrics, settings.paired_scores_per_s)
@@ -68,6 +71,7 @@ class Door:
             shadow=shadow,
             proxy=proxy,
             fast_path=fast_path,
+            experiments=experiments,
             watch=watch,
             processes=processes,
         )

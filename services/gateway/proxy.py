@@ -17,7 +17,6 @@ from starlette.responses import Response
 
 from feature_repo.ids import IdError
 from feature_repo.ids.id_texts import id_text
-from feature_repo.served_messages import SPLIT_HEADER
 from services.gateway.answer_log import AnswerLog, Asked
 from services.gateway.arms import Arm, ArmPool, Choice
 from services.gateway.errors import DoorError, nothing_live
@@ -90,11 +89,11 @@ class Proxy:
             self.metrics.seconds.labels(path, "none", "none").observe(seconds)
             if error.status >= 500 and asked is not None:  # a client's own mistake is no traffic that was lost
                 self.traffic.add(UNANSWERED, error.status, seconds)
-                self.answers.note(asked, choice.split, path, error.status, seconds)
+                self.answers.note(asked, choice, path, error.status, seconds)
             return error.response()
         arm, release = self.arm_name(answer.arm), answer.arm.release_id
         seconds = time.perf_counter() - started
-        self.answers.note(asked, choice.split, path, answer.status, seconds, release, answer.body)
+        self.answers.note(asked, choice, path, answer.status, seconds, release, answer.body)
         self.metrics.requests.labels(path, arm, release, str(answer.status)).inc()
         self.metrics.seconds.labels(path, arm, release).observe(seconds)
         self.traffic.add(arm, answer.status, seconds)
@@ -110,7 +109,7 @@ class Proxy:
         """The answer of the user's arm, or of the next that can give one. Raises DoorError 502 or 503."""
         if not choice.arms or choice.split is None:
             raise nothing_live()
-        headers = {**headers, SPLIT_HEADER: choice.split.to_header()}
+        headers = {**headers, **choice.headers()}
         heard: dict[str, Heard] = {}
         try:
             return await self._first_of(choice, path, body, headers, heard)

@@ -13,7 +13,6 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from feature_repo.declared_relations import RELATION_OF_ACTION
-from feature_repo.served_messages import SPLIT_HEADER, Split
 from services.intake.delivery import deliver
 from services.intake.events import examine
 from services.mixer import api_types, errors
@@ -21,7 +20,7 @@ from services.mixer.answers import page_at_hand, score_answer, timeline_answer
 from services.mixer.errors import ApiError
 from services.mixer.explanations import explain_page, explain_post
 from services.mixer.json_bodies import JsonBodies
-from services.mixer.queries import at_hand, score_query, timeline_query
+from services.mixer.queries import Audience, at_hand, score_query, timeline_query
 from services.mixer.release import BENTO_RELEASE
 from services.mixer.request_metrics import RequestMetrics
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
 DESCRIPTION = """Timelines and scores of one release. Errors have one shape: `{"error": {"code", "message", "remedy"}}`.
 An id is a whole number or text, and answers have ids in the form in which the platform was given them. An unknown user gets
 a cold-start timeline; a negative count, a moment out of bounds or a body that is not JSON gets a 4xx."""
-
-COPY_HEADER = "x-mixer-shadow"  # the gateway's, on a copy of a request that another release answers
 
 _Made = TypeVar("_Made")
 
@@ -83,7 +80,7 @@ async def score(request: Request, body: api_types.ScoreRequest) -> Response:
     """The ranker's probabilities and score for given posts, in the order of the request."""
     runtime: MixerRuntime = request.app.state.runtime
     known = at_hand(runtime, body)
-    query = await _made(known, score_query, runtime, body, *_audience(request))
+    query = await _made(known, score_query, runtime, body, Audience.of(request.headers))
     result = await runtime.engine.execute(runtime.pipelines["score"], query)
     if result.trace.degraded:
         failed = ", ".join(result.trace.degraded)
@@ -181,17 +178,12 @@ async def nothing_here(request: Request) -> Response:
 
 async def _timeline(request: Request, product: str, body: api_types.TimelineRequest) -> Response:
     runtime: MixerRuntime = request.app.state.runtime
-    query = await _made(at_hand(runtime, body), timeline_query, runtime, product, body, *_audience(request))
+    query = await _made(at_hand(runtime, body), timeline_query, runtime, product, body, Audience.of(request.headers))
     result = await runtime.engine.execute(runtime.pipelines[product], query)
     runtime.metrics.observe_timeline(product, result.trace.counts())
     if not query.is_copy:
         runtime.recently_served.add(query.request_id, query.user_id, result.page.post_id)
     return _json(await _made(page_at_hand(runtime, result.page), timeline_answer, runtime, result, body.user_id))
-
-
-def _audience(request: Request) -> tuple[bool, Split | None]:
-    """Whether nobody sees the answer, and what the door said of the request."""
-    return COPY_HEADER in request.headers, Split.from_header(request.headers.get(SPLIT_HEADER))
 
 
 async def _made(at_hand: bool, make: Callable[..., _Made], *arguments: Any) -> _Made:

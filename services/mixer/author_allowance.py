@@ -7,15 +7,14 @@ import math
 import numpy as np
 
 LEAST = 3  # posts of one author that any page may hold
-SHARE = 0.15  # of a longer page
 
 
-def author_allowance(author_id: np.ndarray, count: int) -> int:
-    """max(3, 15 % of the page of `count` posts), or as many more as it takes to fill the page.
+def author_allowance(author_id: np.ndarray, count: int, share: float) -> int:
+    """max(3, a `share` of the page of `count` posts), or as many more as it takes to fill the page.
 
     `author_id` int64 (n,) of all candidates. Where one author wrote all of them, that author may fill the page.
     """
-    usual = max(LEAST, math.ceil(SHARE * count))
+    usual = max(LEAST, math.ceil(share * count))
     posts = np.unique(author_id, return_counts=True)[1]
     wanted = min(count, len(author_id))
     if np.minimum(posts, usual).sum() >= wanted:

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import numpy as np
+import orjson
 
 from feature_repo.event_times import LATEST
-from feature_repo.served_messages import Split
+from feature_repo.served_messages import EXPERIMENTS_HEADER, KNOBS_HEADER, SPLIT_HEADER, Split
 from feature_repo.surfaces import DEFAULT_SURFACE
 from services.mixer.api_types import RankingRequest, ScoreRequest, TimelineRequest
 from services.mixer.corpus import Corpus
 from services.mixer.errors import ApiError
+from services.mixer.knobs import USUAL, KnobError, Knobs, knobs_of
 from services.mixer.query import Query
-from services.ranking.weights import PRESETS, WeightPreset, preset_named
+from services.ranking.weights import PRESETS, WeightPreset
 
 if TYPE_CHECKING:
     from services.mixer.runtime import MixerRuntime
+
+
+COPY_HEADER = "x-mixer-shadow"  # the gateway's, on a copy of a request that another release answers
 
 
 def at_hand(runtime: MixerRuntime, request: TimelineRequest | ScoreRequest) -> bool:
@@ -29,30 +36,55 @@ def at_hand(runtime: MixerRuntime, request: TimelineRequest | ScoreRequest) -> b
     return runtime.ids.at_hand("user", [request.user_id]) and runtime.ids.at_hand("post", posts)
 
 
-def timeline_query(
-    runtime: MixerRuntime, product: str, request: TimelineRequest, is_copy: bool = False, split: Split | None = None
-) -> Query:
+@dataclass(frozen=True)
+class Audience:
+    """Who sees an answer. is_copy: nobody, since another release answers the user. split: what the door said of the request.
+
+    knobs, experiments: what the user's experiments turn, and the user's arm in each.
+    """
+
+    is_copy: bool = False
+    split: Split | None = None
+    knobs: Knobs = USUAL
+    experiments: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(headers: Mapping[str, str]) -> Audience:
+        """Who the door says sees the answer; raises ApiError for headers that no door of ours sends."""
+        try:
+            return Audience(
+                COPY_HEADER in headers,
+                Split.from_header(headers.get(SPLIT_HEADER)),
+                knobs_of(orjson.loads(headers[KNOBS_HEADER])) if KNOBS_HEADER in headers else USUAL,
+                orjson.loads(headers[EXPERIMENTS_HEADER]) if EXPERIMENTS_HEADER in headers else {},
+            )
+        except (orjson.JSONDecodeError, KnobError) as error:
+            # A release that is older than a knob answers 5xx here, and another release answers in its place.
+            remedy = "stop the experiment, or wait until every release knows the knob"
+            raise ApiError(HTTPStatus.NOT_IMPLEMENTED, "unknown_knobs", str(error), remedy) from error
+
+
+EVERYBODY = Audience()
+
+
+def timeline_query(runtime: MixerRuntime, product: str, request: TimelineRequest, audience: Audience = EVERYBODY) -> Query:
     """Ask for a page of `product`; the surface that the ranker sees is the request's, else the product itself.
 
-    is_copy: another release answers the user; this page is only compared. split: what the door said of the request.
     Raises ApiError for a moment out of bounds.
     """
     seen = runtime.ids.known("post", request.seen_post_ids)
-    return _query(runtime, product, request, request.count, seen_ids=seen, is_copy=is_copy, split=split)
+    return _query(runtime, product, request, request.count, audience, seen_ids=seen)
 
 
-def score_query(runtime: MixerRuntime, request: ScoreRequest, is_copy: bool = False, split: Split | None = None) -> Query:
-    """Ask for the scores of the request's posts, each once; `is_copy` and `split` as for `timeline_query`.
-
-    Raises ApiError for a moment out of bounds.
-    """
+def score_query(runtime: MixerRuntime, request: ScoreRequest, audience: Audience = EVERYBODY) -> Query:
+    """Ask for the scores of the request's posts, each once. Raises ApiError for a moment out of bounds."""
     given = np.unique(runtime.ids.known("post", request.post_ids))
-    return _query(runtime, "score", request, len(given), features={"given_posts": given}, is_copy=is_copy, split=split)
+    return _query(runtime, "score", request, len(given), audience, features={"given_posts": given})
 
 
-def _query(runtime: MixerRuntime, product: str, request: RankingRequest, count: int, **more) -> Query:
+def _query(runtime: MixerRuntime, product: str, request: RankingRequest, count: int, audience: Audience, **more) -> Query:
     corpus = runtime.corpus
-    preset = preset_named(request.weights or runtime.default_preset).learned(runtime.bundle.trained_heads)
+    preset = audience.knobs.preset(request.weights, runtime.default_preset).learned(runtime.bundle.trained_heads)
     if product != "following":  # which is not ranked
         _refuse_idle_weights(runtime, preset)
     return Query(
@@ -64,6 +96,10 @@ def _query(runtime: MixerRuntime, product: str, request: RankingRequest, count: 
         now_us=_moment_of_use(request.requested_at, corpus),
         corpus=corpus,
         preset=preset,
+        is_copy=audience.is_copy,
+        split=audience.split,
+        knobs=audience.knobs,
+        experiments=audience.experiments,
         **more,
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from feature_repo.served_messages import Split
+from services.mixer.knobs import USUAL, Knobs
 from services.ranking.weights import DEFAULT_PRESET, WeightPreset, preset_named
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class Query:
     features: Mapping[str, Any] = field(default_factory=dict)
     is_copy: bool = False  # of a request that another release answered: nobody sees this answer
     split: Split | None = None  # what the door said of the request; None for one that came past it
+    knobs: Knobs = USUAL  # what the user's experiments turn
+    experiments: Mapping[str, str] = field(default_factory=dict)  # the user's arm by experiment
 
     def __getitem__(self, name: str) -> Any:
         """Query feature `name`; raises MissingFeature naming it and what there is."""

@@ -59,7 +59,8 @@ class SmallArm:
 
     async def timeline(self, request: Request) -> Response:
         asked = await request.json()
-        self.asked.append({**asked, "path": request.url.path, "shadow": request.headers.get("x-mixer-shadow")})
+        told = {name: request.headers.get(f"x-mixer-{name}") for name in ("shadow", "split", "experiments", "knobs")}
+        self.asked.append({**asked, "path": request.url.path, **told})
         self.arrived.set()
         if self.hold:
             await asyncio.to_thread(self.let_go.wait, 20)

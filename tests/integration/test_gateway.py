@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from services.experiments.store import Experiments
 from services.releases.people import People
 from services.releases.roles import Role
 from services.releases.states import ReleaseState
@@ -159,6 +160,49 @@ def test_a_shadow_sees_copies_and_changes_no_answer(rig):
     assert shadow.asked[0]["shadow"] == "r2"  # marked, so that it can keep it out of its own records
     shadow.let_go.set()
     rig.until(lambda: "mixer_gateway_shadow_overlap_count" in rig.client.get("/metrics").text)
+
+
+# ---- what an arm is told of the user --------------------------------------------------------------------------------
+def test_an_arm_is_told_whose_request_it_is_and_in_which_step(rig):
+    live, canary = rig.live(SmallArm("r1")), rig.canary(SmallArm("r2"))
+    step = rig.ledger.entries_of("r2")[-1].seq
+    for arm, user in ((live, user_in(False, "r2")), (canary, user_in(True, "r2"))):
+        rig.client.post("/for_you", json={"user_id": user})
+        own = [asked for asked in arm.asked if asked["path"] == "/for_you"]
+        assert own[-1]["split"] == f"{arm.release};r2;{step}"
+
+
+def test_during_a_canary_the_other_release_scores_the_same_posts(rig):
+    live, canary = rig.live(SmallArm("r1")), rig.canary(SmallArm("r2"))
+    user = user_in(False, "r2")
+    page = rig.client.post("/for_you", json={"user_id": user, "product": "front page"}).json()
+    rig.until(lambda: any(asked["path"] == "/score" for asked in canary.asked))
+    copy = next(asked for asked in canary.asked if asked["path"] == "/score")
+    assert (copy["shadow"], copy["request_id"], copy["user_id"], copy["product"]) == (
+        "r2",
+        page["request_id"],
+        user,
+        "front page",
+    )
+    assert copy["post_ids"] == [post["post_id"] for post in page["posts"]]
+    assert [asked["path"] for asked in live.asked] == ["/for_you"]
+
+
+def test_users_of_an_experiment_get_its_settings_until_it_is_stopped(rig):
+    arm, experiments = rig.live(SmallArm("r1")), Experiments(rig.settings.platform_database_url)
+    one = experiments.start("milder", "ranking", 1.0, {"author_decay": 0.9}, actor="Ada", why="to see")
+    treated, usual = (next(user for user in range(100) if one.arm(user) == arm_name) for arm_name in ("treatment", "control"))
+
+    def told(user: int) -> tuple[str | None, str | None]:
+        rig.client.post("/for_you", json={"user_id": user}, headers={"x-mixer-knobs": '{"ranked": 20}'})
+        return arm.asked[-1]["experiments"], arm.asked[-1]["knobs"]
+
+    rig.until(lambda: told(treated) == ('{"milder": "treatment"}', '{"author_decay": 0.9}'))
+    assert told(usual) == ('{"milder": "control"}', None)
+    assert "milder" in rig.client.get("/experiments").text
+    assert rig.client.get("/experiments?name=none").status_code == 404
+    experiments.stop("milder", actor="Ada", why="seen enough")
+    rig.until(lambda: told(treated) == (None, None))
 
 
 # ---- who may move releases ----------------------------------------------------------------------------------------

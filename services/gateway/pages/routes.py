@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from services.gateway.pages import api_docs, control_room, timeline
+from services.gateway.pages import api_docs, control_room, experiments, timeline
 from services.gateway.pages.rendering import FOLDER
 
 _ASSETS = {"style.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
@@ -24,6 +24,7 @@ ROUTES = [
     Route("/", control_room.show),
     Route("/releases/{release_id}/decision", control_room.decide_by_form, methods=["POST"]),
     Route("/timeline", timeline.show),
+    Route("/experiments", experiments.show),
     Route("/docs", api_docs.show),
     Route("/openapi.json", api_docs.openapi),
     Route("/release", api_docs.release),

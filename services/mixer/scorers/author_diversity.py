@@ -12,11 +12,9 @@ from services.mixer.components import Component
 from services.mixer.occurrence import occurrence
 from services.mixer.query import Query
 
-DECAY, FLOOR = 0.5, 0.25  # twitter/the-algorithm, home-mixer: factor 0.75 * 0.5^k + 0.25
-
 
 class AuthorDiversityScorer(Component):
-    """Multiplies the score of an author's k-th best candidate (k from 0) by 0.75 * 0.5^k + 0.25.
+    """Multiplies the score of an author's k-th best candidate (k from 0) by (1 - floor) * decay^k + floor.
 
     It sees all candidates, so it also says how many posts of one author the page may hold: `author_allowance`.
     """
@@ -29,6 +27,7 @@ class AuthorDiversityScorer(Component):
         score = candidates["score"]
         best_first = np.argsort(-score, kind="stable")
         factor = np.empty(len(candidates))
-        factor[best_first] = (1 - FLOOR) * DECAY ** occurrence(candidates.author_id[best_first]) + FLOOR
-        allowance = np.full(len(candidates), author_allowance(candidates.author_id, query.count))
+        decay, floor, share = query.knobs.author_decay, query.knobs.author_floor, query.knobs.author_share
+        factor[best_first] = (1 - floor) * decay ** occurrence(candidates.author_id[best_first]) + floor
+        allowance = np.full(len(candidates), author_allowance(candidates.author_id, query.count, share))
         return {"diversity_factor": factor, "score": score * factor, "author_allowance": allowance}

@@ -70,6 +70,7 @@ class ServedLog(Component):
             age_hours=_median_age(query.now_us, page["created_at_us"]) if len(page) else None,
             took_ms=round(result.took_ms, 3),
             shadow=query.is_copy,
+            experiments=dict(query.experiments),
             degraded=list(result.trace.degraded),
         )
 

@@ -15,6 +15,7 @@ from services.mixer.filters.muted_authors import MutedAuthorsFilter
 from services.mixer.filters.own_posts import OwnPostsFilter
 from services.mixer.filters.seen_posts import SeenPostsFilter
 from services.mixer.filters.unpublished_posts import UnpublishedPostsFilter
+from services.mixer.knobs import Knobs
 from services.mixer.query import MissingFeature
 from tests.unit.mixer.posts import NOW_US, candidates, query, user
 
@@ -62,16 +63,16 @@ def test_safety_filters_remove_their_authors_and_refuse_to_guess(rule, feature):
 
 def test_light_cut_keeps_the_best_scores_and_the_earlier_of_equals():
     among = candidates([1, 2, 3, 4], score=[0.5, 0.9, 0.5, 0.1])
-    assert kept(LightCutFilter(limit=2), query(), among) == [1, 2]
-    assert kept(LightCutFilter(limit=9), query(), among) == [1, 2, 3, 4]
+    assert kept(LightCutFilter(), query(knobs=Knobs.model_construct(ranked=2)), among) == [1, 2]
+    assert kept(LightCutFilter(), query(), among) == [1, 2, 3, 4]
 
 
 def test_author_cap_lets_an_author_have_three_posts_of_a_short_page_and_a_share_of_a_long_one():
     authors = [1] * 8 + [2, 2] + list(range(3, 40))
     posts = list(range(len(authors)))
-    short = candidates(posts, authors=authors, author_allowance=[author_allowance(np.array(authors), 10)] * len(authors))
+    short = candidates(posts, authors=authors, author_allowance=[author_allowance(np.array(authors), 10, 0.15)] * len(authors))
     assert kept(AuthorCapFilter(), query(count=10), short)[:5] == [0, 1, 2, 8, 9]
-    long = candidates(posts, authors=authors, author_allowance=[author_allowance(np.array(authors), 40)] * len(authors))
+    long = candidates(posts, authors=authors, author_allowance=[author_allowance(np.array(authors), 40, 0.15)] * len(authors))
     assert kept(AuthorCapFilter(), query(count=40), long)[:8] == [0, 1, 2, 3, 4, 5, 8, 9]
 
 
@@ -80,7 +81,7 @@ def test_author_cap_lets_an_author_have_three_posts_of_a_short_page_and_a_share_
     [([1] * 30, 20, 20), ([1] * 30 + [2] * 4, 20, 16), ([1, 2] * 15, 20, 10), ([1] * 8, 20, 8), (list(range(30)), 20, 3)],
 )
 def test_the_author_cap_yields_where_too_few_authors_are_there_to_fill_the_page(authors, count, allowed):
-    assert author_allowance(np.array(authors), count) == allowed
+    assert author_allowance(np.array(authors), count, 0.15) == allowed
 
 
 def test_a_user_who_has_seen_every_candidate_is_shown_them_again_but_not_what_the_client_names():

@@ -1,0 +1,1 @@
+"""A/B experiments: who is in which, with what settings, and since when."""

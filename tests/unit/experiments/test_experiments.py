@@ -1,0 +1,128 @@
+"""Who is in an experiment, what it turns, and that no user is in two of a layer."""
+
+from __future__ import annotations
+
+import pytest
+
+from feature_repo.served_messages import ServedPage
+from monitoring.outcomes.answers import Event
+from monitoring.outcomes.evidence import Outcomes
+from monitoring.outcomes.page import engagement_weights
+from monitoring.outcomes.store import OutcomeStore
+from services.experiments.assignment import CONTROL, TREATMENT, arms_of
+from services.experiments.store import ExperimentError, Experiments
+from services.mixer.knobs import KnobError, knobs_of
+from services.ranking.weights import preset_named
+
+USERS = range(4_000)
+NOON = 1_700_000_000_000_000
+DAY = 86_400_000_000
+
+
+@pytest.fixture
+def experiments(tmp_path) -> Experiments:
+    return Experiments(f"sqlite:///{tmp_path / 'platform.db'}")
+
+
+def start(experiments: Experiments, name: str, share: float = 0.4, layer: str = "ranking", **knobs: object):
+    return experiments.start(name, layer, share, knobs or {"author_decay": 0.8}, actor="Ada", why="to see")
+
+
+def test_a_share_of_the_users_is_in_it_half_of_them_treated_and_always_the_same(experiments):
+    one = start(experiments, "milder")
+    arms = [one.arm(user) for user in USERS]
+    assert sum(arm is not None for arm in arms) == pytest.approx(0.4 * len(USERS), rel=0.1)
+    assert arms.count(TREATMENT) == pytest.approx(arms.count(CONTROL), rel=0.15)
+    assert [one.arm(str(user)) for user in USERS] == arms
+
+
+def test_no_user_is_in_two_experiments_of_a_layer_and_layers_are_independent(experiments):
+    first, second, other = start(experiments, "a"), start(experiments, "b"), start(experiments, "c", layer="sources")
+    both = [user for user in USERS if first.arm(user) and second.arm(user)]
+    assert both == []
+    across = [user for user in USERS if first.arm(user) and other.arm(user)]
+    assert len(across) == pytest.approx(0.16 * len(USERS), rel=0.2)
+    assert set(arms_of(across[0], experiments.running())) == {"a", "c"}
+
+
+def test_a_full_layer_takes_no_more_until_one_is_stopped(experiments):
+    start(experiments, "a", 0.6)
+    with pytest.raises(ExperimentError, match="no room for 50% of the users: a 60%"):
+        start(experiments, "b", 0.5)
+    experiments.stop("a", actor="Ada", why="seen enough")
+    assert start(experiments, "b", 0.5).first == 0
+    assert [one.name for one in experiments.running()] == ["b"]
+
+
+def test_a_stopped_experiment_leaves_nobody_in_it_and_its_room_is_found_between_others(experiments):
+    for name in ("a", "b", "c"):
+        start(experiments, name, 0.3)
+    experiments.stop("b", actor="Ada", why="seen enough")
+    assert start(experiments, "d", 0.25).first == 3_000
+    with pytest.raises(ExperimentError, match="was stopped"):
+        experiments.stop("b", actor="Ada", why="again")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "A b"}, "name 'A b': use 1-48"),
+        ({"share": 1.5}, "share 1.5: give a share"),
+        ({"share": float("nan")}, "share nan"),
+        ({"knobs": {}}, "nothing to try"),
+        ({"why": " "}, "who starts it and why"),
+    ],
+)
+def test_what_can_not_run_is_refused_by_name(experiments, change, said):
+    values = {"name": "a", "layer": "ranking", "share": 0.5, "knobs": {"ranked": 100}, "actor": "Ada", "why": "to see"}
+    with pytest.raises(ExperimentError, match=said):
+        experiments.start(**(values | change))
+
+
+def test_a_name_is_used_once(experiments):
+    start(experiments, "a")
+    experiments.stop("a", actor="Ada", why="done")
+    with pytest.raises(ExperimentError, match="there was an experiment 'a' already"):
+        start(experiments, "a")
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({"decay": 0.5}, "decay: Extra inputs"),
+        ({"author_decay": 2}, "author_decay: Input should be less than or equal to 1"),
+        ({"weights": "lovely"}, "there is no weight preset 'lovely'"),
+        ({"head_weights": {"click": 900.0}}, "click = 900.0 is outside"),
+        ({"head_weights": {"clap": 1.0}}, "no head 'clap'"),
+        ({"ranked": 1}, "ranked: Input should be greater than or equal to 20"),
+    ],
+)
+def test_a_knob_beyond_its_bounds_is_refused_before_anybody_meets_it(experiments, knobs, said):
+    with pytest.raises(KnobError, match=said):
+        start(experiments, "a", **knobs)
+    assert experiments.all() == []
+
+
+def test_a_requests_own_weights_go_before_an_experiments_and_those_before_the_releases():
+    turned = knobs_of({"weights": "clicks_only"})
+    assert turned.preset(None, "balanced") == preset_named("clicks_only")
+    assert turned.preset("balanced", "balanced") == preset_named("balanced")
+    assert knobs_of({}).preset(None, "balanced") == preset_named("balanced")
+    assert knobs_of({"head_weights": {"click": 2.0}}).preset(None, "balanced").weights["click"] == 2.0
+
+
+def test_outcomes_are_kept_by_arm_beside_those_of_a_canary(tmp_path):
+    url = f"sqlite:///{tmp_path / 'outcomes.db'}"
+    store = OutcomeStore(url, engagement_weights({}), 0)
+
+    def page(user: int, request: str, at: int, experiments: dict[str, str]) -> ServedPage:
+        split = {"assigned": "r1", "canary": "r2", "step": 3}
+        return ServedPage(request, user, "for_you", "r1", at, [10], [1], logged_at=at, experiments=experiments, **split)
+
+    pages = [page(1, "old", NOON - DAY, {}), page(1, "new", NOON, {"a": TREATMENT}), page(2, "other", NOON, {"a": CONTROL})]
+    clicks = [Event(1, 10, "click", "old", NOON - DAY), Event(1, 10, "like", "new", NOON), Event(2, 10, "click", "", NOON)]
+    store.take(pages, [], clicks, {}, now_us=NOON)
+    found = Outcomes(url).evidence("x:a", [(0, 0.5)]).pages
+    assert dict(zip(found.treated.tolist(), found.sums["engagement"].tolist(), strict=True)) == {True: 2.0, False: 1.0}
+    assert dict(zip(found.treated.tolist(), found.sums["before"].tolist(), strict=True)) == {True: 1.0, False: 0.0}
+    assert Outcomes(url).evidence("r2", [(3, 0.5)]).pages.sums["engagement"].sum() == 4.0
