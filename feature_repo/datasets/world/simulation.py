@@ -74,10 +74,10 @@ class World:
 
     def satisfaction_after_log(self) -> np.ndarray:
         """Everyone's satisfaction, float64 (users,), after all logged days: what the days to come begin with."""
-        satisfaction = self.first_satisfaction()
+        after = self.first_satisfaction()
         for _, _, satisfaction in self._logged_days():
-            pass
-        return satisfaction
+            after = satisfaction
+        return after
 
     # ---- closed loop --------------------------------------------------------------------------------------------
     def first_satisfaction(self) -> np.ndarray:

@@ -25,7 +25,12 @@ def test_later_days_leave_posts_people_graph_and_answers_as_they_were(config: Wo
     assert after.users().equals(before.users())
     assert after.edges().equals(before.edges())
     rng = np.random.default_rng(1)
-    asked = rng.integers(0, config.users, 500), rng.integers(0, config.posts, 500), before.start_us + DAY_US, np.arange(500) % 20
+    asked = (
+        rng.integers(0, config.users, 500),
+        rng.integers(0, config.posts, 500),
+        before.start_us + DAY_US,
+        np.arange(500) % 20,
+    )
     for action, happened in before.respond(*asked).items():
         assert np.array_equal(after.respond(*asked)[action], happened), action
 
