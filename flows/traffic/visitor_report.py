@@ -34,6 +34,7 @@ class VisitorReport:
     def __post_init__(self) -> None:
         self.world_began_us = self.visitors.state.world_us
         self.pages_began = self.visitors.state.tally.pages
+        self._rates.append((self.began, self.pages_began))
 
     def satisfaction_now(self) -> np.ndarray:
         """Of the people who live here, today's pages included; float64."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 
 LATENCIES_KEPT = 5_000  # newest pages whose latency the percentiles are of
-
-NO_RELEASE = "none"  # under which pages stand that no release answered
 
 
 @dataclass
@@ -29,7 +27,6 @@ class Tally:
     visits: int = 0
     page_errors: int = 0  # pages that were not served; the person leaves
     empty_pages: int = 0
-    events_sent: int = 0
     events_accepted: int = 0
     events_rejected: int = 0
     events_lost: int = 0  # given up after several tries
@@ -82,6 +79,7 @@ class Tally:
 
     @staticmethod
     def of_counts(counts: dict) -> Tally:
-        """The tally that `counts` were kept of."""
+        """The tally that `counts` were kept of; counts of another version that are not known here are left out."""
         releases = {name: OfRelease(**one) for name, one in counts["releases"].items()}
-        return Tally(**{**counts, "releases": releases})
+        known = {one.name for one in fields(Tally)}
+        return Tally(**{**{name: value for name, value in counts.items() if name in known}, "releases": releases})

@@ -55,6 +55,7 @@ class WorldVisitors:
         self.door, self.posts, self.file = door, posts, file
         self._due: dict[object, int] = {}  # when each page was wanted that is not there yet
         self._looks: list[tuple[Look, asyncio.Future[Answered]]] = []
+        self._pageless: set[asyncio.Task[None]] = set()  # visits that wait for their first page
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def live(self, stop: Callable[[], str | None], watch: Callable[[], Awaitable[None]]) -> str:
@@ -89,7 +90,9 @@ class WorldVisitors:
                     break
                 task = asyncio.create_task(self._visit(arrival))
                 under_way.add(task)
+                self._pageless.add(task)
                 task.add_done_callback(under_way.discard)
+                task.add_done_callback(self._pageless.discard)
                 task.add_done_callback(self._note_fault)
             await self.clock.until(self.world.start_us + (day + 1) * DAY_US)
             await self._end_of(under_way)
@@ -97,11 +100,14 @@ class WorldVisitors:
                 self.state.end_day(self.world)
 
     async def _end_of(self, under_way: set[asyncio.Task[None]]) -> None:
-        """Wait for the last visits. Those that do not end within the grace of a hurry are broken off; they come again."""
+        """Wait for the last visits. In a hurry, those without a page are broken off, after a grace all; they come again."""
         waited_s = 0.0
         while under_way and waited_s < GRACE_S:
             await asyncio.sleep(TICK_S)
-            waited_s += TICK_S if self.clock.hurries else 0.0
+            if self.clock.hurries:
+                waited_s += TICK_S
+                for task in self._pageless.copy():
+                    task.cancel()
         for task in under_way.copy():
             task.cancel()
 
@@ -117,6 +123,7 @@ class WorldVisitors:
         while len(seen) < arrival.length:
             request_id = f"v{self.life.seed}-{arrival.day}-{arrival.user_id}-{arrival.number}-{len(answers)}"
             page = await self._page(arrival.user_id, product, request_id, at_us, seen)
+            self._pageless.discard(asyncio.current_task())
             if page is not None and not page.post_ids and product == "following":
                 product = "for_you"  # nothing new of those one follows: the person turns to the other timeline
                 continue
@@ -164,7 +171,6 @@ class WorldVisitors:
 
     async def _send(self, user_id: int, events: list[dict]) -> None:
         tally = self.state.tally
-        tally.events_sent += len(events)
         try:
             accepted, refused = await self.door.send(user_id, events)
         except NoAnswer as error:

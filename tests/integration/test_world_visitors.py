@@ -85,6 +85,15 @@ def test_errors_of_the_platform_are_visits_without_a_page_and_end_nothing(rig):
     assert summary["stopped"] == "the time given is over"
 
 
+def test_who_finds_nothing_new_of_those_one_follows_turns_to_the_other_timeline(rig):
+    arm = rig.live(WorldArm("r1", rig.settings, follows=False))
+    summary = live(rig.settings)
+    turned = {request["request_id"] for request in arm.asked if request["path"] == "/following"}
+    assert summary["empty_pages"] == len(turned) > 0
+    assert turned <= {request["request_id"] for request in arm.asked if request["path"] == "/for_you"}
+    assert {event["product"] for event in arm.events} == {"for_you"}
+
+
 def test_each_release_has_its_own_share_and_clicks(rig):
     rig.live(WorldArm("r1", rig.settings))
     rig.canary(WorldArm("r2", rig.settings))

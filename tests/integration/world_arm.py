@@ -26,6 +26,7 @@ class WorldArm:
     release: str
     settings: Settings
     fails: int = 0
+    follows: bool = True  # whether its Following timeline has posts
     asked: list[dict] = field(default_factory=list)
     pages: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
     events: list[dict] = field(default_factory=list)
@@ -54,8 +55,9 @@ class WorldArm:
             return JSONResponse({"error": {"code": "broken", "message": "planted", "remedy": "none"}}, 500)
         draws = np.random.default_rng([asked.user_id, len(self.asked)])
         posts = [post for post in draws.permutation(self.settings.world_posts).tolist() if post not in asked.seen_post_ids]
-        self.pages[asked.request_id] = (asked.user_id, posts[: asked.count])
-        return JSONResponse({"posts": [{"post_id": post} for post in posts[: asked.count]]})
+        page = posts[: asked.count] if self.follows or request.url.path == "/for_you" else []
+        self.pages[asked.request_id] = (asked.user_id, page)
+        return JSONResponse({"posts": [{"post_id": post} for post in page]})
 
     async def take(self, request: Request) -> Response:
         sent = await request.json()
