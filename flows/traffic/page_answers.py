@@ -41,6 +41,7 @@ class Answered:
 
     clicked: np.ndarray
     not_interested: np.ndarray
+    followed: np.ndarray
     events: list[dict]
 
 
@@ -63,6 +64,7 @@ def answer_looks(world: World, looks: Sequence[Look]) -> list[Answered]:
         Answered(
             happened[Action.CLICK][end - size : end],
             happened[Action.NOT_INTERESTED][end - size : end],
+            happened[Action.FOLLOW][end - size : end],
             _events(look, happened, slice(end - size, end), shown_us),
         )
         for look, size, end in zip(looks, sizes, ends, strict=True)

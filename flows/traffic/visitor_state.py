@@ -35,6 +35,7 @@ class VisitorState:
     done: set[tuple[int, int]] = field(default_factory=set)
     tally: Tally = field(default_factory=Tally)
     seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = field(default_factory=list)  # user, clicked, not_interested
+    follows: list[tuple[int, int]] = field(default_factory=list)  # (user, post whose author the user follows since)
 
     def visited(self, user_id: int, number: int, clicked: np.ndarray, not_interested: np.ndarray) -> None:
         """A visit has ended, with what the person did at each post: bool (n,) each."""
@@ -43,11 +44,17 @@ class VisitorState:
         self.tally.visits += 1
 
     def end_day(self, world: World) -> None:
-        """Go on to the next day: today's pages have moved everyone's satisfaction."""
+        """Go on to the next day: today's pages have moved everyone's satisfaction, and some follow more authors."""
         users, happened = self.today()
         self.satisfaction = world.satisfaction_after(self.satisfaction, users, happened)
+        self.tell_follows(world)
         self.day += 1
         self.done, self.seen = set(), []
+
+    def tell_follows(self, world: World) -> None:
+        """Let `world` know whom people follow since its log ended."""
+        if self.follows:
+            world.follow_authors(*np.array(self.follows, np.int64).T)
 
     def satisfaction_so_far(self, world: World) -> np.ndarray:
         """As `end_day` would leave it if the day ended now, float64 (users,)."""
@@ -90,6 +97,7 @@ class VisitorFile:
                 users=users,
                 clicked=happened[Action.CLICK],
                 not_interested=happened[Action.NOT_INTERESTED],
+                follows=np.array(state.follows, np.int64).reshape(-1, 2),
             )
 
     def load(self, of: str) -> VisitorState | None:
@@ -110,4 +118,5 @@ class VisitorFile:
                 done={(user, number) for user, number in kept["done"].tolist()},
                 tally=Tally.of_counts(facts["tally"]),
                 seen=[(kept["users"], kept["clicked"], kept["not_interested"])],
+                follows=[(user, post) for user, post in kept["follows"].tolist()],
             )

@@ -92,7 +92,9 @@ def let_live(settings: Settings, asked: Asked, leaving: threading.Event, console
         console.print(
             f"{len(life.people):,} simulated people; Ctrl-C ends it, a later call goes on from there", highlight=False
         )
-        return asyncio.run(live(file.load(of) or first_state(settings, world, of)))
+        state = file.load(of) or first_state(settings, world, of)
+        state.tell_follows(world)
+        return asyncio.run(live(state))
 
 
 def _stop(leaving: threading.Event, lasts: timedelta | None) -> Callable[[], str | None]:

@@ -134,6 +134,9 @@ class WorldVisitors:
             look = Look(arrival.user_id, request_id, product, looked, len(seen), max(self.clock.now_us, at_us))
             answers.append(await self._answer(look))
             await self.clock.until(look.end_us)
+            self.state.follows += [
+                (arrival.user_id, post) for post, did in zip(looked, answers[-1].followed, strict=True) if did
+            ]
             self.state.tally.looked(page.release, answers[-1].clicked, answers[-1].not_interested)
             await self._send(arrival.user_id, answers[-1].events)
             seen, at_us = seen + looked, look.end_us

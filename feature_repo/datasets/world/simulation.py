@@ -22,7 +22,9 @@ _SECOND_US = 1_000_000
 
 
 class World:
-    """Everything here is a function of the configuration; nothing is drawn twice and nothing is stored but caches.
+    """Everything here is a function of the configuration, and of the later follows that `follow_authors` was told.
+
+    Nothing is drawn twice and nothing is stored but caches.
 
     Closed loop: ask `visits_of` who comes on a day, serve them, ask `respond` what they do, and pass that to
     `satisfaction_after` for the next day's visits.
@@ -93,6 +95,10 @@ class World:
     ) -> np.ndarray:
         """Satisfaction, float64 (users,), after the exposures of `user_ids` (n,) that were answered as `happened`."""
         return visits.satisfaction_after(satisfaction, user_ids, happened)
+
+    def follow_authors(self, user_ids: np.ndarray, post_ids: np.ndarray) -> None:
+        """From now on each of `user_ids` (n,) follows the author of the post of the same row, and responds accordingly."""
+        self.graph = self.graph.with_follows(user_ids, posts(self.config, post_ids).author_id)
 
     def respond(
         self, user_ids: np.ndarray, post_ids: np.ndarray, at: np.ndarray | int, slots: np.ndarray | int

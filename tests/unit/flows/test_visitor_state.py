@@ -51,6 +51,22 @@ def test_what_was_kept_goes_on_where_it_stood(state, tmp_path):
     assert np.array_equal(kept.satisfaction, state.satisfaction)
 
 
+def test_who_followed_an_author_does_not_follow_again_and_likes_the_author_more(tmp_path):
+    world = World(WorldConfig(users=50, posts=100, days=5))
+    user, post = next((u, p) for u in range(20, 50) for p in range(100) if not _follows(world, u, p))
+    before = world.probabilities([user], [post], world.start_us, 0)
+    state = VisitorState(OF, day=5, world_us=0, satisfaction=world.first_satisfaction(), follows=[(user, post)])
+    VisitorFile(tmp_path).save(state)
+    VisitorFile(tmp_path).load(OF).end_day(world)
+    after = world.probabilities([user], [post], world.start_us, 0)
+    assert before[Action.FOLLOW] > 0 == after[Action.FOLLOW]
+    assert after[Action.CLICK] > before[Action.CLICK]
+
+
+def _follows(world: World, user: int, post: int) -> bool:
+    return world.probabilities([user], [post], world.start_us, 0)[Action.FOLLOW][0] == 0.0
+
+
 def test_a_checkpoint_of_another_world_or_seed_is_refused_with_what_to_do(state, tmp_path):
     file = VisitorFile(tmp_path)
     file.save(state)
