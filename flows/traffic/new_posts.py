@@ -7,7 +7,7 @@ world day, written again by the lake's own writer as the day goes on. Mixers ser
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import polars as pl
 
@@ -32,6 +32,12 @@ class NewPosts:
         new = sum(self._write(day, until_us) for day in range(first, today + 1))
         self._day = today
         return new
+
+    def first_free_day(self) -> int:
+        """Number of the first day of which nobody has published here yet, that of the log's end at least."""
+        names = (file.stem.removeprefix(f"{PART}-") for file in (self.lake.root / "posts").glob(f"{PART}-*.parquet"))
+        days = [(date.fromisoformat(name) - self.world.config.start).days + 1 for name in names]
+        return max([(self.log_end_us - self.world.start_us) // DAY_US, *days])
 
     def _write(self, day: int, until_us: int) -> int:
         start_us = self.world.start_us + day * DAY_US

@@ -60,11 +60,10 @@ def home_world(settings: Settings) -> World:
     return World(with_later_days(adapter.config, (present_us() - start_us) // DAY_US + DAYS_TO_COME))
 
 
-def first_state(settings: Settings, world: World, of: str) -> VisitorState:
-    """How the visitors begin: where the world's log ends, with what the logged feed made of them."""
-    config = open_world(settings).config
-    satisfaction = World(config).satisfaction_after_log()
-    return VisitorState(of, day=config.days, world_us=world.start_us + config.days * DAY_US, satisfaction=satisfaction)
+def first_state(settings: Settings, world: World, day: int, of: str) -> VisitorState:
+    """How the visitors begin on day number `day`: with what the logged feed made of them."""
+    satisfaction = World(open_world(settings).config).satisfaction_after_log()
+    return VisitorState(of, day=day, world_us=world.start_us + day * DAY_US, satisfaction=satisfaction)
 
 
 def let_live(settings: Settings, asked: Asked, leaving: threading.Event, console: Console) -> dict:
@@ -92,7 +91,7 @@ def let_live(settings: Settings, asked: Asked, leaving: threading.Event, console
         console.print(
             f"{len(life.people):,} simulated people; Ctrl-C ends it, a later call goes on from there", highlight=False
         )
-        state = file.load(of) or first_state(settings, world, of)
+        state = file.load(of) or first_state(settings, world, posts.first_free_day(), of)
         state.tell_follows(world)
         return asyncio.run(live(state))
 

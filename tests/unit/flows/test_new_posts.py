@@ -51,6 +51,14 @@ def test_a_process_that_begins_anew_goes_on_with_the_same_day(world, lake):
     assert lake.read("posts")["post_id"].is_unique().all()
 
 
+def test_who_begins_anew_begins_after_the_last_day_that_was_lived(world, lake):
+    posts = NewPosts(world, lake, log_end(world))
+    assert posts.first_free_day() == CONFIG.days
+    posts.publish(log_end(world) + 12 * HOUR_US)
+    posts.publish(log_end(world) + 30 * HOUR_US)
+    assert NewPosts(world, lake, log_end(world)).first_free_day() == CONFIG.days + 2
+
+
 def test_what_the_log_holds_is_not_published_again(world, lake):
     assert NewPosts(world, lake, log_end(world)).publish(log_end(world)) == 0
     assert sorted(file.name for file in (lake.root / "posts").iterdir()) == ["world.parquet"]
