@@ -17,6 +17,7 @@ from flows.evaluate_cli import evaluate
 from flows.experiment_cli import experiment
 from flows.features_cli import features as feature_catalogue
 from flows.release_cli import release
+from flows.traffic_cli import traffic
 from flows.users_cli import users
 from infra.full_disk import DiskFull
 from infra.interrupts import leave
@@ -39,6 +40,7 @@ app.add_typer(run, name="run")
 app.add_typer(release, name="release")
 app.add_typer(users, name="users")
 app.add_typer(experiment, name="experiment")
+app.add_typer(traffic, name="traffic")
 app.add_typer(feature_catalogue, name="features")
 app.add_typer(bench, name="bench")
 app.command()(evaluate)

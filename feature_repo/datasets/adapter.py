@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
 from feature_repo.contracts import SplitEvents
 from feature_repo.datasets.splits import Splits
 from infra.settings import Settings
+
+if TYPE_CHECKING:
+    from feature_repo.datasets.world.adapter import WorldAdapter
 
 
 class MalformedFile(ValueError):
@@ -148,6 +151,11 @@ def open_adapter(settings: Settings) -> DatasetAdapter:
                 f"KuaiRand-Pure was not found in any of: {searched}. Run `mixer data fetch kuairand`, "
                 "point MIXER_DATA at its folder, or set MIXER_DATASET=world."
             )
+    return open_world(settings)
+
+
+def open_world(settings: Settings) -> WorldAdapter:
+    """The simulated world that the settings describe, whichever dataset they choose."""
     from feature_repo.datasets.world.adapter import WorldAdapter
     from feature_repo.datasets.world.config import WorldConfig
 

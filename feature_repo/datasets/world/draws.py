@@ -37,6 +37,7 @@ class Stream(IntEnum):
     RESPONSE = 13
     RESPONSE_SOCIAL = 14
     RESPONSE_REST = 15
+    TIMELINE_CHOICE = 16
 
 
 def philox(counters: np.ndarray, key: tuple[int, int]) -> np.ndarray:

@@ -38,6 +38,14 @@ class FollowGraph:
         place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
         return keys[place] == wanted
 
+    def with_follows(self, user_ids: np.ndarray, author_ids: np.ndarray) -> FollowGraph:
+        """This graph where each of `user_ids` (n,) also follows the author of the same row."""
+        more = np.asarray(user_ids, np.int64) * self.users + np.asarray(author_ids, np.int64)
+        pairs = np.union1d(self.source * self.users + self.target, more)
+        source, target = pairs // self.users, pairs % self.users
+        other = source != target
+        return FollowGraph(source[other], target[other], self.users)
+
 
 def follow_graph(config: WorldConfig, everyone: People) -> FollowGraph:
     """The follow graph of all accounts of the world."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -43,6 +43,10 @@ class Posts:
 
     def __len__(self) -> int:
         return len(self.post_id)
+
+    def where(self, mask: np.ndarray) -> Posts:
+        """The posts at which `mask`, bool (n,), is true."""
+        return Posts(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
 
 
 def author_count(config: WorldConfig) -> int:
@@ -88,6 +92,29 @@ def _created_us(config: WorldConfig, ids: np.ndarray, draw: np.ndarray) -> np.nd
     moment = (ids + draw) / config.posts * days
     day = np.minimum(np.floor(moment), days - 1).astype(np.int64)
     return start_us(config) + (day - DAYS_BEFORE_START) * DAY_US + time_of_day_us(moment - day)
+
+
+def posts_between(config: WorldConfig, from_us: int, to_us: int) -> Posts:
+    """Posts created from `from_us` up to `to_us`, in the order of ids; draws no others but those of the same days."""
+    day = [(moment - start_us(config)) // DAY_US + DAYS_BEFORE_START for moment in (from_us, to_us)]
+    a_day = config.posts / (DAYS_BEFORE_START + config.days)
+    # A post more at both ends: the shares of the posts need not begin with a day.
+    first, last = int(day[0] * a_day) - 1, int((day[1] + 1) * a_day) + 2
+    some = posts(config, np.arange(max(first, 0), min(max(last, 0), config.posts)))
+    return some.where((some.created_us >= from_us) & (some.created_us < to_us))
+
+
+def with_later_days(config: WorldConfig, days: int) -> WorldConfig:
+    """The same world over at least `days` days: its people, earlier posts and their times stay as they are.
+
+    Post i sits at (i + draw) / posts * days of all days. Both numbers are doubled until they reach: powers of two are the
+    factors that change no bit of that quotient.
+    """
+    factor = 1
+    while (config.days + DAYS_BEFORE_START) * factor - DAYS_BEFORE_START < days:
+        factor *= 2
+    whole = (config.days + DAYS_BEFORE_START) * factor
+    return replace(config, days=whole - DAYS_BEFORE_START, posts=config.posts * factor)
 
 
 def texts(config: WorldConfig, chosen: Posts) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
@@ -14,14 +15,16 @@ from feature_repo.datasets.world.day_curve import DAY_US, HOUR_US
 from feature_repo.datasets.world.draws import Stream, uniforms
 from feature_repo.datasets.world.follow_graph import FollowGraph, avoidances, follow_graph
 from feature_repo.datasets.world.people import People, people
-from feature_repo.datasets.world.posts import Posts, posts, start_us, texts
+from feature_repo.datasets.world.posts import Posts, posts, posts_between, start_us, texts
 
 _SECONDS_A_SLOT = 9  # between two posts of a visit
 _SECOND_US = 1_000_000
 
 
 class World:
-    """Everything here is a function of the configuration; nothing is drawn twice and nothing is stored but caches.
+    """Everything here is a function of the configuration, and of the later follows that `follow_authors` was told.
+
+    Nothing is drawn twice and nothing is stored but caches.
 
     Closed loop: ask `visits_of` who comes on a day, serve them, ask `respond` what they do, and pass that to
     `satisfaction_after` for the next day's visits.
@@ -53,8 +56,11 @@ class World:
 
     def posts(self) -> pl.DataFrame:
         """Posts in the POSTS contract, those of the days to come included."""
-        language = self.people.language[self.all_posts.author_id]
-        return contract_tables.posts_table(self.all_posts, texts(self.config, self.all_posts), language)
+        return self._table_of(self.all_posts)
+
+    def posts_between(self, from_us: int, to_us: int) -> pl.DataFrame:
+        """Posts (POSTS) created from `from_us` up to `to_us`, UTC microseconds; draws no others but those of the same days."""
+        return self._table_of(posts_between(self.config, from_us, to_us))
 
     def edges(self) -> pl.DataFrame:
         """Declared follows, mutes and blocks in the EDGES contract."""
@@ -65,16 +71,15 @@ class World:
 
         Satisfaction carries over from day to day, so the later days hold what the logged feed made of its people.
         """
-        satisfaction = self.first_satisfaction()
-        days = []
-        for day in range(self.config.days):
-            exposures = self._logged_exposures(self.visits_of(day, satisfaction))
-            if not len(exposures):
-                continue
-            happened = self.respond(*(exposures[name].to_numpy() for name in ("user_id", "post_id", "at_us", "position")))
-            satisfaction = self.satisfaction_after(satisfaction, exposures["user_id"].to_numpy(), happened)
-            days.append(contract_tables.events_table(exposures, happened))
+        days = [contract_tables.events_table(exposures, happened) for exposures, happened, _ in self._logged_days()]
         return pl.concat(days) if days else pl.from_arrow(EVENTS.empty_table())
+
+    def satisfaction_after_log(self) -> np.ndarray:
+        """Everyone's satisfaction, float64 (users,), after all logged days: what the days to come begin with."""
+        after = self.first_satisfaction()
+        for _, _, satisfaction in self._logged_days():
+            after = satisfaction
+        return after
 
     # ---- closed loop --------------------------------------------------------------------------------------------
     def first_satisfaction(self) -> np.ndarray:
@@ -90,6 +95,10 @@ class World:
     ) -> np.ndarray:
         """Satisfaction, float64 (users,), after the exposures of `user_ids` (n,) that were answered as `happened`."""
         return visits.satisfaction_after(satisfaction, user_ids, happened)
+
+    def follow_authors(self, user_ids: np.ndarray, post_ids: np.ndarray) -> None:
+        """From now on each of `user_ids` (n,) follows the author of the post of the same row, and responds accordingly."""
+        self.graph = self.graph.with_follows(user_ids, posts(self.config, post_ids).author_id)
 
     def respond(
         self, user_ids: np.ndarray, post_ids: np.ndarray, at: np.ndarray | int, slots: np.ndarray | int
@@ -123,6 +132,10 @@ class World:
             taste=self._taste(shown, at_us),
         )
 
+    def _table_of(self, chosen: Posts) -> pl.DataFrame:
+        language = self.people.language[chosen.author_id]
+        return contract_tables.posts_table(chosen, texts(self.config, chosen), language)
+
     def _refuse_strangers(self, user: np.ndarray, post: np.ndarray) -> None:
         for name, ids, size in (("user", user, self.config.users), ("post", post, self.config.posts)):
             if ids.size and (ids.min() < 0 or ids.max() >= size):
@@ -135,6 +148,17 @@ class World:
         return moved
 
     # ---- the logged past ----------------------------------------------------------------------------------------
+    def _logged_days(self) -> Iterator[tuple[pl.DataFrame, dict[Action, np.ndarray], np.ndarray]]:
+        """Of each logged day with visits: the exposures, what happened at each, and everyone's satisfaction after it."""
+        satisfaction = self.first_satisfaction()
+        for day in range(self.config.days):
+            exposures = self._logged_exposures(self.visits_of(day, satisfaction))
+            if not len(exposures):
+                continue
+            happened = self.respond(*(exposures[name].to_numpy() for name in ("user_id", "post_id", "at_us", "position")))
+            satisfaction = self.satisfaction_after(satisfaction, exposures["user_id"].to_numpy(), happened)
+            yield exposures, happened, satisfaction
+
     def _logged_exposures(self, arrivals: visits.Visits) -> pl.DataFrame:
         """One row per exposure of the logged policy; a slot that repeats a post of its visit stays empty."""
         visit = np.repeat(np.arange(len(arrivals)), arrivals.length)
