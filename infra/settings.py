@@ -212,6 +212,10 @@ class Settings(BaseSettings):
         description="During a canary: pages a second of which the door asks the other release what it would have predicted; "
         "the judge compares both. 0 = none.",
     )
+    notifications: Path | None = Field(
+        None,
+        description="Apprise configuration file with addresses (webhook, e-mail, chat) that are told what becomes of releases.",
+    )
     four_eyes: bool = Field(False, description="Whoever asked for a release may not approve it.")
     keeper: bool = Field(
         True, description="Start again what dies of the platform; off where something else does it, such as Kubernetes."

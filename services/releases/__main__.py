@@ -12,11 +12,12 @@ import structlog
 from infra.interrupts import asked_to_leave
 from infra.process_status import StatusFile
 from infra.processes import mixer_name
-from infra.settings import get_settings
+from infra.settings import Settings, get_settings
 from monitoring.canary.policy import policy_of
 from services.releases.controller import Controller
 from services.releases.events import tell_end
 from services.releases.judging import Judging
+from services.releases.notifications import Notifier, NotifierError, apprise_sender
 from services.releases.published_heads import PublishedHeads, missing_heads
 
 LOOK_EVERY_S = 1.0
@@ -43,6 +44,7 @@ def main() -> None:
         partial(publish_head, controller, heads),
         partial(tell_ended, controller, settings.prefect_api_url),
     )
+    notifier = _notifier(settings)
     while not leaving.is_set():
         for step in steps:
             try:
@@ -50,7 +52,23 @@ def main() -> None:
             except Exception:  # whatever is wrong with one thing, the others go on: a rollback must never wait for a file
                 log.exception("looking again")
         leaving.wait(LOOK_EVERY_S)
+    if notifier is not None:
+        notifier.close()
     controller.lease.give_up()
+
+
+def _notifier(settings: Settings) -> Notifier | None:
+    """What tells people, where the settings name addresses. A file that can't be used is told in the log, and stops nothing."""
+    if settings.notifications is None:
+        return None
+    try:
+        send = apprise_sender(settings.notifications)
+    except NotifierError as error:
+        log.error("nobody is notified", why=str(error))
+        return None
+    notifier = Notifier(settings.platform_database_url, settings.paths.pids, send, f"{settings.gateway_url}/")
+    notifier.start()
+    return notifier
 
 
 def take_along(controller: Controller) -> None:
