@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 
 import polars as pl
@@ -102,11 +103,21 @@ def test_the_control_room_shows_what_is_live_what_waits_and_why(rig):
 
 def test_nothing_on_a_page_is_executable_or_from_another_host(rig):
     furnish(rig)
-    for path in ("/", "/?canary=r2", "/?canary=%3Cscript%3E", "/timeline?user_id=7", "/docs"):
+    for path in (
+        "/",
+        "/?canary=r2",
+        "/?canary=%3Cscript%3E",
+        "/releases/r2?beside=r1",
+        "/experiments",
+        "/timeline?user_id=7",
+        "/docs",
+    ):
         answer = rig.client.get(path)
         seen = Seen(answer.text)
         assert answer.status_code == 200
-        assert seen.loaded == ["/assets/mark.svg", "/assets/style.css", "/assets/page.js", "/assets/mark.svg"], path
+        assert seen.loaded == ["/assets/mark.svg", "/feed.atom", "/assets/style.css", "/assets/page.js", "/assets/mark.svg"], (
+            path
+        )
         assert seen.handlers == [], path
         assert seen.tags.count("script") == 1, path
         assert seen.unlabelled == [], path
@@ -114,6 +125,23 @@ def test_nothing_on_a_page_is_executable_or_from_another_host(rig):
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert "http" not in policy
+
+
+def test_a_release_has_a_page_alone_or_beside_another_and_a_feed_tells_what_became_of_it(rig):
+    furnish(rig)
+    alone = rig.client.get("/releases/r2").text
+    assert "against r1" in alone
+    assert "What became of it" in alone
+    both = rig.client.get("/releases/r2?beside=r1").text
+    assert "r2 beside r1" in both
+    assert "It was no canary" in both
+    for unknown in ("/releases/r9", "/releases/r2?beside=r9"):
+        assert rig.client.get(unknown).status_code == 404
+    feed = rig.client.get("/feed.atom")
+    found = ElementTree.fromstring(feed.text)
+    entries = found.findall("{http://www.w3.org/2005/Atom}entry")
+    assert len(entries) == len(rig.ledger.entries())
+    assert entries[0].findtext("{http://www.w3.org/2005/Atom}author/{http://www.w3.org/2005/Atom}name") == ATTACK
 
 
 def test_the_assets_name_no_other_host(rig):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote
@@ -15,20 +14,18 @@ from starlette.responses import RedirectResponse, Response
 from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from monitoring.canary.policy import policy_of
-from monitoring.canary.verdict import Verdict, verdict_in
+from monitoring.canary.verdict import verdict_in
 from services.gateway.admin import carry_out
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
 from services.gateway.pages.alerts import alerts_view
-from services.gateway.pages.charts import Cone, area, binned, cone, interval_bar
+from services.gateway.pages.canary_view import canary_view
+from services.gateway.pages.charts import area, binned, interval_bar
 from services.gateway.pages.headline import headline
 from services.gateway.pages.loop import latest_drift, loop_stages, open_drift_verdict
 from services.gateway.pages.rendering import page
-from services.releases.chain import LedgerEntry
 from services.releases.decisions import ACTIONS
 from services.releases.published_heads import PublishedHeads
-from services.releases.rollouts import RolloutRow
-from services.releases.route import Route
 from services.releases.states import ReleaseState
 
 LEDGER_SHOWN = 40  # newest entries on the page; the chain is verified over all
@@ -40,24 +37,6 @@ _REPORT_PAGES = (
     ("Data Docs", "data_docs", "what failed validation"),
 )
 _ARM_ORDER = {"live": 0, "canary": 1, "standby": 2, "former": 3}
-
-
-@dataclass(frozen=True)
-class CanaryView:
-    """A release's canary as the page shows it. `verdict` is the judge's newest look."""
-
-    release_id: str
-    against: str | None
-    state: ReleaseState
-    percent: float | None
-    verdict: Verdict | None
-    bars: list[tuple[Any, Any]]  # (MetricResult, IntervalBar | None)
-    cones: list[tuple[str, Cone]]
-    looks: int
-    ended: LedgerEntry | None
-    steps: list[LedgerEntry]
-    ramp: list[tuple[float, str]]  # each step's per cent of users, and whether it is done, now, or waiting
-    rollout: RolloutRow | None
 
 
 async def show(request: Request) -> Response:
@@ -117,7 +96,7 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "route": route,
         "live": live,
         "stages": loop_stages(paths, route, entries, drift, bool(pending)),
-        "canary": _canary_view(door, shown, entries, route) if shown else None,
+        "canary": canary_view(door, shown, entries, route) if shown else None,
         "canaried": canaried,
         "pending": [(approval, verdict_in(approval.evidence)) for approval in pending],
         "interval_bar": interval_bar,
@@ -135,43 +114,6 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "dataset": _dataset(paths.lake),
         "links": _links(door, drift),
     }
-
-
-def _canary_view(door: Door, release_id: str, entries: list[LedgerEntry], route: Route) -> CanaryView:
-    own = [entry for entry in entries if entry.release_id == release_id]
-    steps = [entry for entry in own if entry.state is ReleaseState.CANARY]
-    ends = (ReleaseState.LIVE, ReleaseState.ROLLED_BACK)
-    ended = next((entry for entry in own if entry.state in ends and entry.seq > steps[0].seq), None)
-    looks = [Verdict.from_dict(look) for look in door.looks.all(release_id)] or [
-        found for entry in own if (found := verdict_in(entry.evidence)) is not None
-    ]
-    verdict = looks[-1] if looks else None
-    decisive = [metric for metric in verdict.metrics if metric.role == "decides"] if verdict else []
-    cones = [(metric.label, drawn) for metric in decisive if (drawn := cone(looks, metric.name)) is not None]
-    rollout = next((row for row in door.rollouts.all() if row.release_id == release_id), None)
-    before = [entry.release_id for entry in entries if entry.state is ReleaseState.LIVE and entry.seq < steps[0].seq]
-    return CanaryView(
-        release_id=release_id,
-        against=before[-1] if before else None,
-        state=own[-1].state,
-        percent=route.canary_percent if route.canary == release_id else None,
-        verdict=verdict,
-        bars=[(metric, interval_bar(metric)) for metric in verdict.metrics] if verdict else [],
-        cones=cones,
-        looks=len(looks),
-        ended=ended,
-        steps=steps,
-        ramp=_ramp(rollout, steps, own[-1].state),
-        rollout=rollout,
-    )
-
-
-def _ramp(rollout: RolloutRow | None, steps: list[LedgerEntry], state: ReleaseState) -> list[tuple[float, str]]:
-    """The steps of the plan; one that a person chose beside it is among them."""
-    reached = steps[-1].percent or 0.0
-    planned = {*(rollout.plan.ramp if rollout else ()), *(step.percent or 0.0 for step in steps)}
-    now = "now" if state is ReleaseState.CANARY else "done"
-    return [(step, "done" if step < reached else now if step == reached else "waiting") for step in sorted(planned)]
 
 
 def _traffic(door: Door) -> list[dict[str, Any]]:

@@ -41,7 +41,12 @@ STATE_WORDS = {
 
 def page(template: str, context: Mapping[str, Any], status: int = 200) -> HTMLResponse:
     """Render `template` with `context`; a name that the template uses and nobody gave is an error."""
-    return HTMLResponse(_ENVIRONMENT.get_template(template).render(context), status, HEADERS)
+    return HTMLResponse(rendered(template, context), status, HEADERS)
+
+
+def rendered(template: str, context: Mapping[str, Any]) -> str:
+    """`template` with `context`, every value escaped for HTML and XML."""
+    return _ENVIRONMENT.get_template(template).render(context)
 
 
 def moment(value: str | datetime) -> str:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from services.gateway.pages import api_docs, control_room, experiments, timeline
+from services.gateway.pages import api_docs, control_room, experiments, release_page, timeline
 from services.gateway.pages.rendering import FOLDER
 
 _ASSETS = {"style.css": "text/css", "page.js": "text/javascript", "mark.svg": "image/svg+xml"}
@@ -25,6 +25,8 @@ ROUTES = [
     Route("/releases/{release_id}/decision", control_room.decide_by_form, methods=["POST"]),
     Route("/timeline", timeline.show),
     Route("/experiments", experiments.show),
+    Route("/releases/{release_id}", release_page.show),
+    Route("/feed.atom", release_page.feed),
     Route("/docs", api_docs.show),
     Route("/openapi.json", api_docs.openapi),
     Route("/release", api_docs.release),
