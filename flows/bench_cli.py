@@ -13,7 +13,7 @@ from rich.console import Console
 
 bench = typer.Typer(
     help="Measure on this machine: stream, features of a request, heavy ranker, retrieval, training rows, materialisation, "
-    "batch engine, ingestion, quality beside peers.",
+    "batch engine, ingestion, quality beside peers, the canary's judge.",
     no_args_is_help=True,
 )
 
@@ -163,6 +163,22 @@ def ingest(
         return bench_ingest(folder, events, seed, text_ids=text_ids)
 
     _run("ingest", work, as_json)
+
+
+@bench.command()
+def judge(
+    rollouts: Annotated[int, typer.Option(min=2, help="Simulated rollouts of each scenario and number of users.")] = 60,
+    seed: Annotated[int, typer.Option(help="Seed of the first rollout; each has the next.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """How often the canary's judge is right, over whole rollouts; the peers are the rules of Kayenta, Argo and Flagger."""
+
+    def work(_folder: Path) -> dict:
+        from flows.bench.judge import bench_judge
+
+        return bench_judge(rollouts, seed)
+
+    _run("judge", work, as_json)
 
 
 @bench.command()

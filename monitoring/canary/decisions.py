@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from monitoring.canary.intervals import one_sided_width, ratio_mismatch_p
+from monitoring.canary.intervals import one_sided_width, ratio_mismatch_p, two_scale_width
 from monitoring.canary.policy import JudgePolicy, MetricPolicy
 from monitoring.canary.pooling import Pooled
 
@@ -73,9 +73,10 @@ def find(metric: MetricPolicy, estimate: Pooled, policy: JudgePolicy, clock: Clo
     """
     has = estimate.has_data
     margin, prior = metric.inner(metric.margin), metric.inner(metric.prior)
-    resolution, harm = metric.inner(metric.resolution), np.where(has, metric.sign * estimate.difference, 0.0)
+    resolution = np.inf if metric.resolution is None else metric.inner(metric.resolution)
+    harm = np.where(has, metric.sign * estimate.difference, 0.0)
     variance = np.where(has, estimate.variance, np.inf)
-    good_side = harm - one_sided_width(variance, policy.alpha_of(metric), prior)
+    good_side = harm - two_scale_width(variance, policy.alpha_of(metric), prior)
     bad_side = harm + one_sided_width(variance, policy.promote_alpha, prior)
     now = _detectable(variance, policy, prior)
     end = _detectable(_variance_at_the_end(variance, estimate.step_variance, clock), policy, prior)

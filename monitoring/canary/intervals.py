@@ -28,6 +28,19 @@ def one_sided_width(variance: np.ndarray | float, alpha: float, prior: float) ->
     return np.where(usable, width, np.where(v == 0, 0.0, np.inf))
 
 
+COARSE = 10.0  # priors: a release that is ruined is to be seen by few users, when small harms are still far from it
+COARSE_PART = 0.2  # of alpha
+
+
+def two_scale_width(variance: np.ndarray | float, alpha: float, prior: float) -> np.ndarray:
+    """As `one_sided_width`: the narrower of two bounds, of which one is tuned for harms COARSE times as large as the prior's.
+
+    Each has its part of `alpha`, so both hold at all times with chance 1 - alpha. The fine one loses a few per cent by it.
+    """
+    fine = one_sided_width(variance, alpha * (1 - COARSE_PART), prior)
+    return np.minimum(fine, one_sided_width(variance, alpha * COARSE_PART, COARSE * prior))
+
+
 def ratio_mismatch_p(
     control: np.ndarray | int, treatment: np.ndarray | int, treatment_share: float, concentration: float = 1_000.0
 ) -> np.ndarray:

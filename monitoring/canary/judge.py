@@ -14,7 +14,7 @@ import numpy as np
 
 from feature_repo.ids.own_actions import with_own_names
 from monitoring.canary import sentences
-from monitoring.canary.decisions import ROLL_BACK, STEP_UP, Clock, Finding, answer, find, mismatched
+from monitoring.canary.decisions import ROLL_BACK, STEP_UP, UNDECIDED, Clock, Finding, answer, find, mismatched
 from monitoring.canary.metric_sources import SOURCES, deciding_heads, estimate_latency, estimate_loss, estimate_ratio
 from monitoring.canary.policy import JudgePolicy, MetricPolicy
 from monitoring.canary.rollout_evidence import RolloutEvidence, UserSums
@@ -40,13 +40,20 @@ def judge(evidence: RolloutEvidence, policy: JudgePolicy, place: Place) -> Verdi
     clock = Clock(place.last, max(place.step_s, 0.0), max(place.left_s, 0.0))
     findings, silent = _findings(evidence, policy, clock)
     counts = users_by_step(evidence.requests, len(evidence.shares))
-    users, in_step = counts.max(axis=0, initial=0), counts[-1] if len(counts) else np.zeros(2)
+    users, in_step = counts.max(axis=0, initial=0), counts[-1] if len(counts) else np.zeros(2, np.int64)
     tests = [mismatched(one, share, k, policy) for k, (one, share) in enumerate(zip(counts, evidence.shares, strict=True))]
     alarms = [k for k, (_, alarm) in enumerate(tests) if alarm]
     code = int(answer(findings, users, in_step, np.asarray(bool(alarms)), policy, clock))
+    # Labels come later than users do: the last step waits a while for heads that may speak yet.
+    unheard = _decides_by_losses(policy) and not any(_is_loss(one) for one in findings)
+    waits = unheard and clock.last and clock.step_s < policy.patience * (clock.step_s + clock.left_s)
+    if waits and code == STEP_UP:
+        code = UNDECIDED
     samples: dict[str, float | int | None] = {
         "control_users": int(users[0]),
         "treatment_users": int(users[1]),
+        "control_visits": _visits(evidence.requests, treated=False),
+        "treatment_visits": _visits(evidence.requests, treated=True),
         "step_control_users": int(in_step[0]),
         "step_treatment_users": int(in_step[1]),
         "expected_treatment_share": evidence.shares[-1] if evidence.shares else None,
@@ -62,22 +69,33 @@ def judge(evidence: RolloutEvidence, policy: JudgePolicy, place: Place) -> Verdi
     else:
         reasons = sentences.waiting(in_step, policy, clock, [(k, counts[k], evidence.shares[k], tests[k][0]) for k in alarms])
         reasons += [sentences.held(one, found) for one, found in said if found.holds]
-    if code != ROLL_BACK and _decides_by_losses(policy) and not any(one.unit == "nats" for one in results):
-        reasons.append("no head has enough positives; engagement and guards decide alone")
+    if code != ROLL_BACK and unheard:
+        reasons.append(
+            "no head has enough positives yet; the last step waits for them"
+            if waits
+            else "no head has enough positives; engagement and guards decide alone"
+        )
     results += [replace(_result(one, policy), role="observed", decision="no_data", powered=False) for one in silent]
     return Verdict({ROLL_BACK: "rollback", STEP_UP: "promote"}.get(code, "inconclusive"), results, reasons, samples)
 
 
 def users_by_step(requests: UserSums, steps: int) -> np.ndarray:
     """Users of each step and arm, int64 (steps, 2): everybody who asked, whatever they got."""
-    counts = np.zeros((steps, 2), np.int64)
-    rows = np.unique(np.stack([requests.step, requests.treated.astype(np.int64), requests.user], axis=1), axis=0)
-    np.add.at(counts, (rows[:, 0], rows[:, 1]), 1)
-    return counts
+    return np.bincount(2 * requests.step + requests.treated, minlength=2 * steps).reshape(steps, 2)
+
+
+def _visits(requests: UserSums, treated: bool) -> int:
+    """Requests of one arm over all steps."""
+    visits = requests.sums.get("requests", np.zeros(len(requests.user)))[requests.treated == treated]
+    return int(visits[np.isfinite(visits)].sum())
 
 
 def _decides_by_losses(policy: JudgePolicy) -> bool:
     return any(metric.name == "log_loss" and metric.role == "decides" for metric in policy.metrics)
+
+
+def _is_loss(finding: Finding) -> bool:
+    return finding.metric.name == "log_loss"
 
 
 def _findings(evidence: RolloutEvidence, policy: JudgePolicy, clock: Clock) -> tuple[list[Finding], list[Finding]]:

@@ -66,15 +66,17 @@ def estimate_latency(times: RequestTimes, steps: int) -> Pooled:
     step, treated, user, bins, count = (
         column[known] for column in (times.step, times.treated, times.user, times.bin, times.count)
     )
-    counts = np.zeros((steps, 2, BINS))
-    np.add.at(counts, (step, treated.astype(int), bins), count)
+    cell = 2 * step + treated
+    counts = np.bincount(cell * BINS + bins, weights=count, minlength=2 * steps * BINS).reshape(steps, 2, BINS)
     live = counts[:, 0].sum(axis=0)
     fixed = int(np.searchsorted(live.cumsum(), LATENCY_QUANTILE * live.sum())) if live.any() else 0
-    keys, row = np.unique(np.stack([step, treated.astype(np.int64), user], axis=1), axis=0, return_inverse=True)
-    row = row.reshape(-1)
-    x = np.bincount(row, weights=count, minlength=len(keys))
-    y = np.bincount(row, weights=count * (bins > fixed), minlength=len(keys))
-    table = UserSums(keys[:, 0], keys[:, 1].astype(bool), keys[:, 2], {})
+    person, people = _places(user)
+    place = cell * people + person
+    answers = np.bincount(place, weights=count, minlength=2 * steps * people)
+    slow = np.bincount(place, weights=count * (bins > fixed), minlength=2 * steps * people)
+    met = np.flatnonzero(answers)
+    cells, who = np.divmod(met, max(people, 1))
+    table, x, y = UserSums(cells // 2, cells % 2 == 1, who, {}), answers[met], slow[met]
     return _over_steps(table, x, y, None, steps, lambda moments, place: latency_step(moments, counts[place]))
 
 
@@ -130,10 +132,20 @@ def nothing_at(control_users: int, treatment_users: int | None = None) -> Pooled
     return Pooled(nan, nan, nan, nan, np.asarray(np.inf), np.asarray(float(control_users)), np.asarray(float(treated)))
 
 
+def _places(user: np.ndarray) -> tuple[np.ndarray, int]:
+    """A place (n,) below a bound for each user code, and the bound. Codes that are nearly dense are their own places."""
+    if not len(user):
+        return user, 0
+    if user.min() >= 0 and user.max() < 8 * len(user):
+        return user, int(user.max()) + 1
+    people, person = np.unique(user, return_inverse=True)
+    return person, len(people)
+
+
 def _over_steps(table: UserSums, x, y, before, steps: int, estimate) -> Pooled:  # noqa: ANN001
     """Pool the steps of a table with denominators x, numerators y and covariates before, all (n,)."""
-    people, person = np.unique(table.user, return_inverse=True)
-    influence, carried, pooled = np.zeros(len(people)), Carried(), nothing_at(0)
+    person, people = _places(table.user)
+    influence, carried, pooled = np.zeros(people), Carried(), nothing_at(0)
     for place in range(steps):
         rows = np.flatnonzero(table.step == place)
         columns = user_columns(x[rows], y[rows], None if before is None else before[rows], influence[person[rows]])

@@ -28,7 +28,7 @@ class MetricPolicy(BaseModel):
     scale: Literal["relative", "absolute", "ratio"]
     better: Literal["lower", "higher"]
     margin: float = Field(gt=0, description="The worsening that is tolerated, in `scale`; a ratio lies above 1.")
-    resolution: float = Field(gt=0, description="A worsening that may not go unseen at the last step.")
+    resolution: float | None = Field(None, gt=0, description="A worsening that may not go unseen at the last step.")
     prior: float = Field(gt=0, description="The worsening that the bounds are tuned for.")
     dry_run: bool = Field(False, description="Judged and shown, with no effect.")
 
@@ -36,7 +36,7 @@ class MetricPolicy(BaseModel):
     def _fits_its_scale(self) -> Self:
         if self.scale == "ratio":
             for field in ("margin", "resolution", "prior"):
-                if getattr(self, field) <= 1:
+                if getattr(self, field) is not None and getattr(self, field) <= 1:
                     raise ValueError(
                         f"{field} of {self.name} is {getattr(self, field)}; a ratio that is tolerated lies above 1"
                     )
@@ -46,7 +46,9 @@ class MetricPolicy(BaseModel):
             raise ValueError(f"scale of latency_p95 is {self.scale}; quantiles are compared as a ratio")
         if self.name == "log_loss" and self.scale != "relative":
             raise ValueError(f"scale of log_loss is {self.scale}; losses are compared relative to the live release's")
-        if self.resolution < self.margin:
+        if (self.resolution is None) != (self.role == "signals"):
+            raise ValueError(f"{self.name} {self.role}; a metric has a resolution unless it only signals")
+        if self.resolution is not None and self.resolution < self.margin:
             raise ValueError(f"resolution of {self.name} is {self.resolution}, finer than its margin of {self.margin}")
         return self
 

@@ -24,7 +24,7 @@ _LOG_EDGES = np.log(edges_ms)
 
 
 def log_quantile(counts: np.ndarray, p: np.ndarray | float) -> np.ndarray:
-    """Logarithm of the p-quantile (...,) in ms of `counts` (..., BINS), interpolated within its bin; else NaN."""
+    """Logarithm (...,) of the p-quantile of `counts` (..., BINS) in ms, interpolated in a bin; NaN for no counts or p >= 1."""
     cumulated = counts.cumsum(axis=-1)
     total = cumulated[..., -1]
     p = np.broadcast_to(np.asarray(p, np.float64), total.shape)

@@ -45,8 +45,9 @@ def held(result: MetricResult, finding: Finding) -> str:
             f"({result.control_users:,} users on the live release, {result.treatment_users:,} on the canary)"
         )
     if finding.doubtful or finding.worse:
-        by = f"by more than noise ({DOUBTFUL_Z} standard errors)"
-        return f"{result.label} is estimated beyond its limit, {by}: {compared(result)}"
+        return (
+            f"{result.label} is estimated beyond its limit, {DOUBTFUL_Z} standard errors or more from alike: {compared(result)}"
+        )
     if finding.unproven:
         return f"{result.label} has the traffic to be shown no worse, and is not yet: {compared(result)}"
     return (

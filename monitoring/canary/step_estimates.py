@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from monitoring.canary.moments import BEFORE, CANARY, CONTROL, ONE, StepMoments, X, Y
+from monitoring.canary.moments import BEFORE, CANARY, CONTROL, StepMoments, X, Y
 
 Kind = Literal["amount", "count", "share"]
 
@@ -122,6 +122,3 @@ def _covariate_slope(moments: StepMoments) -> np.ndarray:
 
 def _quadratic(slopes: np.ndarray, products: np.ndarray) -> np.ndarray:
     return np.einsum("...i,...ij,...j->...", slopes, products, slopes)
-
-
-__all__ = ["ONE", "ArmRatios", "Kind", "StepEstimate", "arm_ratios", "ratio_step", "step_estimate"]
