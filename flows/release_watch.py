@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from rich.console import Console
@@ -31,10 +32,15 @@ def watch_release(settings: Settings, release_id: str, out: Console, interval_s:
         told = len(entries)
         if entries[-1].state in ENDED:
             return
-        if (look := looks.newest(release_id)) is not None and (word := _word(look)) != said:
+        if (look := looks.newest(release_id)) is not None and _kind(word := _word(look)) != said:
             out.print(f"          [dim]{escape(word)}[/]")
-            said = word
+            said = _kind(word)
         time.sleep(interval_s)
+
+
+def _kind(word: str) -> str:
+    """What is said without its numbers: a look that only counts further is not worth a line."""
+    return re.sub(r"[\d.,]+", "", word)
 
 
 def _word(look: dict) -> str:

@@ -1,8 +1,10 @@
-"""The demo's two canaries on the same replayed days: the challenger that goes live, and the bad release that must not."""
+"""The demo's two canaries: the challenger that goes live, and the bad release that must not.
+
+Their visitors are those of the same replayed days, or the people of the simulated world.
+"""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,37 +12,28 @@ from typing import Any
 import polars as pl
 
 from flows.admin_client import answer
+from flows.demo.canary_traffic import LivingTraffic, ReplayedTraffic, TrafficFailed, TrafficSpent, is_simulated
 from flows.lakes import open_lakes, split_days, splits_of, within
 from flows.progress import announce
 from flows.too_little import TooLittleData
 from flows.traffic.visits import first_of
 from infra.settings import Settings
-from monitoring.canary.looks import Looks
 from services.releases.approvals import Approvals
 from services.releases.ledger import Ledger
 from services.releases.states import ReleaseState
 
-REPLAY = "canary-days"  # both canaries share the days: the second goes on where the first stopped
-RAMP = [50]  # one step at half the users: eleven days of logs hold too few visits for the default 1, 5, 25, 50
 STEP_TIMEOUT_S = 1200.0  # the canary ends earlier where its traffic is spent; this is for a very slow machine
 MIN_USERS = 200  # in each arm, before the judge may promote
-# Days pass in seconds: no warm-up, a look a second, and no waiting for what so little traffic will never show.
-HASTE = {"warm_up_s": 0.0, "look_every_s": 1.0, "wait_s": 20.0}
+# One step at half the users: eleven days of logs hold too few visits for the default 1, 5, 25, 50.
+REPLAYED = {"ramp": [50], "min_users": MIN_USERS}
+# The world's people come as long as they are wanted, so the default ramp is taken; a hundredth of them is a handful.
+LIVING = {"ramp": None, "min_users": 8}
+# Days pass in seconds: no warm-up, a look a second, and little waiting for what so few users will hardly show.
+HASTE = {"warm_up_s": 0.0, "look_every_s": 1.0, "wait_s": 120.0}
 LEAST_USERS = 2 * MIN_USERS  # of the canary days: half of them meet each release
 LEAST_USERS_TO_ROLL_BACK = 100
-SLICE_EVENTS = 6_000  # that go out together; on a thin log two hours hold fewer
-TOLERATED_ERRORS = 0.1  # of the visits; where more were errors, they are why the judge has too little
-SPENT_GRACE_S = 30.0  # after the last visit, wait this long for a verdict
 DECIDED = (ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
 APPROVER = "demo (standing in for a person)"
-
-
-class TrafficSpent(TooLittleData):
-    """All days for the canaries were replayed, and the judge has not decided."""
-
-
-class TrafficFailed(RuntimeError):
-    """The replayed visits were errors, so that no release could be judged by them."""
 
 
 def ensure_arms(settings: Settings) -> None:
@@ -56,7 +49,8 @@ def challenger_goes_live(settings: Settings, most_events: int | None = None) -> 
     most_events: of the canary days only the first so many are replayed, for both canaries together.
     Raises TooLittleData where the canary days hold too few users, or were not enough for a verdict.
     """
-    require_users(canary_users(settings, most_events), LEAST_USERS, "to promote a release")
+    if not is_simulated(settings):
+        require_users(canary_users(settings, most_events), LEAST_USERS, "to promote a release")
     ensure_arms(settings)
     return _canary(settings, "challenger", "retrained after the planted drift", approve=True, most_events=most_events)
 
@@ -88,7 +82,8 @@ def bad_release_is_rolled_back(settings: Settings, most_events: int | None = Non
 
     most_events and TooLittleData: as in `challenger_goes_live`.
     """
-    require_users(canary_users(settings, most_events), LEAST_USERS_TO_ROLL_BACK, "to roll a release back")
+    if not is_simulated(settings):
+        require_users(canary_users(settings, most_events), LEAST_USERS_TO_ROLL_BACK, "to roll a release back")
     from flows.training.registered_versions import register_negated
 
     ensure_arms(settings)
@@ -113,11 +108,19 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool, most_ev
     decided = decided_release(ledger, version)
     if decided is not None:
         return _outcome(ledger, decided, None)
-    parameters = {"model": model, "note": note, "ramp": RAMP, "step_timeout_s": STEP_TIMEOUT_S, "min_users": MIN_USERS, **HASTE}
+    simulated = is_simulated(settings)
+    parameters = {
+        "model": model,
+        "note": note,
+        "step_timeout_s": STEP_TIMEOUT_S,
+        **(LIVING if simulated else REPLAYED),
+        **HASTE,
+    }
     run = run_deployment("release/release", parameters=parameters, timeout=0, as_subflow=False)
     announce(f"flow run {run.name!r} takes {model} along on the worker")
     release_id = _await_release(ledger, run.id, version)
-    traffic = _Traffic(settings, ledger, release_id, most_events)
+    kind = LivingTraffic if simulated else ReplayedTraffic
+    traffic = kind(settings, ledger, release_id, most_events)
     try:
         while not _ended(ledger, release_id):
             if ledger.state(release_id) is ReleaseState.CANARY and not traffic.started:
@@ -156,83 +159,6 @@ def decided_release(ledger: Ledger, version: str) -> str | None:
     ended = [one.release_id for one in ledger.releases() if one.manifest.model_version == version and one.state in DECIDED]
     decided = [release_id for release_id in ended if release_id not in given_up]
     return decided[-1] if decided else None
-
-
-class _Traffic:
-    """Replays the canary days in a thread of its own until the canary is decided."""
-
-    def __init__(self, settings: Settings, ledger: Ledger, release_id: str, most_events: int | None = None) -> None:
-        self.settings, self.ledger, self.release_id, self.most_events = settings, ledger, release_id, most_events
-        self.report: dict[str, Any] | None = None
-        self.spent_at: float | None = None  # time.monotonic() when the last visit was over
-        self.error: BaseException | None = None
-        self._thread: threading.Thread | None = None
-        self._abandoned = threading.Event()
-
-    @property
-    def started(self) -> bool:
-        return self._thread is not None
-
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="replayed-traffic")
-        self._thread.start()
-
-    def abandon(self) -> None:
-        """End within the slice under way; what was sent stays sent."""
-        self._abandoned.set()
-
-    def finish(self) -> dict[str, Any] | None:
-        """Wait for the traffic to end; raises what it raised."""
-        if self._thread is not None:
-            self._thread.join()
-        self.raise_error()
-        return self.report
-
-    def raise_error(self) -> None:
-        """Raise what ended the traffic, if something did: a canary without traffic would only wait for its time to pass."""
-        if self.error is not None:
-            raise self.error
-
-    def raise_if_spent(self) -> None:
-        """Raise TrafficSpent where every visit is over for a while and the judge still asks for more."""
-        if self.spent_at is None or time.monotonic() - self.spent_at < SPENT_GRACE_S or self._decided() is not None:
-            return
-        raise spent_traffic(self.release_id, self.report, self._asked_for())
-
-    def _asked_for(self) -> str:
-        """What the judge still needed at its last look, in its own words."""
-        look = Looks(self.settings.platform_database_url).newest(self.release_id)
-        return "; ".join(look["reasons"]) if look else "the judge has seen no visit"
-
-    def _decided(self) -> str | None:
-        if self._abandoned.is_set():
-            return "the stage was stopped"
-        state = self.ledger.state(self.release_id)
-        return None if state is ReleaseState.CANARY else f"{self.release_id} is {state}"
-
-    def _run(self) -> None:
-        from flows.replay import replay_days  # it brings Prefect, which the tour's first page should not wait for
-
-        try:
-            days = list(split_days(self.settings)[2])
-            span = splits_of(self.settings).canary
-            limits = {"most_events": self.most_events, "slice_events": SLICE_EVENTS}
-            report = replay_days(REPLAY, days, 1.0, stop_when=self._decided, span=span, **limits)
-            self.report = report.summary()
-            self.spent_at = None if report.stopped else time.monotonic()
-        except BaseException as error:  # handed to the stage's own thread, which raises it
-            self.error = error
-
-
-def spent_traffic(release_id: str, report: dict[str, Any], asked_for: str) -> TrafficSpent | TrafficFailed:
-    """Why the replayed visits led to no verdict: they were errors, or the judge asked for more (`asked_for`)."""
-    visits, errors = report["requests"], report.get("errors", 0)
-    if errors > visits * TOLERATED_ERRORS:
-        return TrafficFailed(f"{errors:,} of {visits:,} visits were errors, the first: {report['first_error']}")
-    part = f"the first {report['events']:,} events of " if report.get("left_out") else ""
-    return TrafficSpent(
-        f"all {visits:,} visits of {part}the canary days are spent and {release_id} has no verdict: {asked_for}"
-    )
 
 
 def _await_release(ledger: Ledger, run_id: Any, version: str) -> str:

@@ -7,16 +7,8 @@ import time
 import pytest
 
 from flows.demo import canaries
-from flows.demo.canaries import (
-    SPENT_GRACE_S,
-    TrafficFailed,
-    TrafficSpent,
-    _give_up,
-    _Traffic,
-    decided_release,
-    require_users,
-    spent_traffic,
-)
+from flows.demo.canaries import _give_up, decided_release, require_users
+from flows.demo.canary_traffic import SPENT_GRACE_S, ReplayedTraffic, TrafficFailed, TrafficSpent, spent_traffic
 from flows.too_little import TooLittleData
 from flows.traffic.asker import ReplayFailed
 from infra.settings import Settings
@@ -58,7 +50,7 @@ def test_a_canary_that_was_given_up_without_a_verdict_is_tried_again(ledger):
 
 
 def test_an_error_of_the_traffic_reaches_the_stage(ledger):
-    traffic = _Traffic(Settings(), ledger, "r2")
+    traffic = ReplayedTraffic(Settings(), ledger, "r2")
     traffic.raise_error()
     traffic.error = ReplayFailed("the gateway answered nothing")
     with pytest.raises(ReplayFailed, match="nothing"):
@@ -66,11 +58,11 @@ def test_an_error_of_the_traffic_reaches_the_stage(ledger):
 
 
 @pytest.fixture
-def spent(ledger, tmp_path) -> _Traffic:
+def spent(ledger, tmp_path) -> ReplayedTraffic:
     """Traffic whose last visit is over for longer than the judge needs."""
     ledger.transition("r2", "canary", "flow", "try it", percent=50)
     settings = Settings(home=tmp_path)
-    traffic = _Traffic(settings, ledger, "r2")
+    traffic = ReplayedTraffic(settings, ledger, "r2")
     traffic.report, traffic.spent_at = {"requests": 57}, time.monotonic() - SPENT_GRACE_S
     return traffic
 
