@@ -109,13 +109,8 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool, most_ev
     if decided is not None:
         return _outcome(ledger, decided, None)
     simulated = is_simulated(settings)
-    parameters = {
-        "model": model,
-        "note": note,
-        "step_timeout_s": STEP_TIMEOUT_S,
-        **(LIVING if simulated else REPLAYED),
-        **HASTE,
-    }
+    visitors = LIVING if simulated else REPLAYED
+    parameters = {"model": model, "note": note, "step_timeout_s": STEP_TIMEOUT_S, **visitors, **HASTE}
     run = run_deployment("release/release", parameters=parameters, timeout=0, as_subflow=False)
     announce(f"flow run {run.name!r} takes {model} along on the worker")
     release_id = _await_release(ledger, run.id, version)
@@ -129,7 +124,8 @@ def _canary(settings: Settings, model: str, note: str, *, approve: bool, most_ev
                 _approve(settings, release_id)
             _raise_if_failed(run.id)
             traffic.raise_error()
-            traffic.raise_if_spent()
+            if (spent := traffic.spent()) is not None:
+                raise spent
             time.sleep(0.3)
     except (TrafficSpent, TrafficFailed) as error:
         _give_up(ledger, release_id, str(error))

@@ -71,7 +71,7 @@ class Traffic(ABC):
             raise self.error
 
     def spent(self) -> TrafficSpent | TrafficFailed | None:
-        """Why the canary can't be judged, where nobody comes any more; None while somebody does, as a world's people always do."""
+        """Why the canary can't be judged, where nobody comes any more; None while somebody does, as a world's people do."""
         return None
 
     @abstractmethod

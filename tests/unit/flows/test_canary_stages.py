@@ -115,6 +115,7 @@ def test_too_few_users_for_a_canary_are_said_before_it_begins(users, said):
 def test_a_bad_release_that_was_only_given_up_was_not_caught(monkeypatch, decision):
     outcome = {"release": "r3", "state": "rolled_back", "reason": "no verdict in time", "verdict": {"decision": decision}}
     monkeypatch.setattr(canaries, "ensure_arms", lambda settings: None)
+    monkeypatch.setattr(canaries, "is_simulated", lambda settings: False)
     monkeypatch.setattr(canaries, "canary_users", lambda settings, most_events: 1_000)
     monkeypatch.setattr("flows.training.registered_versions.register_negated", lambda settings, model: "5")
     monkeypatch.setattr(canaries, "_canary", lambda settings, version, note, approve, most_events: outcome)
