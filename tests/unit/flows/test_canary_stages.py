@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -68,18 +69,17 @@ def spent(ledger, tmp_path) -> ReplayedTraffic:
 
 
 def test_a_canary_whose_traffic_is_spent_is_not_waited_for(spent):
-    with pytest.raises(TrafficSpent, match="all 57 visits .* r2 has no verdict: the judge has seen no visit"):
-        spent.raise_if_spent()
+    assert re.search("all 57 visits .* r2 has no verdict: the judge has seen no visit", str(spent.spent()))
 
 
 def test_the_judge_has_a_while_for_the_last_visits(spent):
     spent.spent_at = time.monotonic()
-    spent.raise_if_spent()
+    assert spent.spent() is None
 
 
 def test_spent_traffic_is_no_error_where_the_judge_has_decided(spent, ledger):
     ledger.transition("r2", "rolled_back", "judge", "log loss is worse")
-    spent.raise_if_spent()
+    assert spent.spent() is None
 
 
 def test_errors_are_named_as_the_reason_and_not_the_number_of_users():
