@@ -63,9 +63,9 @@ def judge(evidence: RolloutEvidence, policy: JudgePolicy, place: Place) -> Verdi
     results = [_result(finding, policy) for finding in findings]
     said = list(zip(results, findings, strict=True))
     if code == ROLL_BACK:
-        reasons = [sentences.told(one, found, policy) for one, found in said if found.rolls_back]
+        reasons = [one.says for one, found in said if found.rolls_back]
     elif code == STEP_UP:
-        reasons = [sentences.told(one, found, policy) for one, found in said if one.role == "decides" and not one.dry_run]
+        reasons = [one.says for one in results if one.role == "decides" and not one.dry_run]
     else:
         reasons = sentences.waiting(in_step, policy, clock, [(k, counts[k], evidence.shares[k], tests[k][0]) for k in alarms])
         reasons += [sentences.held(one, found) for one, found in said if found.holds]
@@ -75,7 +75,7 @@ def judge(evidence: RolloutEvidence, policy: JudgePolicy, place: Place) -> Verdi
             if waits
             else "no head has enough positives; engagement and guards decide alone"
         )
-    results += [replace(_result(one, policy), role="observed", decision="no_data", powered=False) for one in silent]
+    results += [_observed(_result(one, policy), policy) for one in silent]
     return Verdict({ROLL_BACK: "rollback", STEP_UP: "promote"}.get(code, "inconclusive"), results, reasons, samples)
 
 
@@ -126,7 +126,7 @@ def _result(finding: Finding, policy: JudgePolicy) -> MetricResult:
     metric, estimate = finding.metric, finding.estimate
     outer = np.exp if metric.scale == "ratio" else np.asarray  # from the scale computed with to that of the policy
     low, high, difference = (float(outer(value)) for value in (finding.low, finding.high, estimate.difference))
-    return MetricResult(
+    result = MetricResult(
         name=finding.name,
         label=finding.label,
         role=metric.role,
@@ -149,6 +149,12 @@ def _result(finding: Finding, policy: JudgePolicy) -> MetricResult:
         powered=bool(finding.powered),
         dry_run=metric.dry_run,
     )
+    return replace(result, says=sentences.told(result, finding, policy))
+
+
+def _observed(result: MetricResult, policy: JudgePolicy) -> MetricResult:
+    """A head that has no part in the decision."""
+    return replace(result, role="observed", decision="no_data", powered=False, says=sentences.silent(result, policy))
 
 
 def _decision(finding: Finding) -> MetricDecision:

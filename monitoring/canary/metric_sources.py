@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,6 +61,9 @@ def estimate_ratio(metric: MetricPolicy, evidence: RolloutEvidence) -> Pooled:
     return _as_log_ratio(pooled) if metric.scale == "ratio" else pooled
 
 
+UNKNOWN = 1e6  # variance of an estimate that says nothing
+
+
 def estimate_latency(times: RequestTimes, steps: int) -> Pooled:
     """Log ratio of the p95 over all steps."""
     known = (times.bin >= 0) & (times.count > 0)
@@ -77,7 +81,11 @@ def estimate_latency(times: RequestTimes, steps: int) -> Pooled:
     met = np.flatnonzero(answers)
     cells, who = np.divmod(met, max(people, 1))
     table, x, y = UserSums(cells // 2, cells % 2 == 1, who, {}), answers[met], slow[met]
-    return _over_steps(table, x, y, None, steps, lambda moments, place: latency_step(moments, counts[place]))
+    pooled = _over_steps(table, x, y, None, steps, lambda moments, place: latency_step(moments, counts[place]))
+    if pooled.has_data or not counts.sum(axis=(0, 2)).all():
+        return pooled
+    # Both arms answered, and too seldom for a p95: that says nothing yet, but it is not missing.
+    return replace(pooled, difference=np.zeros(()), variance=np.asarray(UNKNOWN))
 
 
 def estimate_loss(losses: PairedLosses, head: str) -> Pooled:
@@ -142,8 +150,18 @@ def _places(user: np.ndarray) -> tuple[np.ndarray, int]:
     return person, len(people)
 
 
-def _over_steps(table: UserSums, x, y, before, steps: int, estimate) -> Pooled:  # noqa: ANN001
-    """Pool the steps of a table with denominators x, numerators y and covariates before, all (n,)."""
+def _over_steps(
+    table: UserSums,
+    x: np.ndarray,
+    y: np.ndarray,
+    before: np.ndarray | None,
+    steps: int,
+    estimate: Callable[[StepMoments, int], StepEstimate],
+) -> Pooled:
+    """Pool the steps of a table with denominators x, numerators y and covariates before, all (n,).
+
+    estimate: from the moments of a step and its place to the step's estimate.
+    """
     person, people = _places(table.user)
     influence, carried, pooled = np.zeros(people), Carried(), nothing_at(0)
     for place in range(steps):

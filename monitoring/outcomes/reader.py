@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -26,6 +27,7 @@ from monitoring.outcomes.store import Offset, OutcomeStore, Taken
 POLL_RECORDS = 1_000  # a transaction's worth
 POLL_S = 0.05
 HELD_BACK_S = 2.0
+TAKE_EVERY_S = 0.5  # between two transactions: one for each page would cost more than the pages
 TIDY_EVERY_S = 5.0  # between two looks at pages whose labels are complete by now, where nothing comes
 
 log = structlog.get_logger("outcomes")
@@ -50,21 +52,25 @@ class OutcomeReader:
         self._served, self._events = (
             EventStream(settings, self._positions[topic], topic, "outcomes") for topic in (SERVED_TOPIC, EVENTS_TOPIC)
         )
-        self._held: deque[tuple[float, Records]] = deque()
+        self._arrived: list[Records] = []  # of `served`, not taken in yet
+        self._held: deque[tuple[float, Records]] = deque()  # of `events`, each with when it came
         self._taken_at = 0.0
 
     def step(self, held_back_s: float = HELD_BACK_S) -> Taken | None:
         """Take in what one poll gives, and the events whose time has come; None where there was nothing to do."""
-        served = self._served.poll(POLL_RECORDS, POLL_S)
+        if _records(self._arrived) < POLL_RECORDS:
+            self._arrived += self._served.poll(POLL_RECORDS, POLL_S)
         now = time.monotonic()
-        if sum(len(records.offsets) for _, records in self._held) < POLL_RECORDS:
+        if _records(records for _, records in self._held) < POLL_RECORDS:
             self._held += [(now, records) for records in self._events.poll(POLL_RECORDS, POLL_S)]
+        if now - self._taken_at < TAKE_EVERY_S and _records(self._arrived) < POLL_RECORDS:
+            return None
         events = []
         while self._held and now - self._held[0][0] >= held_back_s:
             events.append(self._held.popleft()[1])
-        if not served and not events and now - self._taken_at < TIDY_EVERY_S:
+        if not self._arrived and not events and now - self._taken_at < TIDY_EVERY_S:
             return None
-        self._taken_at = now
+        served, self._arrived, self._taken_at = self._arrived, [], now
         return self._take(served, events)
 
     def close(self) -> None:
@@ -97,6 +103,10 @@ class OutcomeReader:
     def _generation(self, topic: str, partition: int) -> int:
         position = self._positions[topic].positions.get(partition)
         return 0 if position is None else position.generation
+
+
+def _records(some: Iterable[Records]) -> int:
+    return sum(len(one.offsets) for one in some)
 
 
 def _messages(served: list[Records]) -> tuple[list[ServedPage], list[DoorAnswer], list[str]]:

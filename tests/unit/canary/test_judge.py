@@ -51,7 +51,8 @@ def test_each_kind_of_harm_is_rolled_back_and_named(rng, harm, metric):
     verdict = judge(rollout(rng, ENOUGH, **harm), POLICY, EARLIER)
     assert verdict.decision == "rollback", verdict.reasons
     assert verdict.metric(metric).decision == "worse"
-    assert any(verdict.metric(metric).label in reason for reason in verdict.reasons)
+    assert verdict.metric(metric).says in verdict.reasons
+    assert all(one.says.startswith(one.label) for one in verdict.metrics)
 
 
 def test_what_is_tolerated_is_tolerated_however_surely_it_is_shown(rng):
@@ -146,6 +147,7 @@ def test_a_head_without_positives_is_silent(rng):
     silent = verdict.metric("log_loss.own_5")
     assert (silent.role, silent.decision, verdict.decision) == ("observed", "no_data", "promote")
     assert silent.treatment > 1.1 * silent.control
+    assert silent.says.startswith("Log loss, own 5 has no part")
 
 
 def test_the_commonest_heads_decide_and_a_policy_may_name_them(rng):
