@@ -14,6 +14,7 @@ from statistics import median
 
 from feature_repo.served_messages import EMPTY, NOT_NUMBERS
 
+SLOW = "slow"
 PAGES = ("/for_you", "/following")  # requests that may be asked twice, and whose answers tell how well a release is
 KEPT_TIMES = 200  # newest times to answer of each release, for what is usual
 LEAST_TIMES = 10  # before anything is usual
@@ -33,6 +34,7 @@ class FastPathPolicy:
     rest_s: float = 5.0  # after an inquest, before the next into the same release
     slow_ratio: float = 5.0  # an answer is slow that took so many times what the other's took,
     slow_s: float = 0.5  # and at least so long
+    slow_for_s: float = 1.0  # since the first slow one: a machine that was busy for a moment makes a handful of them at once
     fresh_s: float = 3600.0  # a live release is suspected for so long after it went live; later it is people's business
 
 
@@ -65,7 +67,7 @@ class Inquests:
 
     def heard(self, release: str, other: str | None, heard: Heard, now: float, *, may_open: bool = True) -> None:
         """Note an answer that a user got; a bad one opens an inquest into its release, where that may be."""
-        wrong = heard.wrong or ("slow" if self._slow(heard.seconds, self._usual(other)) else None)
+        wrong = heard.wrong or (SLOW if self._slow(heard.seconds, self._usual(other)) else None)
         self._times.setdefault(release, deque(maxlen=KEPT_TIMES)).append(heard.seconds)
         self._forget_old(release, now)
         if wrong and may_open and release not in self._open and now >= self._rests_until.get(release, -math.inf):
@@ -82,14 +84,14 @@ class Inquests:
         case = self._open.get(suspect)
         if case is None:
             return None
-        wrong = of_suspect.wrong or ("slow" if self._slow(of_suspect.seconds, of_other.seconds) else None)
+        wrong = of_suspect.wrong or (SLOW if self._slow(of_suspect.seconds, of_other.seconds) else None)
         case.pairs += 1
         case.other_bad += of_other.wrong is not None
         if wrong is not None:
             case.suspect_bad += 1
             case.wrongs.append(wrong)
             case.users.add(user)
-        if not self._found(case):
+        if not self._found(case, now):
             return None
         self._close(suspect, now)
         what = max(set(case.wrongs), key=case.wrongs.count)
@@ -98,8 +100,10 @@ class Inquests:
             f"{other} answered {case.pairs - case.other_bad} of the same requests well"
         )
 
-    def _found(self, case: _Case) -> bool:
+    def _found(self, case: _Case, now: float) -> bool:
         bounds = self.policy
+        if 2 * case.wrongs.count(SLOW) > len(case.wrongs) and now - case.opened < bounds.slow_for_s:
+            return False
         enough = case.pairs >= bounds.least_pairs and len(case.users) >= bounds.least_users
         return (
             enough and case.suspect_bad >= bounds.bad_share * case.pairs and case.other_bad <= bounds.other_share * case.pairs

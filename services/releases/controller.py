@@ -28,6 +28,7 @@ from services.releases.states import ReleaseState, TransitionError
 
 ACTOR = "controller"
 JUDGE = "judge"
+NO_HARM = "the judge found no harm"
 QUESTION = "the canary did no measurable harm; may it serve everybody?"
 LEASE_S = 5.0
 ENDED = (ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
@@ -128,7 +129,7 @@ class Controller:
         if entry.state is ReleaseState.AWAITING_APPROVAL:
             return self._answer(entry, row, now)
         if verdict.decision == "promote" and self._is_well(release_id):
-            return self._go_up(row.plan, verdict.to_dict(), entry, ACTOR, "; ".join(verdict.reasons))
+            return self._go_up(row.plan, verdict.to_dict(), entry, ACTOR, NO_HARM)
         if now - self._since(entry, row, now) > row.plan.step_timeout_s:
             return self._roll_back(entry, "no verdict in time: " + "; ".join(verdict.reasons), verdict, ACTOR)
         return None
@@ -149,8 +150,7 @@ class Controller:
         release_id, percent = entry.release_id, plan.after(entry.percent or 0.0)
         if percent is not None:
             return self._step(release_id, percent, verdict, entry, actor, reason)
-        why = "the judge found no harm" if actor == ACTOR else reason
-        self.ledger.transition(release_id, ReleaseState.AWAITING_APPROVAL, actor, why, evidence=verdict, after=entry.seq)
+        self.ledger.transition(release_id, ReleaseState.AWAITING_APPROVAL, actor, reason, evidence=verdict, after=entry.seq)
         self.approvals.request(release_id, QUESTION, verdict, requested_by=actor)
         return f"{release_id} awaits a person's approval"
 

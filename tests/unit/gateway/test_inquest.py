@@ -23,7 +23,7 @@ def pairs(inquests: Inquests, suspect: Heard, other: Heard, count: int, now: flo
     return [finding for finding in found if finding]
 
 
-@pytest.mark.parametrize("bad", [ERROR, Heard("an empty page", 0.02), Heard("no answer in time", 1.5), SLOW])
+@pytest.mark.parametrize("bad", [ERROR, Heard("an empty page", 0.02), Heard("no answer in time", 1.5)])
 def test_a_release_that_is_broken_is_found_by_five_requests(bad):
     inquests = Inquests()
     usual(inquests)
@@ -31,8 +31,18 @@ def test_a_release_that_is_broken_is_found_by_five_requests(bad):
     assert inquests.suspected("r2", 1.0)
     found = pairs(inquests, bad, WELL, 5)
     assert len(found) == 1
-    assert found[0].startswith(f"5 of 5 answers were bad, most often {bad.wrong or 'slow'}")
+    assert found[0].startswith(f"5 of 5 answers were bad, most often {bad.wrong}")
     assert not inquests.suspected("r2", 1.1)  # the case is closed
+
+
+def test_a_release_that_is_slow_is_found_when_it_stays_so_and_not_by_a_busy_moment():
+    inquests = Inquests()
+    usual(inquests)
+    inquests.heard("r2", "r1", SLOW, 1.0)
+    assert pairs(inquests, SLOW, WELL, 20) == []  # all within a fifth of a second
+    found = pairs(inquests, SLOW, WELL, 1, now=2.1)
+    assert len(found) == 1
+    assert "most often slow" in found[0]
 
 
 @pytest.mark.parametrize("bad", [ERROR, SLOW])
