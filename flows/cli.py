@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows.bench_cli import bench
 from flows.data_cli import data
 from flows.evaluate_cli import evaluate
 from flows.experiment_cli import experiment
@@ -42,7 +41,6 @@ app.add_typer(users, name="users")
 app.add_typer(experiment, name="experiment")
 app.add_typer(traffic, name="traffic")
 app.add_typer(feature_catalogue, name="features")
-app.add_typer(bench, name="bench")
 app.command()(evaluate)
 
 out = Console()

@@ -29,7 +29,7 @@ _PARAMETERS = {
     "force_col_wise": True,
 }
 # Of a rare action there are some thousand positives: smaller trees, taken in smaller steps, fit less of their noise (on the
-# days before those of `mixer bench quality`: .001 AUC on likes, .002 on profile visits).
+# days before those of `python -m tests.bench quality`: .001 AUC on likes, .002 on profile visits).
 _RARE = {"learning_rate": 0.03, "num_leaves": 15, "min_data_in_leaf": 200, "feature_fraction": 0.3, "lambda_l2": 20.0}
 
 

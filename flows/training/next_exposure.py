@@ -1,6 +1,6 @@
 """What a sequence teaches beside its rows: what was done to each exposure that is known by its order alone.
 
-On the log of `mixer bench quality` these exposures are five times as many as the rows. Each is asked as a candidate is: it
+On the log of the quality bench these exposures are five times as many as the rows. Each is asked as a candidate is: it
 reads the exposures before it through the ranker's own layers, so that attention and tables learn what goes with what. Against
 a network that reads the state before the exposure alone, this gains .0004 AUC on clicks and .0009 on profile visits, and .0010
 more against nothing.

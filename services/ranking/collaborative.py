@@ -1,7 +1,7 @@
 """Collaborative vectors: what posts have in common because the same users met them, and what a history says in those terms.
 
 Two factorisations of users x posts, of what was shown and of what was watched, each cut off after WIDTH dimensions (on the
-log of `mixer bench quality`, 32 say no more). A post has its vectors; a user's are summed over the history, so that a user of
+log of the quality bench, 32 say no more). A post has its vectors; a user's are summed over the history, so that a user of
 one minute's standing has some too, and they move with every exposure. A post that the factorisations never met has zeros. The
 vectors belong to a bundle: models trained on some are never asked with others.
 """

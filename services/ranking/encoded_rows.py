@@ -1,7 +1,7 @@
 """Rows encoded when they are asked for: what a network learns from batch by batch, without all of it in memory.
 
 Stands where `RowTensors` of all rows would: the same `len`, `rows`, `blocks` and ids, read off FeatureRows whose arrays may be
-mapped from disk. A batch costs about half as long again as gathering it from encoded rows (`mixer bench rows`), which is a
+mapped from disk. A batch costs about half as long again as gathering it from encoded rows (`tests.bench rows`), which is a
 hundredth of a training step, so no thread reads ahead.
 """
 

@@ -2,7 +2,7 @@
 
 Posts' vectors carry a bias and differ in length, so this is a search for inner products, not for neighbours. Inverted lists
 compute the inner product itself of every post that they look at, so no post is misjudged, whatever its length; what is
-approximate is only which lists are looked at. `mixer bench index` measures both.
+approximate is only which lists are looked at. `python -m tests.bench index` measures both.
 Shapes: n posts, D width of the vectors.
 """
 
@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import faiss
 import numpy as np
 
-# Measured by `mixer bench index` for 400 posts a query, one thread: below it, the exact product is fast enough (under half a
+# Measured by `tests.bench index` for 400 posts a query, one thread: below it, the exact product is fast enough (under half a
 # millisecond) and misses nothing; above it, the lists answer several times as many queries.
 EXACT_BELOW = 20_000
 PROBES = 64  # lists looked at; recall@500 of .999 at 100,000 posts in clusters

@@ -1,8 +1,8 @@
-"""`python -m tests.bench NAME --json`: the benches of `mixer bench` by another door."""
+"""`python -m tests.bench NAME --json`: one bench; without a name, those there are."""
 
 from __future__ import annotations
 
-from flows.bench_cli import bench
+from tests.bench.commands import bench
 
 if __name__ == "__main__":
     bench(prog_name="python -m tests.bench")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from feature_repo.aggregates.families import FAMILY_NAMES
-from flows.bench.batch import bench_batch
+from tests.bench.batch import bench_batch
 
 
 def test_it_tells_the_seconds_a_million_events_take_and_removes_its_files(tmp_path):

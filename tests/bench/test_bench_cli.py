@@ -1,4 +1,4 @@
-"""`mixer bench` on tiny sizes: every bench answers with its figure, its peer's and the machine's; no time is asserted."""
+"""`python -m tests.bench` on tiny sizes: every bench answers with its figure, its peer's and the machine's, and no time holds."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 from typer.testing import CliRunner
 
-from flows.bench import broker_to_online, feature_latency, state_update
-from flows.bench.report import measured, shown, tables
-from flows.cli import app
 from infra.settings import get_settings
+from tests.bench import broker_to_online, feature_latency, state_update
+from tests.bench.commands import bench
+from tests.bench.report import measured, shown, tables
 
 
 @pytest.fixture
@@ -28,16 +27,16 @@ def home(tmp_path, monkeypatch):
 
 
 def run(*arguments: str) -> dict:
-    result = CliRunner().invoke(app, ["bench", *arguments, "--json"], catch_exceptions=False)
+    result = CliRunner().invoke(bench, [*arguments, "--json"], catch_exceptions=False)
     assert result.exit_code == 0
     return json.loads(result.stdout)
 
 
 def test_help_names_every_bench_and_loads_nothing_heavy():
     heavy = "{'feast', 'bytewax', 'duckdb', 'ibis', 'polars', 'pandas'}"
-    script = f"import sys, flows.cli; print(*sorted({heavy} & sys.modules.keys()))"
+    script = f"import sys, tests.bench.commands; print(*sorted({heavy} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == ""
-    told = CliRunner().invoke(app, ["bench", "--help"]).stdout
+    told = CliRunner().invoke(bench, ["--help"]).stdout
     assert all(name in told for name in ("stream", "features", "ranker", "index", "materialize", "batch", "quality"))
 
 
@@ -84,7 +83,7 @@ def test_the_stream_bench_brings_every_event_online_and_gives_all_keys(home):
 
 @pytest.mark.slow
 def test_a_terminated_stream_bench_stops_its_broker_and_removes_its_files(tmp_path):
-    command = [str(Path(sys.executable).parent / "mixer"), "bench", "stream", "--events", "100000"]
+    command = [sys.executable, "-m", "tests.bench", "stream", "--events", "100000"]
     environment = {**os.environ, "MIXER_HOME": str(tmp_path)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as bench:
         deadline = time.monotonic() + 120

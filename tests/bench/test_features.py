@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from feature_repo.blocks import BLOCK_NAMES
-from flows.bench.features import bench_features
+from tests.bench.features import bench_features
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flows.bench.index import DEPTHS, PROBES, bench_index
+from tests.bench.index import DEPTHS, PROBES, bench_index
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows.bench import ingest
-from flows.bench.ingest import COLUMNS, NoRoom, bench_ingest, write_files
+from tests.bench import ingest
+from tests.bench.ingest import COLUMNS, NoRoom, bench_ingest, write_files
 
 FIGURES = {"events", "file_bytes_per_event", "rows_per_s", "rows_per_cpu_s", "peak_memory_gb", "peer"}
 

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from flows.bench.canary_peers import kayenta_label, kayenta_score
-from flows.bench.canary_streams import SCENARIOS, People
-from flows.bench.judge import OURS, PEERS, bench_judge, one_rollout, wilson
+from tests.bench.canary_peers import kayenta_label, kayenta_score
+from tests.bench.canary_streams import SCENARIOS, People
+from tests.bench.judge import OURS, PEERS, bench_judge, one_rollout, wilson
 
 
 @pytest.mark.slow

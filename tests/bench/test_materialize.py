@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from feature_repo.view_schemas import VIEW_SCHEMAS
-from flows.bench.materialize import VIEWS, bench_materialize
+from tests.bench.materialize import VIEWS, bench_materialize
 
 pytestmark = pytest.mark.slow
 

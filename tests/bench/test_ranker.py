@@ -1,4 +1,4 @@
-"""`mixer bench ranker` on tiny sizes: its keys, and that what it times gives the ranker's own logits."""
+"""`python -m tests.bench ranker` on tiny sizes: its keys, and that what it times gives the ranker's own logits."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from flows.bench.ranker import COMPILED, CONFIG, MOST_ERROR, RIVALS, bench_ranker
-from flows.bench.ranker_request import multiplications
-from flows.cli import app
 from infra.settings import get_settings
 from services.ranking.inputs import OUTPUTS
+from tests.bench.commands import bench
+from tests.bench.ranker import COMPILED, CONFIG, MOST_ERROR, RIVALS, bench_ranker
+from tests.bench.ranker_request import multiplications
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def home(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_bench_gives_its_keys_and_times_the_very_ranker(home):
-    arguments = ["bench", "ranker", "--candidates", "60", "--rounds", "3", "--posts", "200", "--threads", "1", "--json"]
-    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    arguments = ["ranker", "--candidates", "60", "--rounds", "3", "--posts", "200", "--threads", "1", "--json"]
+    result = CliRunner().invoke(bench, arguments, catch_exceptions=False)
     report = json.loads(result.stdout)
     assert {"candidates_per_s", "candidates_per_s_cold", "gemm_gflops", "achieved_gflops"} <= report.keys()
     assert report["candidates"] == 60
@@ -65,8 +65,8 @@ def test_a_way_that_cannot_be_made_here_is_named_with_its_reason(monkeypatch):
     def unmade(*_):
         raise RuntimeError("no compiler on this machine\nand a long story")
 
-    monkeypatch.setattr("flows.bench.ranker_ways._compiled", unmade)
-    monkeypatch.setattr("flows.bench.ranker_ways.find_spec", lambda name: None)
+    monkeypatch.setattr("tests.bench.ranker_ways._compiled", unmade)
+    monkeypatch.setattr("tests.bench.ranker_ways.find_spec", lambda name: None)
     other = bench_ranker(60, 3, 200, 1)["other"]
     assert other["torch.compile"] is None
     assert other["onnxruntime"] is None

@@ -9,9 +9,9 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from feature_repo.datasets.splits import Splits
-from flows.bench.rows import bench_rows, memory_peak
 from flows.lakes import NothingIngested
 from infra.settings import Settings
+from tests.bench.rows import bench_rows, memory_peak
 from tests.small_events import FIRST_DAY, small_lake
 
 

@@ -10,9 +10,6 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from flows.bench.canary_looks import RATIOS, look_products
-from flows.bench.canary_rollouts import OurJudge, Streams
-from flows.bench.canary_streams import SCENARIOS, People, Visits
 from monitoring.canary.judge import Place, judge
 from monitoring.canary.metric_sources import estimate_loss, estimate_ratio
 from monitoring.canary.moments import StepMoments, user_columns
@@ -20,6 +17,9 @@ from monitoring.canary.policy import JudgePolicy
 from monitoring.canary.pooling import Carried, carry, influences, pool
 from monitoring.canary.rollout_evidence import PairedLosses, RequestTimes, RolloutEvidence, UserSums
 from monitoring.canary.step_estimates import ratio_step
+from tests.bench.canary_looks import RATIOS, look_products
+from tests.bench.canary_rollouts import OurJudge, Streams
+from tests.bench.canary_streams import SCENARIOS, People, Visits
 from tests.unit.canary.rollout_tables import rollout
 
 SEEDS = st.integers(0, 2**32 - 1)

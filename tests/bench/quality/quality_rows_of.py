@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from flows.bench.quality.rows import QualityRows
+from tests.bench.quality.rows import QualityRows
 from tests.synthetic_rows import synthetic_rows
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from flows.bench.quality.contest import Outcome
-from flows.bench.quality.differences import differences, weighted_auc
-from flows.bench.quality.figures import SUSPECTED_LEAK
-from flows.bench.quality.kept import Predicted
-from flows.bench.quality.measured_heads import MEASURED, measured_labels
-from flows.bench.quality.quality import answer
-from flows.bench.quality.report import BEGIN, END, markdown, verdicts, write_into
-from flows.bench.quality.roster import roster
 from flows.training.evaluate import auc
 from infra.settings import Settings
+from tests.bench.quality.contest import Outcome
+from tests.bench.quality.differences import differences, weighted_auc
+from tests.bench.quality.figures import SUSPECTED_LEAK
+from tests.bench.quality.kept import Predicted
+from tests.bench.quality.measured_heads import MEASURED, measured_labels
+from tests.bench.quality.quality import answer
 from tests.bench.quality.quality_rows_of import small_rows
+from tests.bench.quality.report import BEGIN, END, markdown, verdicts, write_into
+from tests.bench.quality.roster import roster
 
 
 @pytest.fixture(scope="module")

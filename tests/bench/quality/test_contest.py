@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flows.bench.quality.contest import contest
-from flows.bench.quality.measured_heads import MEASURED
-from flows.bench.quality.peer import ROOT, NotRun, Peer
+from tests.bench.quality.contest import contest
+from tests.bench.quality.measured_heads import MEASURED
+from tests.bench.quality.peer import ROOT, NotRun, Peer
 from tests.bench.quality.quality_rows_of import small_rows
 
 
@@ -48,7 +48,7 @@ def run(rows, peer, folder, **options):
 
 
 def test_a_broken_run_carries_on_with_the_seeds_that_are_missing(rows, source, tmp_path, monkeypatch):
-    monkeypatch.setattr("flows.bench.quality.peer.ROOT", tmp_path)
+    monkeypatch.setattr("tests.bench.quality.peer.ROOT", tmp_path)
     fit = Counting(breaks_on=3)
     with pytest.raises(KeyboardInterrupt):
         run(rows, peer_of(fit, source), tmp_path)
@@ -59,7 +59,7 @@ def test_a_broken_run_carries_on_with_the_seeds_that_are_missing(rows, source, t
 
 
 def test_other_rows_code_or_options_are_fitted_anew_and_so_is_what_is_asked_again(rows, source, tmp_path, monkeypatch):
-    monkeypatch.setattr("flows.bench.quality.peer.ROOT", tmp_path)
+    monkeypatch.setattr("tests.bench.quality.peer.ROOT", tmp_path)
     fit = Counting()
     run(rows, peer_of(fit, source), tmp_path)
     run(rows, peer_of(fit, source), tmp_path)
@@ -76,14 +76,14 @@ def test_other_rows_code_or_options_are_fitted_anew_and_so_is_what_is_asked_agai
 
 
 def test_what_draws_nothing_is_fitted_once(rows, source, tmp_path, monkeypatch):
-    monkeypatch.setattr("flows.bench.quality.peer.ROOT", tmp_path)
+    monkeypatch.setattr("tests.bench.quality.peer.ROOT", tmp_path)
     fit = Counting()
     assert len(run(rows, peer_of(fit, source, seeded=False), tmp_path).predicted["counted"]) == 1
     assert fit.seeds == [1]
 
 
 def test_a_peer_that_cannot_run_or_was_not_asked_is_named_with_the_reason(rows, source, tmp_path, monkeypatch):
-    monkeypatch.setattr("flows.bench.quality.peer.ROOT", tmp_path)
+    monkeypatch.setattr("tests.bench.quality.peer.ROOT", tmp_path)
 
     def refuses(train, seed, threads, folder):
         raise NotRun("no such package")
@@ -97,8 +97,8 @@ def test_a_peer_that_cannot_run_or_was_not_asked_is_named_with_the_reason(rows, 
 
 
 def test_every_source_of_the_roster_exists():
-    from flows.bench.quality.roster import roster
     from infra.settings import Settings
+    from tests.bench.quality.roster import roster
 
     for peer in roster(Settings()):
         assert [source for source in peer.sources if not (ROOT / source).exists()] == []

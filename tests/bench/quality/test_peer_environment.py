@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from flows.bench.quality.peer import NotRun
-from flows.bench.quality.peer_environment import IndexOutOfReach, peer_environment
+from tests.bench.quality.peer import NotRun
+from tests.bench.quality.peer_environment import IndexOutOfReach, peer_environment
 from tests.free_ports import free_port
 
 TINY = ("tiny-peer==1.0",)

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows.bench.quality import boosted, sasrec
-from flows.bench.quality.measured_heads import MEASURED, measured_labels
-from flows.bench.quality.peer_environment import IndexOutOfReach, peer_environment
-from flows.bench.quality.roster import roster
 from flows.training.evaluate import auc
 from infra.settings import Settings
+from tests.bench.quality import boosted, sasrec
+from tests.bench.quality.measured_heads import MEASURED, measured_labels
+from tests.bench.quality.peer_environment import IndexOutOfReach, peer_environment
 from tests.bench.quality.quality_rows_of import small_rows
+from tests.bench.quality.roster import roster
 from tests.short_training import shorten_training
 
 PEERS = {peer.key: peer for peer in roster(Settings())}

@@ -11,8 +11,8 @@ import pytest
 from feature_repo.datasets.search_path import find_kuairand
 from feature_repo.exposures import ExposureLog
 from feature_repo.heads import HEADS
-from flows.bench.quality import rows as quality
 from infra.settings import Settings
+from tests.bench.quality import rows as quality
 
 DAY = {day: date(2022, 5, day).toordinal() for day in range(1, 7)}
 

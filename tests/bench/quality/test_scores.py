@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from feature_repo.feature_rows import HEADS
-from flows.bench.quality.positives import liked, past_likes
-from flows.bench.quality.score_map import ScoreMap
 from services.ranking.calibration import sigmoid
+from tests.bench.quality.positives import liked, past_likes
 from tests.bench.quality.quality_rows_of import small_rows
+from tests.bench.quality.score_map import ScoreMap
 
 
 def test_a_map_finds_the_line_that_made_the_labels_and_keeps_a_rate_for_rows_without_a_score():

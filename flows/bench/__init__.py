@@ -1,1 +1,0 @@
-"""What `mixer bench` measures: each file one figure and its peer, in one run."""

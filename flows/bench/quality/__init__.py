@@ -1,1 +1,0 @@
-"""Our rankers beside their peers on the same KuaiRand exposures: `mixer bench quality`."""
