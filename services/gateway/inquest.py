@@ -34,7 +34,8 @@ class FastPathPolicy:
     rest_s: float = 5.0  # after an inquest, before the next into the same release
     slow_ratio: float = 5.0  # an answer is slow that took so many times what the other's took,
     slow_s: float = 0.5  # and at least so long
-    slow_for_s: float = 1.0  # since the first slow one: a machine that was busy for a moment makes a handful of them at once
+    slow_for_s: float = 2.5  # since the first slow one: a process that stood still for a moment makes a handful of them at once
+    slow_share: float = 0.8  # of the suspect's answers, where most of the bad ones are slow
     fresh_s: float = 3600.0  # a live release is suspected for so long after it went live; later it is people's business
 
 
@@ -102,12 +103,12 @@ class Inquests:
 
     def _found(self, case: _Case, now: float) -> bool:
         bounds = self.policy
-        if 2 * case.wrongs.count(SLOW) > len(case.wrongs) and now - case.opened < bounds.slow_for_s:
+        mostly_slow = 2 * case.wrongs.count(SLOW) > len(case.wrongs)
+        if mostly_slow and now - case.opened < bounds.slow_for_s:
             return False
+        share = bounds.slow_share if mostly_slow else bounds.bad_share
         enough = case.pairs >= bounds.least_pairs and len(case.users) >= bounds.least_users
-        return (
-            enough and case.suspect_bad >= bounds.bad_share * case.pairs and case.other_bad <= bounds.other_share * case.pairs
-        )
+        return enough and case.suspect_bad >= share * case.pairs and case.other_bad <= bounds.other_share * case.pairs
 
     def _usual(self, release: str | None) -> float | None:
         """The median seconds of the release's newest answers; None before there were LEAST_TIMES."""

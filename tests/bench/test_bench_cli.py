@@ -1,4 +1,4 @@
-"""`python -m tests.bench` on tiny sizes: every bench answers with its figure, its peer's and the machine's, and no time holds."""
+"""`python -m tests.bench` on tiny sizes: every bench gives its figure, its peer's and the machine's. No time is asserted."""
 
 from __future__ import annotations
 
