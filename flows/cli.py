@@ -279,9 +279,9 @@ def run_release(
 ) -> None:
     """Build, start and submit a registered model; `mixer release watch` follows it from there."""
     apply_environment()
-    from flows.release import release_flow
+    from flows.release import release_here
 
-    _finish(release_flow(model, note, asked_by=asked_by))
+    _finish(release_here(model=model, note=note, asked_by=asked_by))
 
 
 @run.command()

@@ -13,7 +13,7 @@ from typing import Any
 
 from infra.processes import LONG_QUEUE, URGENT_QUEUE, WORK_POOL
 from infra.settings import Settings
-from services.releases.events import RELEASE_ENDED
+from services.releases.prefect_api import RELEASE_ENDED
 
 RETRAIN_EVENT = "home-mixer.drift.retrain"
 ROLLBACK_EVENT = "home-mixer.drift.rollback"
@@ -78,7 +78,7 @@ DEPLOYMENTS = (
         "release_ended",
         "flows.release_ended:release_ended_flow",
         "0 0 1 1 *",
-        "Crown the model of a release that went live, stop old processes, keep the release's way.",
+        "Crown the model of a release that went live, and stop old processes.",
         active=False,
         on_event=RELEASE_ENDED,
         event_parameters={"release_id": "{{ event.payload.release_id }}"},

@@ -93,6 +93,10 @@ class Rollouts:
                 return row
         raise NotSubmitted(f"release {release_id!r} was not submitted; the release flow does it when the release is built")
 
+    def submitted(self, release_id: str) -> bool:
+        """Whether somebody submitted the release."""
+        return any(row.release_id == release_id for row in self.all())
+
     def all(self) -> list[RolloutRow]:
         """Every rollout, in the order of submission."""
         with read_transaction(self._engine) as connection:

@@ -9,7 +9,7 @@ import pytest
 
 import flows
 from flows.deployments import DEPLOYMENTS, RETRAIN_EVENT, ROLLBACK_EVENT
-from services.releases.events import RELEASE_ENDED
+from services.releases.prefect_api import RELEASE_ENDED
 
 
 @pytest.mark.parametrize("deployed", DEPLOYMENTS, ids=lambda deployed: deployed.name)
