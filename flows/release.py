@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import flow, task
-from prefect.exceptions import Pause
+from prefect.exceptions import Abort, Pause
 from prefect.runtime import flow_run
 
 from flows.open_run import stay_open
@@ -105,3 +105,5 @@ def release_here(**parameters: Any) -> dict:
     except Pause as left:
         rollout = Rollout(get_settings())
         return outcome(rollout, rollout.runs.release_of(str(left.state.state_details.flow_run_id)))
+    except Abort as error:  # no Exception: nobody would catch it
+        raise RuntimeError(f"the release does not go on: {error}") from error

@@ -24,8 +24,10 @@ def way_page(entries: Sequence[LedgerEntry], look: Mapping[str, Any] | None, gat
 
 def _judged(look: Mapping[str, Any]) -> list[str]:
     samples = look.get("samples", {})
-    users = ", ".join(f"{name.replace('_', ' ')}: {count:,}" for name, count in samples.items() if name.endswith("_users"))
-    said = f"The judge's last word: **{look['decision']}**" + (f" ({users})" if users else "")
+    users = (
+        f"{samples.get('treatment_users', 0):,} users of the canary and {samples.get('control_users', 0):,} of the live release"
+    )
+    said = f"The judge's last word: **{look['decision']}**, after {users}"
     return [said, "\n".join(f"- {reason}" for reason in look.get("reasons", ()))]
 
 
