@@ -23,7 +23,7 @@ from services.releases.judging import Judging, place_of
 from services.releases.lease import Lease
 from services.releases.ledger import Ledger
 from services.releases.plan import RolloutPlan
-from services.releases.rollouts import NotSubmitted, RolloutRow, Rollouts
+from services.releases.rollouts import NotSubmitted, RolloutRow, Rollouts, paused_s
 from services.releases.states import ReleaseState, TransitionError
 
 ACTOR = "controller"
@@ -212,7 +212,7 @@ class Controller:
     def _since(entry: LedgerEntry, row: RolloutRow, now: float) -> float:
         """Unix seconds from which the deadline of the entry's state counts; the pauses since it was entered put it off."""
         entered = datetime.fromisoformat(entry.at).timestamp()
-        return entered + sum(max(0.0, min(one.end, now) - max(one.begin, entered)) for one in row.pauses)
+        return entered + paused_s(row, entered, now)
 
     def ended(self) -> list[LedgerEntry]:
         """The ends of submitted releases of which the flows were not told yet; none where another controller acts."""

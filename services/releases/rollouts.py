@@ -64,6 +64,11 @@ class RolloutRow:
         return self.paused_at is not None
 
 
+def paused_s(row: RolloutRow, begin: float, end: float) -> float:
+    """Seconds between `begin` and `end` (Unix seconds) in which the rollout was paused, by pauses that have ended."""
+    return sum(max(0.0, min(one.end, end) - max(one.begin, begin)) for one in row.pauses)
+
+
 class Rollouts:
     """The rollouts in the platform database at `url`."""
 
