@@ -58,6 +58,11 @@ class PrefectApi:
         found = self._post("flow_runs/filter", {"flow_runs": {"id": {"any_": list(run_ids)}}})
         return {run["id"]: _run(run) for run in found}
 
+    def paused_runs(self, flow: str) -> list[str]:
+        """The ids of the flow's runs that are paused or suspended."""
+        asked = {"flows": {"name": {"any_": [flow]}}, "flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}}
+        return [run["id"] for run in self._post("flow_runs/filter", asked)]
+
     def rename(self, run_id: str, name: str) -> None:
         """Give the flow run another name. Unlike its state, its name can't undo what somebody does to the run meanwhile."""
         self._client.patch(f"flow_runs/{run_id}", json={"name": name}).raise_for_status()

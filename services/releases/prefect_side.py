@@ -23,6 +23,7 @@ from services.releases.way_page import way_page
 
 ACTOR = "Prefect"
 LOOK_EVERY_S = 2.0
+FLOW = "release"  # Prefect's name of the flow whose runs take releases along
 HEAD_KEY = "ledger-head"
 
 log = structlog.get_logger("releases.prefect")
@@ -37,6 +38,7 @@ class PrefectSide:
         self.runs, self.looks = ReleaseRuns(url), Looks(url)
         self._published: str | None = None  # the head that the server took last
         self._away = False
+        self._strays_ended = False
         self._names: dict[str, str] = {}  # by run id, that the server took
 
     def keep_looking(self, leaving: threading.Event) -> None:
@@ -54,6 +56,7 @@ class PrefectSide:
             return
         try:
             self._look_at_runs()
+            self._end_strays()
             self._tell_ended()
             self._publish_head()
         except httpx.HTTPError as error:
@@ -114,6 +117,15 @@ class PrefectSide:
         message = f"{name}, by {entry.actor}: {entry.reason}"
         if self.api.end_run(one.run_id, "COMPLETED", _stands(entry).capitalize(), message):
             self.runs.close(one.run_id)
+
+    def _end_strays(self) -> None:
+        """Once a process: cancel what waits for a release that no ledger knows any more, as after a tour began anew."""
+        if self._strays_ended:
+            return
+        for run_id in self.api.paused_runs(FLOW):
+            if self.runs.release_of(run_id) is None:
+                self.api.end_run(run_id, "CANCELLED", "Cancelled", "the ledger does not know this run's release any more")
+        self._strays_ended = True
 
     def _rename(self, run_id: str, name: str) -> None:
         if self._names.get(run_id) != name:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.releases.prefect_api import FlowRunState
+from services.releases.prefect_api import FINAL, FlowRunState
 from services.releases.prefect_side import HEAD_KEY, PrefectSide
 from services.releases.published_heads import PublishedHeads
 from tests.unit.releases.controlled import Controlled, controlled
@@ -35,12 +35,17 @@ class Server:
         self._answer()
         return {run_id: self.known[run_id] for run_id in run_ids if run_id in self.known}
 
+    def paused_runs(self, flow: str) -> list[str]:
+        self._answer()
+        return [run_id for run_id, run in self.known.items() if run.state == "PAUSED"]
+
     def rename(self, run_id: str, name: str) -> None:
         self._answer()
         self.known[run_id] = replace(self.known[run_id], name=name)
 
     def end_run(self, run_id: str, state: str, name: str, message: str) -> bool:
         self._answer()
+        assert state in FINAL
         self.known[run_id] = replace(self.known[run_id], state=state, message=message)
         return True
 
@@ -204,4 +209,15 @@ def test_a_controller_that_does_not_act_tells_nothing(made):
     release.controller.holding = False
     server.change(state="CANCELLED")
     side.look()
+    assert release.controller.ledger.route().canary == "r2"
+
+
+def test_a_run_that_waits_for_a_release_that_is_forgotten_is_cancelled(made):
+    release, server, side = made
+    stray = RUN.replace("1", "2")
+    server.known[stray] = replace(server.known[RUN], run_id=stray)
+    canary(release)
+    side.look()
+    assert server.known[stray].state == "CANCELLED"
+    assert server.known[RUN].state == "PAUSED"
     assert release.controller.ledger.route().canary == "r2"
