@@ -18,7 +18,7 @@ _COLOURS = {"promote": "green", "rollback": "red", "inconclusive": "yellow"}
 def show_verdict(judged: JudgedAgain, out: Console) -> None:
     """One rollout: what became of it, the judge's word and reasons, and every metric."""
     verdict = judged.verdict
-    out.print(f"[bold]{escape(judged.release_id)}[/] {escape(_became(judged))}", highlight=False)
+    out.print(f"[bold]{escape(judged.release_id)}[/]: {_became(judged)}", highlight=False)
     if judged.ended is not None:
         out.print(f"  by {escape(judged.ended.actor)}: {escape(judged.ended.reason)}", highlight=False)
     out.print(f"the judge's last look then: {judged.said or 'none'}", highlight=False)
@@ -39,7 +39,7 @@ def show_verdicts(judged: Sequence[JudgedAgain], out: Console) -> None:
     if not judged:
         out.print("no release was ever a canary")
         return
-    table = Table("release", "became", "by", "the judge then", "the judge now", "users", "why")
+    table = Table("release", "state", "by", "the judge then", "the judge now", "users", "why")
     for one in judged:
         by = "" if one.ended is None else escape(one.ended.actor)
         users = f"{_users(one, 'treatment')} / {_users(one, 'control')}"
@@ -52,9 +52,7 @@ def show_verdicts(judged: Sequence[JudgedAgain], out: Console) -> None:
 
 
 def _became(judged: JudgedAgain) -> str:
-    return (
-        "is under way" if judged.ended is None else f"was {judged.ended.state}".replace("_", " ").replace("live", "made live")
-    )
+    return "under way" if judged.ended is None else str(judged.ended.state).replace("_", " ")
 
 
 def _users(judged: JudgedAgain, arm: str) -> str:
