@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +14,7 @@ from flows.evaluate_cli import evaluate
 from flows.experiment_cli import experiment
 from flows.features_cli import features as feature_catalogue
 from flows.release_cli import release
+from flows.run_cli import run
 from flows.traffic_cli import traffic
 from flows.users_cli import users
 from infra.full_disk import DiskFull
@@ -33,7 +32,6 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
 )
-run = typer.Typer(help="Run one flow here and now, against the running Prefect server.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(run, name="run")
 app.add_typer(release, name="release")
@@ -192,143 +190,6 @@ def show_settings() -> None:
     for name, field in Settings.model_fields.items():
         table.add_row(f"MIXER_{name.upper()}", without_password(str(getattr(settings, name))), field.description)
     out.print(table)
-
-
-# ---- flows ----------------------------------------------------------------------------------------------------------
-def _finish(result: object) -> None:
-    typer.echo(json.dumps(result, indent=2, default=str))
-
-
-@run.command()
-def ingest(
-    may_drop: Annotated[
-        bool, typer.Option("--may-drop", help="Drop ingested days that the files no longer hold, instead of refusing.")
-    ] = False,
-) -> None:
-    """Bring the dataset into the contract tables."""
-    apply_environment()
-    from flows.ingest import ingest_flow
-
-    _finish(ingest_flow(may_drop=may_drop or None))
-
-
-@run.command()
-def validate() -> None:
-    """Check the tables with Great Expectations; quarantine broken rows."""
-    apply_environment()
-    from flows.validate import validate_flow
-
-    _finish(validate_flow())
-
-
-@run.command()
-def features(
-    until: Annotated[str | None, typer.Option(help="Local day, as 2022-05-01; default: the last training day.")] = None,
-) -> None:
-    """Rebuild, materialise and publish all features."""
-    apply_environment()
-    from flows.features import features_flow
-
-    _finish(features_flow(None if until is None else date.fromisoformat(until)))
-
-
-@run.command()
-def stream() -> None:
-    """Seed the stream worker's state from the lake, as `features` does; live events go on from there."""
-    apply_environment()
-    from flows.stream import stream_flow
-
-    _finish(stream_flow())
-
-
-@run.command()
-def train() -> None:
-    """Train the rankers, compare them with the baselines, register the champion."""
-    apply_environment()
-    from flows.train import train_flow
-
-    _finish(train_flow())
-
-
-@run.command()
-def retrain(reason: Annotated[str, typer.Option(help="Why; it stands in the model's tags.")] = "asked for by hand") -> None:
-    """Train a challenger on the days lived through so far."""
-    apply_environment()
-    from flows.retrain import retrain_flow
-
-    _finish(retrain_flow(reason))
-
-
-@run.command()
-def sweep(
-    rate: Annotated[
-        list[float] | None, typer.Option(help="A learning rate; repeat it for each. Default: four of them.")
-    ] = None,
-    judging_days: Annotated[int, typer.Option(min=1, help="Newest training days, which judge and teach nothing.")] = 2,
-) -> None:
-    """Fit the heavy ranker at several learning rates, each an MLflow run; names the best, registers nothing."""
-    apply_environment()
-    from flows.sweep import sweep_flow
-
-    _finish(sweep_flow(rate or None, judging_days))
-
-
-@run.command("release")
-def run_release(
-    model: Annotated[str, typer.Argument(help="Alias or version in the model registry.")] = "challenger",
-    note: Annotated[str, typer.Option(help="A line for the ledger's readers.")] = "",
-    asked_by: Annotated[str, typer.Option("--as", help="Your name; with MIXER_FOUR_EYES somebody else has to approve.")] = "",
-) -> None:
-    """Build, start and submit a registered model; `mixer release watch` follows it from there."""
-    apply_environment()
-    from flows.release import release_flow
-
-    _finish(release_flow(model, note, asked_by=asked_by))
-
-
-@run.command()
-def drift() -> None:
-    """Compare recent days with the training days and decide."""
-    apply_environment()
-    from flows.drift import drift_flow
-
-    _finish(drift_flow())
-
-
-@run.command()
-def consistency() -> None:
-    """Recompute a sample of what was served from the lake; fails where a family differs beyond the bound."""
-    apply_environment()
-    from flows.consistency import consistency_flow
-
-    _finish(consistency_flow())
-
-
-@run.command("feature-quality")
-def feature_quality() -> None:
-    """Null share, range, drift and importance of the catalogue's features, on one page."""
-    apply_environment()
-    from flows.feature_quality import feature_quality_flow
-
-    _finish(feature_quality_flow())
-
-
-@run.command()
-def reconcile() -> None:
-    """Bring processes and routes back to what the ledger says."""
-    apply_environment()
-    from flows.reconcile import reconcile_flow
-
-    _finish(reconcile_flow())
-
-
-@run.command()
-def replay(name: str = "replay", share: Annotated[float | None, typer.Option(help="Share of users, 0 to 1.")] = None) -> None:
-    """Send logged days through the gateway as live traffic."""
-    apply_environment()
-    from flows.replay import replay_flow
-
-    _finish(replay_flow(name=name, share=share))
 
 
 def _print_pages(pages: dict[str, str]) -> None:

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.processes import WORK_POOL
+from infra.processes import LONG_QUEUE, URGENT_QUEUE, WORK_POOL
 from infra.settings import Settings
-from services.releases.events import RELEASE_ENDED
+from services.releases.prefect_api import RELEASE_ENDED
 
 RETRAIN_EVENT = "home-mixer.drift.retrain"
 ROLLBACK_EVENT = "home-mixer.drift.rollback"
@@ -30,6 +30,7 @@ class Deployed:
     active: bool = True  # False: registered with its schedule paused, since a person or an event starts it
     on_event: str | None = None
     event_parameters: dict[str, Any] = field(default_factory=dict)
+    queue: str = LONG_QUEUE  # of the work pool
 
 
 DEPLOYMENTS = (
@@ -77,10 +78,11 @@ DEPLOYMENTS = (
         "release_ended",
         "flows.release_ended:release_ended_flow",
         "0 0 1 1 *",
-        "Crown the model of a release that went live, stop old processes, keep the release's way.",
+        "Crown the model of a release that went live, and stop old processes.",
         active=False,
         on_event=RELEASE_ENDED,
         event_parameters={"release_id": "{{ event.payload.release_id }}"},
+        queue=URGENT_QUEUE,
     ),
     Deployed(
         "replay",
@@ -106,6 +108,7 @@ DEPLOYMENTS = (
         "flows.reconcile:reconcile_flow",
         "*/10 * * * *",
         "Bring processes and routes back to what the ledger says.",
+        queue=URGENT_QUEUE,
     ),
     Deployed(
         "rollback",
@@ -115,6 +118,7 @@ DEPLOYMENTS = (
         active=False,
         on_event=ROLLBACK_EVENT,
         event_parameters={"reason": "{{ event.payload.reason }}"},
+        queue=URGENT_QUEUE,
     ),
 )
 
@@ -167,6 +171,7 @@ def _register_one(deployed: Deployed, paused: bool, parameters: dict[str, Any]) 
         triggers=triggers,
         parameters=parameters,
         work_pool_name=WORK_POOL,
+        work_queue_name=deployed.queue,
         entrypoint_type=EntrypointType.MODULE_PATH,
         tags=["home-mixer"],
     )

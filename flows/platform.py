@@ -61,7 +61,7 @@ class Platform:
     def await_foundations(
         self, *, paused_schedules: bool, tell: Tell, parameters: Mapping[str, dict[str, Any]] | None = None
     ) -> list[str]:
-        """Wait for broker and server, register the deployments, start the worker; returns the deployments' names.
+        """Wait for broker and server, register the deployments, start the workers; returns the deployments' names.
 
         parameters: by deployment, as `flows.deployments.register` takes them.
         """
@@ -73,7 +73,8 @@ class Platform:
             self.supervisor.wait_ready(spec)
         tell("registering deployments")
         names = register(self.settings, paused=paused_schedules, parameters=parameters)
-        self.start(processes.prefect_worker(self.settings), wait=False)
+        for spec in (processes.prefect_worker(self.settings), processes.prefect_urgent_worker(self.settings)):
+            self.start(spec, wait=False)
         return names
 
     def start(self, spec: ProcessSpec, *, wait: bool = True) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -119,3 +120,27 @@ def watch(release_id: str, interval_s: Annotated[float, typer.Option(help="Secon
     from flows.release_watch import watch_release
 
     watch_release(get_settings(), release_id, out, interval_s)
+
+
+@release.command()
+def judge(
+    release_id: Annotated[str | None, typer.Argument(help="A release that is or was a canary.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All that ever were, as a table.")] = False,
+    policy: Annotated[
+        Path | None, typer.Option(help="A policy to try, as YAML; default: MIXER_JUDGE_POLICY, else the one that ships.")
+    ] = None,
+) -> None:
+    """What the judge says now of a canary past or present, on the outcomes that were kept. Nothing is changed."""
+    from flows.release_verdicts import show_verdict, show_verdicts
+    from monitoring.canary.policy import policy_of
+    from services.releases.retrospect import Retrospect
+
+    if every == (release_id is not None):
+        raise ValueError("name a release, such as `mixer release judge r2`, or give --all")
+    settings = get_settings()
+    chosen = policy_of(policy or settings.judge_policy)
+    retrospect = Retrospect(settings.platform_database_url, settings.outcomes_url, chosen)
+    if every:
+        show_verdicts(retrospect.judge_all(), out)
+    else:
+        show_verdict(retrospect.judge(release_id), out)

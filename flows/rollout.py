@@ -22,6 +22,7 @@ from services.releases.ledger import Ledger
 from services.releases.manifest import ReleaseManifest
 from services.releases.plan import RolloutPlan
 from services.releases.processes import Arms
+from services.releases.release_runs import ReleaseRuns
 from services.releases.rollouts import Rollouts
 from services.releases.states import ReleaseState
 
@@ -36,6 +37,7 @@ class Rollout:
         self.settings = settings
         self.ledger = Ledger(settings.platform_database_url)
         self.rollouts = Rollouts(settings.platform_database_url)
+        self.runs = ReleaseRuns(settings.platform_database_url)
         self.arms = Arms(settings, self.ledger)
 
     # ---- build ----------------------------------------------------------------------------------------------------
@@ -92,6 +94,21 @@ class Rollout:
         """Hand the release to the controller, which takes it through its canary, the question for approval, and live."""
         self.rollouts.submit(release_id, plan, asked_by or ACTOR)
         announce(f"release {release_id} is submitted; the controller takes it through {_steps(plan)} of users")
+
+    def enter(self, release_id: str, run_id: str) -> str:
+        """Let Prefect's flow run `run_id` take the release along; returns the id of the run that does.
+
+        A release that is submitted stays with the run that submitted it; of one that is not, that run was killed.
+        """
+        return self.runs.enter(release_id, run_id, instead=not self.rollouts.submitted(release_id)).run_id
+
+    def waits_for(self, release_id: str) -> str:
+        """What a submitted release waits for, in one sentence."""
+        steps = _steps(self.rollouts.of(release_id).plan)
+        return (
+            f"release {release_id} waits for its canary ({steps} of users) and a person's approval; cancel this run to take it "
+            f"out of traffic, or follow it: mixer release watch {release_id}"
+        )
 
     def plan(self, **chosen: Any) -> RolloutPlan:
         """The plan of a release beside the live one, by its fields; raises ValueError for one that no rollout can follow.

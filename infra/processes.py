@@ -11,9 +11,23 @@ from infra.settings import Settings
 from infra.supervisor import KEEPER
 
 WORK_POOL = "home-mixer"
+LONG_QUEUE = "default"  # Prefect makes it with the pool: trainings, features, whatever may take long
+URGENT_QUEUE = "urgent"  # rollbacks and what follows a release: a worker of its own serves it
+LONG_AT_ONCE = 2  # what two cores bear
+URGENT_AT_ONCE = 3  # one each of reconcile, release_ended and rollback: none waits for another whose mixer is slow to start
 
 # Stopping order of `mixer down`: first what would start others again, then what talks to people, last what others write to.
-STOP_ORDER = (KEEPER, "gateway", "controller", "prefect-worker", "stream-worker", "outcomes", "mlflow-ui", "evidently-ui")
+STOP_ORDER = (
+    KEEPER,
+    "gateway",
+    "controller",
+    "prefect-worker",
+    "prefect-urgent-worker",
+    "stream-worker",
+    "outcomes",
+    "mlflow-ui",
+    "evidently-ui",
+)
 
 
 def _tool(name: str) -> str:
@@ -44,28 +58,28 @@ def prefect_server(settings: Settings) -> ProcessSpec:
 
 
 def prefect_worker(settings: Settings) -> ProcessSpec:
-    # The server's schedule and this poll decide how soon a triggered run starts; two at once are what two cores bear.
-    command = (
-        _tool("prefect"),
-        "worker",
-        "start",
-        "--pool",
-        WORK_POOL,
-        "--type",
-        "process",
-        "--limit",
-        "2",
-        "--with-healthcheck",
-    )
+    """The worker of what may take long."""
+    return _worker(settings, "prefect-worker", LONG_QUEUE, LONG_AT_ONCE, settings.prefect_port + 1)
+
+
+def prefect_urgent_worker(settings: Settings) -> ProcessSpec:
+    """The worker of what must not wait: a rollback does not queue behind two trainings."""
+    return _worker(settings, "prefect-urgent-worker", URGENT_QUEUE, URGENT_AT_ONCE, settings.prefect_port + 2)
+
+
+def _worker(settings: Settings, name: str, queue: str, at_once: int, health_port: int) -> ProcessSpec:
+    command = (_tool("prefect"), "worker", "start", "--name", name, "--pool", WORK_POOL, "--work-queue", queue)
+    command += ("--type", "process", "--limit", str(at_once), "--with-healthcheck")
+    # The server's schedule and this poll decide how soon a triggered run starts.
     environment = {
         "PREFECT_WORKER_QUERY_SECONDS": "2",
         "PREFECT_WORKER_PREFETCH_SECONDS": "5",
         "PREFECT_WORKER_WEBSERVER_HOST": settings.host,
-        "PREFECT_WORKER_WEBSERVER_PORT": str(settings.prefect_port + 1),
+        "PREFECT_WORKER_WEBSERVER_PORT": str(health_port),
     }
-    address = f"http://{settings.host}:{settings.prefect_port + 1}/health"
+    address = f"http://{settings.host}:{health_port}/health"
     # A training or a release under way outlives its worker: it reports to the server by itself.
-    return ProcessSpec("prefect-worker", command, ready_url=address, environment=environment, spares="prefect.engine")
+    return ProcessSpec(name, command, ready_url=address, environment=environment, spares="prefect.engine")
 
 
 def stream_worker(settings: Settings) -> ProcessSpec:

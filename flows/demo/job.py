@@ -47,7 +47,8 @@ def run_demo(
         folder.begin(plan or TOUR.name)
     else:
         # A killed demo may have left a flow run at work: its stage starts another, and two must not move one release.
-        platform.supervisor.stop("prefect-worker")
+        for worker in ("prefect-worker", "prefect-urgent-worker"):
+            platform.supervisor.stop(worker)
     chosen = PLANS[folder.plan or TOUR.name]
     title = f"Home Mixer, {'new' if new else 'resumed'} run {folder.name}; log: {folder.log}"
     display = Display([("platform", "platform"), *((stage.name, stage.title) for stage in STAGES)], title)

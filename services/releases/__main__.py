@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from functools import partial
 
-import httpx
 import structlog
 
 from infra.interrupts import asked_to_leave
@@ -15,9 +15,10 @@ from infra.processes import mixer_name
 from infra.settings import Settings, get_settings
 from monitoring.canary.policy import policy_of
 from services.releases.controller import Controller
-from services.releases.events import tell_end
 from services.releases.judging import Judging
 from services.releases.notifications import Notifier, NotifierError, apprise_sender
+from services.releases.prefect_api import PrefectApi
+from services.releases.prefect_side import PrefectSide
 from services.releases.published_heads import PublishedHeads, missing_heads
 
 LOOK_EVERY_S = 1.0
@@ -42,9 +43,12 @@ def main() -> None:
     steps = (
         partial(take_along, controller),
         partial(publish_head, controller, heads),
-        partial(tell_ended, controller, settings.prefect_api_url),
     )
     notifier = _notifier(settings)
+    # In a thread of its own: however long Prefect's server takes to answer, no rollback waits for it.
+    api = PrefectApi(settings.prefect_api_url)
+    prefect = PrefectSide(settings.platform_database_url, controller, heads, api, settings.gateway_url)
+    threading.Thread(target=prefect.keep_looking, args=(leaving,), name="prefect", daemon=True).start()
     while not leaving.is_set():
         for step in steps:
             try:
@@ -88,17 +92,6 @@ def publish_head(controller: Controller, heads: PublishedHeads) -> None:
         log.error("the ledger is not what was published", problems=problems)
     else:
         heads.publish(entries[-1])
-
-
-def tell_ended(controller: Controller, prefect_api_url: str) -> None:
-    """Tell the flows of every end that they were not told of; what Prefect does not take now, it is told at the next look."""
-    for entry in controller.ended():
-        try:
-            tell_end(prefect_api_url, entry.release_id, str(entry.state))
-        except httpx.HTTPError as error:
-            log.warning("Prefect could not be told that a release ended", release=entry.release_id, error=str(error))
-            return
-        controller.rollouts.mark_told(entry.release_id, entry.seq)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from services.releases.judging import Judging, place_of
 from services.releases.lease import Lease
 from services.releases.ledger import Ledger
 from services.releases.plan import RolloutPlan
-from services.releases.rollouts import NotSubmitted, RolloutRow, Rollouts
+from services.releases.rollouts import NotSubmitted, RolloutRow, Rollouts, paused_s
 from services.releases.states import ReleaseState, TransitionError
 
 ACTOR = "controller"
@@ -78,7 +78,7 @@ class Controller:
         if canary is not None:
             return self._take_along(canary, self.judging, now)
         for row in self.rollouts.all():
-            entry = self._newest(row.release_id)
+            entry = self.newest(row.release_id)
             if entry.state is ReleaseState.BUILT and (done := self._begin(row, entry, now)) is not None:
                 return done  # of one that can't begin yet, the next is tried
         return None
@@ -111,7 +111,7 @@ class Controller:
         return problem is None
 
     def _take_along(self, release_id: str, judging: Judging, now: float) -> str | None:
-        row, entry = self._row(release_id), self._newest(release_id)
+        row, entry = self._row(release_id), self.newest(release_id)
         if (dying := self.dies_again(release_id)) is not None:
             return self._roll_back(entry, f"its process dies again and again: {dying}", None, ACTOR)
         steps = self.steps(release_id)
@@ -136,7 +136,7 @@ class Controller:
 
     def promote(self, release_id: str, actor: str, reason: str) -> str:
         """A person's step up without the judge's yes: to the next step, or from the last to the question for approval."""
-        row, entry = self._row(release_id), self._newest(release_id)
+        row, entry = self._row(release_id), self.newest(release_id)
         if entry.state is not ReleaseState.CANARY:
             raise TransitionError(f"release {release_id} is {entry.state}; only a canary can be promoted to its next step")
         if row.paused:
@@ -204,19 +204,20 @@ class Controller:
         except NotSubmitted:  # begun by hand, or by an earlier version of the platform
             return self.rollouts.submit(release_id, RolloutPlan(), ACTOR)
 
-    def _newest(self, release_id: str) -> LedgerEntry:
+    def newest(self, release_id: str) -> LedgerEntry:
+        """The release's newest entry. Raises UnknownRelease where there is none."""
         return self.ledger.entries_of(release_id)[-1]
 
     @staticmethod
     def _since(entry: LedgerEntry, row: RolloutRow, now: float) -> float:
         """Unix seconds from which the deadline of the entry's state counts; the pauses since it was entered put it off."""
         entered = datetime.fromisoformat(entry.at).timestamp()
-        return entered + sum(max(0.0, min(one.end, now) - max(one.begin, entered)) for one in row.pauses)
+        return entered + paused_s(row, entered, now)
 
     def ended(self) -> list[LedgerEntry]:
         """The ends of submitted releases of which the flows were not told yet; none where another controller acts."""
         if not self.holding:
             return []
-        newest = [(self._newest(row.release_id), row.told_seq) for row in self.rollouts.all()]
+        newest = [(self.newest(row.release_id), row.told_seq) for row in self.rollouts.all()]
         # That a release was retired is told by its successor's going live.
         return [entry for entry, told in newest if entry.state in TOLD and entry.seq != told]

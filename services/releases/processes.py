@@ -76,7 +76,9 @@ class Arms:
         ended = (ReleaseState.RETIRED, ReleaseState.ROLLED_BACK)
         standby, releases = self.ledger.standby(), self.ledger.releases()
         old = [release for release in releases if release.state in ended and release.release_id != standby]
-        stopped = [release.release_id for release in old if release.arm_url]
+        # A flow that was cancelled while it started a mixer registered no arm, and the keeper keeps that mixer.
+        kept = set(self.supervisor.wanted_names())
+        stopped = [one.release_id for one in old if one.arm_url or processes.mixer_name(one.release_id) in kept]
         for release_id in stopped:
             self.stop(release_id)
         return stopped

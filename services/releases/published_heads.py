@@ -1,6 +1,6 @@
 """The ledger's newest hash, kept outside of its database too: whoever cuts the ledger's tail off, or forges all of it, is seen.
 
-A person who keeps one published head somewhere else (each ended release's Prefect artifact has one) can check by it for ever.
+A person who keeps one published head somewhere else can check by it for ever: each is a version of the artifact `ledger-head`.
 """
 
 from __future__ import annotations

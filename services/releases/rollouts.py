@@ -64,6 +64,11 @@ class RolloutRow:
         return self.paused_at is not None
 
 
+def paused_s(row: RolloutRow, begin: float, end: float) -> float:
+    """Seconds between `begin` and `end` (Unix seconds) in which the rollout was paused, by pauses that have ended."""
+    return sum(max(0.0, min(one.end, end) - max(one.begin, begin)) for one in row.pauses)
+
+
 class Rollouts:
     """The rollouts in the platform database at `url`."""
 
@@ -92,6 +97,10 @@ class Rollouts:
             if row.release_id == release_id:
                 return row
         raise NotSubmitted(f"release {release_id!r} was not submitted; the release flow does it when the release is built")
+
+    def submitted(self, release_id: str) -> bool:
+        """Whether somebody submitted the release."""
+        return any(row.release_id == release_id for row in self.all())
 
     def all(self) -> list[RolloutRow]:
         """Every rollout, in the order of submission."""

@@ -137,7 +137,9 @@ def test_days_and_rates_that_decide_nothing_are_refused(settings):
 def test_the_command_prints_the_best_rate(settings, swept):
     before = dict(os.environ)
     try:
-        answer = CliRunner().invoke(app, ["run", "sweep", "--rate", "0.002", "--rate", "0.0005", "--judging-days", "1"])
+        answer = CliRunner().invoke(
+            app, ["run", "sweep", "--rate", "0.002", "--rate", "0.0005", "--judging-days", "1", "--json"]
+        )
     finally:
         os.environ.clear()
         os.environ.update(before)

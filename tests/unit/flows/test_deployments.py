@@ -9,7 +9,7 @@ import pytest
 
 import flows
 from flows.deployments import DEPLOYMENTS, RETRAIN_EVENT, ROLLBACK_EVENT
-from services.releases.events import RELEASE_ENDED
+from services.releases.prefect_api import RELEASE_ENDED
 
 
 @pytest.mark.parametrize("deployed", DEPLOYMENTS, ids=lambda deployed: deployed.name)
@@ -31,3 +31,28 @@ def test_every_flow_file_is_deployed():
 def test_drift_events_start_retraining_and_rollback():
     started = {deployed.on_event: deployed.name for deployed in DEPLOYMENTS if deployed.on_event}
     assert started == {RETRAIN_EVENT: "retrain", ROLLBACK_EVENT: "rollback", RELEASE_ENDED: "release_ended"}
+
+
+def test_what_must_not_wait_for_a_training_has_a_queue_of_its_own():
+    from infra.processes import URGENT_QUEUE
+
+    assert {deployed.name for deployed in DEPLOYMENTS if deployed.queue == URGENT_QUEUE} == {
+        "rollback",
+        "release_ended",
+        "reconcile",
+    }
+
+
+def test_a_deployment_is_registered_with_its_queue(monkeypatch):
+    from prefect.deployments.runner import RunnerDeployment
+
+    from flows.deployments import _register_one
+    from infra.processes import WORK_POOL
+
+    queues = {}
+    monkeypatch.setattr(
+        RunnerDeployment, "apply", lambda made: queues.update({made.name: (made.work_pool_name, made.work_queue_name)})
+    )
+    for deployed in DEPLOYMENTS:
+        _register_one(deployed, True, {})
+    assert queues == {deployed.name: (WORK_POOL, deployed.queue) for deployed in DEPLOYMENTS}
