@@ -124,7 +124,7 @@ def _words(head: str, policy: JudgePolicy) -> str:
 
 def _result(finding: Finding, policy: JudgePolicy) -> MetricResult:
     metric, estimate = finding.metric, finding.estimate
-    outer = np.exp if metric.scale == "ratio" else np.asarray  # from the scale computed with to that of the policy
+    outer = _factor if metric.scale == "ratio" else np.asarray  # from the scale computed with to that of the policy
     low, high, difference = (float(outer(value)) for value in (finding.low, finding.high, estimate.difference))
     result = MetricResult(
         name=finding.name,
@@ -155,6 +155,11 @@ def _result(finding: Finding, policy: JudgePolicy) -> MetricResult:
 def _observed(result: MetricResult, policy: JudgePolicy) -> MetricResult:
     """A head that has no part in the decision."""
     return replace(result, role="observed", decision="no_data", powered=False, says=sentences.silent(result, policy))
+
+
+def _factor(logarithm: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # of an estimate that says nothing
+        return np.exp(logarithm)
 
 
 def _decision(finding: Finding) -> MetricDecision:
