@@ -20,7 +20,7 @@ REPLAY = "canary-days"  # both canaries share the days: the second goes on where
 SLICE_EVENTS = 6_000  # that go out together; on a thin log two hours hold fewer
 TOLERATED_ERRORS = 0.1  # of the visits; where more were errors, they are why the judge has too little
 SPENT_GRACE_S = 30.0  # after the last visit, wait this long for a verdict
-SPEED = 1_500.0  # world time per real time: a day of the world's people a minute, where the machine keeps up
+SPEED = 800.0  # world time per real time: a day of the world's people in two minutes, about what two cores keep up with
 
 
 class TrafficSpent(TooLittleData):

@@ -14,6 +14,7 @@ from monitoring.outcomes.evidence import Outcomes
 from services.releases.chain import LedgerEntry
 from services.releases.plan import RolloutPlan
 
+ROLL_BACK_AFTER = 4  # times the users that a plan asks for before a step up, where those are few
 BLIND_AFTER_S = 60.0  # without outcomes being taken in; the process does so every few seconds, even where there are none
 
 
@@ -66,7 +67,7 @@ class Judging:
             if (value := getattr(plan, name)) is not None:
                 changes[name] = value
         if plan.min_users is not None:
-            changes["min_users_to_roll_back"] = min(self.policy.min_users_to_roll_back, max(plan.min_users, 2))
+            changes["min_users_to_roll_back"] = min(self.policy.min_users_to_roll_back, ROLL_BACK_AFTER * plan.min_users)
         if plan.deciding_heads:
             changes["heads"] = plan.deciding_heads
         return self.policy.model_copy(update=changes)
