@@ -111,13 +111,42 @@ def run_release(
     model: Annotated[str, typer.Argument(help="Alias or version in the model registry.")] = "challenger",
     note: Annotated[str, typer.Option(help="A line for the ledger's readers.")] = "",
     asked_by: Annotated[str, typer.Option("--as", help="Your name; with MIXER_FOUR_EYES somebody else has to approve.")] = "",
+    ramp: Annotated[
+        str | None, typer.Option(help="Per cent of users at each canary step, rising, with commas; default: 1,5,25,50.")
+    ] = None,
+    step_timeout_s: Annotated[float, typer.Option(min=1, help="Seconds after which a step without a verdict is given up.")] = (
+        24 * 3600.0
+    ),
+    min_users: Annotated[
+        int | None, typer.Option(min=2, help="Users of each arm before a step up; default: the judge's policy.")
+    ] = None,
+    warm_up_s: Annotated[
+        float | None, typer.Option(min=0, help="First seconds of a step without a step up; default: the judge's policy.")
+    ] = None,
+    look_every_s: Annotated[float, typer.Option(min=1, help="Seconds between two looks of the judge.")] = 60.0,
     as_json: AsJson = False,
 ) -> None:
     """Build, start and submit a registered model; `mixer release watch` follows it from there."""
+    steps = None if ramp is None else ramp_of(ramp)
     apply_environment()
     from flows.release import release_here
 
-    _finish("release", as_json, release_here(model=model, note=note, asked_by=asked_by))
+    plan = {
+        "ramp": steps,
+        "step_timeout_s": step_timeout_s,
+        "min_users": min_users,
+        "warm_up_s": warm_up_s,
+        "look_every_s": look_every_s,
+    }
+    _finish("release", as_json, release_here(model=model, note=note, asked_by=asked_by, **plan))
+
+
+def ramp_of(text: str) -> list[float]:
+    """The percentages that `text` names, such as 1,5,25,50. Raises ValueError for one that is no number."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"--ramp {text}: give rising percentages with commas between them, such as 1,5,25,50") from None
 
 
 @run.command()
