@@ -114,10 +114,16 @@ def answer(
     some step's arms do not fit its split (...,).
     """
     enough = users.min(axis=-1) >= policy.min_users_to_roll_back
-    back = enough & np.any([one.rolls_back for one in findings], axis=0)
+    back = np.any([one.rolls_back & (enough | _paired_enough(one, policy)) for one in findings], axis=0)
     held = np.any([one.holds for one in findings], axis=0) | mismatch
     held = held | (in_step.min(axis=-1) < policy.min_users) | (np.asarray(clock.step_s) < policy.warm_up_s)
     return np.where(back, ROLL_BACK, np.where(held, UNDECIDED, STEP_UP))
+
+
+def _paired_enough(finding: Finding, policy: JudgePolicy) -> np.ndarray:
+    """Whether a loss rests on enough users: both releases predicted for the same ones, whichever answered them."""
+    paired = finding.metric.name == "log_loss"
+    return paired & (np.asarray(finding.estimate.control_users) >= policy.min_users_to_roll_back)
 
 
 def mismatched(in_step: np.ndarray, share: float, step: int, policy: JudgePolicy) -> tuple[np.ndarray, np.ndarray]:

@@ -60,6 +60,8 @@ def told(result: MetricResult, finding: Finding, policy: JudgePolicy) -> str:
     """What a metric says, and what it could have seen."""
     if not finding.has_data:
         return f"{result.label}: no data"
+    if result.decision == "worse":
+        return f"{result.label} is worse: {compared(result)}"
     seen = f"a loss of {amount(result, result.detectable)} would have shown with {policy.power:.0%} certainty"
     if not result.powered and result.role == "decides":
         seen += f"; for its margin of {amount(result, finding.metric.margin)} there is too little traffic, so it only guards"

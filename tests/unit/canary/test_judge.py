@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from monitoring.canary.judge import JudgePolicy, Place, judge
+from monitoring.canary.judge import JudgePolicy, Place, judge, users_by_step
 from monitoring.canary.policy import MetricPolicy
 from monitoring.canary.rollout_evidence import RolloutEvidence
 from monitoring.canary.time_bins import NO_TIME
@@ -281,3 +281,12 @@ def test_the_last_step_waits_a_while_for_heads_whose_labels_are_still_on_their_w
     assert early.reasons[-1] == "no head has enough positives yet; the last step waits for them"
     late = judge(evidence, POLICY, Place(last=True, step_s=12 * HOURS, left_s=12 * HOURS))
     assert late.decision == "promote", late.reasons
+
+
+def test_predictions_that_are_ruined_are_seen_before_the_canary_has_many_users(rng):
+    """Both releases predict for everybody's pages, so a step of one per cent is enough to see it."""
+    evidence = rollout(rng, 400, shares=(0.01,), log_loss=0.5)
+    assert users_by_step(evidence.requests, 1)[0, 1] < POLICY.min_users_to_roll_back
+    verdict = judge(evidence, POLICY, EARLIER)
+    assert verdict.decision == "rollback", verdict.reasons
+    assert judge(rollout(rng, 400, shares=(0.01,)), POLICY, EARLIER).decision == "inconclusive"

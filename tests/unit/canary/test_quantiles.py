@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from monitoring.canary.metric_sources import estimate_latency
+from monitoring.canary.metric_sources import UNKNOWN, estimate_latency
 from monitoring.canary.quantiles import log_quantile
 from monitoring.canary.rollout_evidence import RequestTimes
 from monitoring.canary.time_bins import BINS, NO_TIME, RATIO, bin_of, edges_ms
@@ -44,5 +46,9 @@ def test_the_variance_is_what_many_samples_show_whether_users_differ_or_not(user
     assert 0.8 < told / seen < 1.6  # the estimate of a variance from 150 draws is off by a quarter; too wide is the safe side
 
 
-def test_few_answers_say_nothing_of_a_p95():
-    assert not estimate_latency(times(np.random.default_rng(5), 6, 0.2), 1).has_data
+def test_few_answers_say_nothing_of_a_p95_and_none_at_all_are_missing():
+    answers = times(np.random.default_rng(5), 6, 0.2)
+    few = estimate_latency(answers, 1)
+    assert (float(few.difference), float(few.variance)) == (0.0, UNKNOWN)
+    live_alone = replace(answers, treated=np.zeros(len(answers.bin), bool))
+    assert not estimate_latency(live_alone, 1).has_data
