@@ -18,6 +18,7 @@ from infra.settings import Settings
 log = structlog.get_logger("stream_worker")
 
 BROKER_TIMEOUT_S = 10.0
+BEHIND_TIMEOUT_S = 2.0
 REST_AFTER_S = 1.0  # without a record; a client that was paused takes up to a second until it fetches again
 REST_S = 0.01  # between two looks at the end of a log that was read to its end
 FETCH_AGAIN_MS = 10  # between two looks at whether what was fetched has been read
@@ -68,6 +69,7 @@ class EventStream:
         self._consumer.assign([TopicPartition(topic, one, start) for one, start in starts.items()])
         self._rest = FetchRest(self._consumer, topic, starts) if local else None
         self._came_at = time.monotonic()  # when records came last
+        self._next = starts  # by partition, the offset after the last record that was given
 
     def _partitions(self, settings: Settings) -> list[int]:
         """Partitions of the topic, which is created where it does not exist. Raises KafkaException without a broker."""
@@ -123,10 +125,20 @@ class EventStream:
         polled = _by_partition(messages)
         if polled:
             self._came_at = time.monotonic()
+        for one in polled:
+            self._next[one.partition] = one.offsets[-1] + 1
         if self._rest is not None:
             for one in polled:
                 self._rest.read(one.partition, one.offsets[-1] + 1)
         return polled
+
+    def behind(self) -> int:
+        """Records at the broker that were not given yet. Raises KafkaException where no broker answers."""
+        waiting = 0
+        for partition, following in self._next.items():
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=BEHIND_TIMEOUT_S)
+            waiting += high - max(following, low)
+        return waiting
 
     def _anything_new(self) -> bool:
         try:

@@ -9,7 +9,7 @@ from infra.interrupts import asked_to_leave
 from infra.settings import apply_environment
 from monitoring.outcomes.page import engagement_weights
 from monitoring.outcomes.reader import OutcomeReader
-from monitoring.outcomes.store import OutcomeStore
+from monitoring.outcomes.store import OutcomeStore, Overtaken
 
 BROKER_RETRY_S = 1.0
 
@@ -28,8 +28,8 @@ def main() -> None:
             if reader is None:
                 reader = OutcomeReader(settings, store)
             reader.step()
-        except KafkaException as error:
-            log.warning("no broker", broker=settings.broker, error=str(error))
+        except (KafkaException, Overtaken) as error:
+            log.warning("not taken in; reading anew", broker=settings.broker, error=str(error))
             if reader is not None:
                 reader.close()
                 reader = None

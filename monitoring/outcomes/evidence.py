@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Table, func, select
 
 from infra.database import create_tables, open_engine, read_transaction
 from monitoring.canary.rollout_evidence import PairedLosses, RequestTimes, RolloutEvidence, UserSums
-from monitoring.outcomes.store import CHANGED, TAKEN
+from monitoring.outcomes.page import DAY_US
+from monitoring.outcomes.store import BEGAN, CHANGED, TAKEN
 from monitoring.outcomes.tables import DAYS, LOSSES, MARKS, NAMES, PAGE_SUMS, REQUEST_SUMS, TIMES
 
 _PAGE_COLUMNS = ("pages", "posts", "engagement", "disliked", "author_share", "age_hours")
@@ -85,9 +86,13 @@ def _user_sums(
 
 
 def _engagement_before(connection: Connection, canary: str) -> tuple[np.ndarray, np.ndarray]:
-    """User ids, int64 sorted, and the engagement of each while this was not on trial for them, float64."""
+    """User ids, int64 sorted, and the engagement of each before this was on trial, float64."""
     summed = func.sum(DAYS.c.engagement)
-    earlier = ~DAYS.c.during.contains(f"|{canary}|", autoescape=True)
+    began_us = connection.execute(select(MARKS.c.value).where(MARKS.c.name == BEGAN + canary)).scalar()
+    if began_us is None:
+        return np.empty(0, np.int64), np.empty(0)
+    # Of the day on which it began, what was before it, or outside of it.
+    earlier = (DAYS.c.day <= began_us // DAY_US) & ~DAYS.c.during.contains(f"|{canary}|", autoescape=True)
     statement = select(DAYS.c.user_id, summed).where(earlier).group_by(DAYS.c.user_id).order_by(DAYS.c.user_id)
     rows = connection.execute(statement).all()
     return np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.float64)

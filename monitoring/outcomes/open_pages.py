@@ -14,6 +14,7 @@ from monitoring.outcomes.tables import PAGES
 
 MOST_PAGES = 500_000  # kept open; beyond it the oldest are closed, whatever may still follow
 OPEN_US = 26 * 3_600_000_000  # by the clock of the wall: the longest attribution window, and what comes late
+ONE_REQUEST_US = 60_000_000  # between the pages that two releases make for one request
 _CHUNK = 500  # values a statement: below SQLite's limit of bound variables
 _CONTENT = ("posts", "answers", "seen", "predictions", "experiments")
 _STORED = tuple(column.name for column in PAGES.columns if column.name not in ("id", "content"))
@@ -67,26 +68,35 @@ def take_in(pages: dict[int, list[Page]], message: ServedPage) -> list[Page]:
     """
     own = pages.setdefault(message.user_id, [])
     page = next((one for one in reversed(own) if one.request_id == message.request_id), None)
-    changed = []
-    if page is not None and page.shown and not message.shadow:
+    predictions, changed = _predictions(message), []
+    if page is not None and page.shown and not message.shadow and not _is_same_request(page, message):
         page.request_id = f"{page.request_id}\n{page.at_us}"[:160]
         changed.append(page)
         page = None
-    predictions = _predictions(message)
     if page is None:
         page = Page(message.request_id, message.user_id, at_us=message.served_at, logged_us=message.logged_at)
         own.append(page)
-    if not message.shadow:
-        page.shown, page.at_us, page.logged_us = True, message.served_at, message.logged_at
-        page.assigned, page.canary, page.step = message.assigned, message.canary, message.step
-        page.posts = list(message.posts)
-        page.answers, page.seen = [0] * len(page.posts), [0] * len(page.posts)
-        page.author_share = len(set(message.authors)) / len(message.authors) if message.authors else None
-        page.age_hours, page.experiments = message.age_hours, dict(message.experiments)
+    # Of two releases' pages for one request the user got that of the one that stood in: its own was too late.
+    if not message.shadow and not (page.shown and message.release == message.assigned):
+        _show(page, message)
         own.sort(key=lambda one: one.at_us)
     if predictions:
-        page.predictions[message.release] = predictions
+        page.predictions[message.release] = {**predictions, **page.predictions.get(message.release, {})}
     return [*changed, page]
+
+
+def _is_same_request(page: Page, message: ServedPage) -> bool:
+    """Whether two releases made a page for one request, as where one did not answer in time."""
+    return page.release != message.release and abs(page.logged_us - message.logged_at) < ONE_REQUEST_US
+
+
+def _show(page: Page, message: ServedPage) -> None:
+    page.shown, page.at_us, page.logged_us = True, message.served_at, message.logged_at
+    page.assigned, page.canary, page.step, page.release = message.assigned, message.canary, message.step, message.release
+    page.posts = list(message.posts)
+    page.answers, page.seen = [0] * len(page.posts), [0] * len(page.posts)
+    page.author_share = len(set(message.authors)) / len(message.authors) if message.authors else None
+    page.age_hours, page.experiments = message.age_hours, dict(message.experiments)
 
 
 def _predictions(message: ServedPage) -> dict[int, dict[str, float]]:

@@ -49,6 +49,7 @@ class Page:
     assigned: str | None = None
     canary: str | None = None
     step: int | None = None
+    release: str | None = None  # whose page the user got
     at_us: int = 0
     logged_us: int = 0
     mature: bool = False
@@ -135,10 +136,10 @@ def splits_of(
 
 def _losses(page: Page, canary: str) -> Sums:
     """Summed log losses by action of posts that both releases predicted and the user saw; none before labels are complete."""
-    others = [release for release in page.predictions if release != canary]
-    if not page.mature or canary not in page.predictions or not others:
+    other = _live_of(page, canary)
+    if not page.mature or canary not in page.predictions or other is None:
         return {}
-    live, tried = page.predictions[others[0]], page.predictions[canary]
+    live, tried = page.predictions[other], page.predictions[canary]
     sums: Sums = {}
     for place in page.exposed():
         post = page.posts[place]
@@ -156,6 +157,17 @@ def _losses(page: Page, canary: str) -> Sums:
 
 
 _LOSSES = ("live_loss", "canary_loss")
+
+
+def _live_of(page: Page, canary: str) -> str | None:
+    """The release that the canary is compared with: the user's own where that is another, else the one beside it.
+
+    None where none predicted, or where copies of several make it unclear.
+    """
+    others = [release for release in page.predictions if release != canary]
+    if page.assigned in others:
+        return page.assigned
+    return others[0] if len(others) == 1 else None
 
 
 def _log_loss(probability: float, label: int) -> float:

@@ -5,6 +5,7 @@ An event is held back for a moment: the page that it answers may reach the broke
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 import polars as pl
 import structlog
+from confluent_kafka import KafkaException
 
 from feature_repo.aggregates.event_messages import EVENTS_TOPIC, decode
 from feature_repo.aggregates.event_stream import EventStream
@@ -27,8 +29,10 @@ from monitoring.outcomes.store import Offset, OutcomeStore, Taken
 POLL_RECORDS = 1_000  # a transaction's worth
 POLL_S = 0.05
 HELD_BACK_S = 2.0
+HELD_RECORDS = 20_000
+OLD_S = 6.0  # an event that the broker got so long ago needs no holding back
 TAKE_EVERY_S = 0.5  # between two transactions: one for each page would cost more than the pages
-TIDY_EVERY_S = 5.0  # between two looks at pages whose labels are complete by now, where nothing comes
+TIDY_EVERY_S = 5.0  # between two looks at the broker, and at pages whose labels are complete by now
 
 log = structlog.get_logger("outcomes")
 
@@ -54,31 +58,58 @@ class OutcomeReader:
         )
         self._arrived: list[Records] = []  # of `served`, not taken in yet
         self._held: deque[tuple[float, Records]] = deque()  # of `events`, each with when it came
-        self._taken_at = 0.0
+        self._taken_at = self._looked_at = -math.inf
 
-    def step(self, held_back_s: float = HELD_BACK_S) -> Taken | None:
-        """Take in what one poll gives, and the events whose time has come; None where there was nothing to do."""
+    def step(self) -> Taken | None:
+        """Take in what one poll gives, and the events whose time has come; None where there was nothing to do.
+
+        Raises KafkaException for an error of the broker that does not pass by itself.
+        """
         if _records(self._arrived) < POLL_RECORDS:
-            self._arrived += self._served.poll(POLL_RECORDS, POLL_S)
-        now = time.monotonic()
-        if _records(records for _, records in self._held) < POLL_RECORDS:
+            polled = self._served.poll(POLL_RECORDS, POLL_S)
+            self._arrived += polled
+            caught_up = not polled
+        else:
+            caught_up = False
+        if _records(records for _, records in self._held) < HELD_RECORDS:
+            now = time.monotonic()
             self._held += [(now, records) for records in self._events.poll(POLL_RECORDS, POLL_S)]
+        now = time.monotonic()
         if now - self._taken_at < TAKE_EVERY_S and _records(self._arrived) < POLL_RECORDS:
             return None
-        events = []
-        while self._held and now - self._held[0][0] >= held_back_s:
-            events.append(self._held.popleft()[1])
-        if not self._arrived and not events and now - self._taken_at < TIDY_EVERY_S:
+        # While pages wait at the broker, the one that an event answers may be among them.
+        events = self._due(now) if caught_up else []
+        fresh = now - self._looked_at >= TIDY_EVERY_S and self._is_fresh(now, caught_up=caught_up)
+        if not self._arrived and not events and not fresh and now - self._taken_at < TIDY_EVERY_S:
             return None
         served, self._arrived, self._taken_at = self._arrived, [], now
-        return self._take(served, events)
+        return self._take(served, events, fresh=fresh)
+
+    def _due(self, now: float) -> list[Records]:
+        """Events of one transaction that were held back for long enough: since they came, or since the broker got them."""
+        due: list[Records] = []
+        while self._held and _records(due) < POLL_RECORDS:
+            came, records = self._held[0]
+            if now - came < HELD_BACK_S and time.time() - records.stamps_ms[-1] / 1_000 < OLD_S:
+                break
+            due.append(self._held.popleft()[1])
+        return due
+
+    def _is_fresh(self, now: float, *, caught_up: bool) -> bool:
+        """Whether the broker answers and nothing waits there for long: a judge may then believe that it has seen everything."""
+        self._looked_at = now
+        try:
+            return caught_up and self._served.behind() <= POLL_RECORDS and self._events.behind() <= HELD_RECORDS
+        except KafkaException as error:
+            log.warning("the broker does not answer", error=str(error))
+            return False
 
     def close(self) -> None:
         """Let go of the broker. Events that are held back are read again by the next reader."""
         self._served.close()
         self._events.close()
 
-    def _take(self, served: list[Records], events: list[Records]) -> Taken:
+    def _take(self, served: list[Records], events: list[Records], *, fresh: bool) -> Taken:
         pages, answers, odd = _messages(served)
         happened, newest_us = _happened(events)
         offsets = {
@@ -86,7 +117,7 @@ class OutcomeReader:
             for topic, records in ((SERVED_TOPIC, served), (EVENTS_TOPIC, events))
             for one in records
         }
-        taken = self._store.take(pages, answers, happened, offsets, newest_us)
+        taken = self._store.take(pages, answers, happened, offsets, newest_us, fresh=fresh)
         for words in [*odd, *taken.odd]:
             log.warning("a message fits nothing and is left out", why=words)
         if taken.pages or taken.answers or taken.events or taken.ripe:

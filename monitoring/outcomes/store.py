@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from feature_repo.served_messages import ANOTHER_ANSWERED, DEFAULT_POSTS, NOT_NUMBERS, DoorAnswer, ServedPage
-from infra.database import create_tables, metadata, open_engine, read_transaction, write_transaction
+from infra.database import create_tables, lock_table, metadata, open_engine, read_transaction, write_transaction
 from monitoring.canary.time_bins import bin_of
 from monitoring.outcomes.answers import Event, answer_pages
 from monitoring.outcomes.open_pages import close_old_pages, pages_of_users, ripe_pages, save_pages, take_in
@@ -22,6 +22,7 @@ from monitoring.outcomes.tables import KEYS, MARKS, NAMES, OFFSETS
 
 NEWEST = "newest_event_us"
 CHANGED = "changed:"
+BEGAN = "began_us:"  # by the clock of the events, the first page of a trial
 TAKEN = "taken_us"  # by the clock of the wall, when outcomes were taken in last
 SETTLED_US = 10_000_000  # a page's first events are on their way for so long, whatever the events' clock says
 RIPE_AT_ONCE = 2_000
@@ -51,6 +52,10 @@ class Taken:
     odd: list[str] = field(default_factory=list)  # messages that fit nothing, in words
 
 
+class Overtaken(RuntimeError):
+    """Another process takes in the same records; each would count twice."""
+
+
 class OutcomeStore:
     """The outcomes in the database at `url`.
 
@@ -61,13 +66,16 @@ class OutcomeStore:
     def __init__(self, url: str, weights: tuple[float, ...], label_wait_us: int) -> None:
         self._engine = open_engine(url)
         self._weights, self._label_wait_us = weights, label_wait_us
+        self._known: dict[tuple[str, int], Offset] = {}  # how far this object read
         create_tables(self._engine, *NAMES)
 
     def offsets(self, topic: str) -> dict[int, Offset]:
         """How far each partition of the topic was taken in."""
         with read_transaction(self._engine) as connection:
             rows = connection.execute(select(OFFSETS).where(OFFSETS.c.topic == topic))
-            return {row.partition: Offset(row.following, row.generation) for row in rows}
+            found = {row.partition: Offset(row.following, row.generation) for row in rows}
+        self._known |= {(topic, partition): offset for partition, offset in found.items()}
+        return found
 
     def take(
         self,
@@ -77,11 +85,17 @@ class OutcomeStore:
         offsets: Mapping[tuple[str, int], Offset],
         newest_us: int | None = None,
         now_us: int | None = None,
+        *,
+        fresh: bool = True,
     ) -> Taken:
-        """Store all of it in one transaction. newest_us: the newest event's moment; now_us: by the clock of the wall."""
+        """Store all of it in one transaction. newest_us: the newest event's moment; now_us: by the clock of the wall.
+
+        fresh: whether nothing is known to wait at the broker. Raises Overtaken where another process took in the same records.
+        """
         now_us = time.time_ns() // 1_000 if now_us is None else now_us
         taken, added = Taken(answers=len(answers), events=len(events)), Added()
         with write_transaction(self._engine) as connection:
+            lock_table(connection, OFFSETS.name)  # one reader at a time, on PostgreSQL too
             newest = self._note_newest(connection, newest_us)
             open_pages = pages_of_users(connection, [*(one.user_id for one in pages), *(one.user_id for one in events)])
             before = {id(page): page_sums(page, self._weights) for own in open_pages.values() for page in own}
@@ -104,14 +118,17 @@ class OutcomeStore:
                 changed[id(one)] = one
                 taken.ripe += 1
             for page in changed.values():
+                added.note_trials(page)
                 added.replace(before.get(id(page), {}), page_sums(page, self._weights))
             save_pages(connection, list(changed.values()))
             for answer in answers:
                 added.answer(answer)
             self._add(connection, added, now_us)
             self._note_offsets(connection, offsets)
-            self._mark(connection, TAKEN, now_us)
+            if fresh:
+                self._mark(connection, TAKEN, now_us)
             taken.closed = close_old_pages(connection, now_us)
+        self._known |= offsets
         return taken
 
     def changes(self, canary: str) -> int:
@@ -144,15 +161,27 @@ class OutcomeStore:
             counted = [column for column in rows[0] if column not in keys and column != "logged_us"]
             summed = {column: table.c[column] + statement.excluded[column] for column in counted}
             connection.execute(statement.on_conflict_do_update(index_elements=list(keys), set_=summed), rows)
+        for trial, began_us in added.began.items():
+            name = BEGAN + trial
+            if connection.execute(select(MARKS.c.value).where(MARKS.c.name == name)).scalar() is None:
+                self._mark(connection, name, began_us)
         for canary in added.canaries:
             known = connection.execute(select(MARKS.c.value).where(MARKS.c.name == CHANGED + canary)).scalar() or 0
             self._mark(connection, CHANGED + canary, known + 1)
 
     def _note_offsets(self, connection: Connection, offsets: Mapping[tuple[str, int], Offset]) -> None:
         for (topic, partition), offset in offsets.items():
+            self._refuse_overtaken(connection, topic, partition)
             values = {"following": offset.following, "generation": offset.generation}
             statement = self._insert(OFFSETS.name).values(topic=topic, partition=partition, **values)
             connection.execute(statement.on_conflict_do_update(index_elements=["topic", "partition"], set_=values))
+
+    def _refuse_overtaken(self, connection: Connection, topic: str, partition: int) -> None:
+        place = (OFFSETS.c.topic == topic) & (OFFSETS.c.partition == partition)
+        row = connection.execute(select(OFFSETS).where(place)).first()
+        found = None if row is None else Offset(row.following, row.generation)
+        if found != self._known.get((topic, partition)):
+            raise Overtaken(f"{topic} {partition}: another process has taken in records up to {found}; only one may do so")
 
     def _insert(self, name: str):
         dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
@@ -165,6 +194,12 @@ class Added:
 
     sums: dict[str, Sums] = field(default_factory=dict)
     canaries: set[str] = field(default_factory=set)
+    began: dict[str, int] = field(default_factory=dict)  # by trial, the moment of its first page here
+
+    def note_trials(self, page: Page) -> None:
+        """Note since when a canary or an experiment is on trial, as far as this page tells."""
+        for trial, _, _ in splits_of(page.canary, page.step, page.assigned, page.experiments) if page.shown else ():
+            self.began[trial] = min(self.began.get(trial, page.at_us), page.at_us)
 
     def replace(self, before: Mapping[str, Sums], after: Mapping[str, Sums]) -> None:
         """A page that added `before` adds `after` from now on."""
@@ -179,7 +214,7 @@ class Added:
         asked = answer.asked or DEFAULT_POSTS
         values = {
             "requests": 1.0,
-            "failed": float(answer.status >= 500 or answer.wrong == ANOTHER_ANSWERED),
+            "failed": float(answer.status != 200 or answer.wrong == ANOTHER_ANSWERED),
             "pages": float(is_page),
             "empty": float(is_page and answer.posts == 0),
             "not_numbers": float(is_page and answer.wrong == NOT_NUMBERS),

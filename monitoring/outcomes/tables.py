@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, String, Table
 
+from feature_repo.ids.id_texts import MOST_ID_CHARACTERS
 from infra.database import metadata
 
 OFFSETS = Table(
@@ -21,7 +22,9 @@ OFFSETS = Table(
 MARKS = Table(
     "outcome_marks",
     metadata,
-    Column("name", String(96), primary_key=True),  # "newest_event_us", "taken_us"; "changed:<canary>" grows with every change
+    Column(
+        "name", String(96), primary_key=True
+    ),  # "newest_event_us", "taken_us", "began_us:<trial>"; and a count, "changed:<trial>"
     Column("value", BigInteger, nullable=False),
 )
 
@@ -36,6 +39,7 @@ PAGES = Table(
     Column("assigned", String(64)),
     Column("canary", String(64)),
     Column("step", Integer),
+    Column("release", String(64)),
     Column("at_us", BigInteger, nullable=False),  # the moment of use, by the clock of the events
     Column("logged_us", BigInteger, nullable=False),  # by the clock of the wall
     Column("mature", Boolean, nullable=False),  # labels are taken for complete
@@ -75,7 +79,7 @@ REQUEST_SUMS = Table(
     "outcome_request_sums",
     metadata,
     *_split_columns(),
-    Column("user", String(256), primary_key=True),  # as the client wrote it
+    Column("user", String(MOST_ID_CHARACTERS), primary_key=True),  # as the client wrote it
     Column("requests", Float, nullable=False),
     Column("failed", Float, nullable=False),
     Column("pages", Float, nullable=False),
@@ -88,7 +92,7 @@ TIMES = Table(
     "outcome_times",
     metadata,
     *_split_columns(),
-    Column("user", String(256), primary_key=True),
+    Column("user", String(MOST_ID_CHARACTERS), primary_key=True),
     Column("bin", Integer, primary_key=True, autoincrement=False),
     Column("count", Float, nullable=False),
 )

@@ -73,6 +73,7 @@ class Experiments:
                 raise ExperimentError(
                     f"layer {layer!r} has no room for {share:.0%} of the users: {taken}; stop one, or ask for less"
                 )
+            _refuse_knobs_in_use(knobs, [one for one in known if one.layer != layer and one.stopped_at is None])
             row = {
                 "name": name,
                 "layer": layer,
@@ -114,6 +115,18 @@ class Experiments:
     def running(self) -> tuple[Experiment, ...]:
         """Those that were not stopped."""
         return tuple(one for one in self.all() if one.stopped_at is None)
+
+
+def _refuse_knobs_in_use(knobs: dict[str, Any], others: list[Experiment]) -> None:
+    """A user may be in experiments of two layers: one knob can't have two values."""
+    for one in others:
+        both = {"weights", "head_weights"}
+        shared = set(knobs) & set(one.knobs) | (both if both & set(knobs) and both & set(one.knobs) else set())
+        if shared:
+            raise ExperimentError(
+                f"experiment {one.name!r} of layer {one.layer!r} turns {', '.join(sorted(shared))} already, and users may "
+                f"be in both: start it in layer {one.layer!r}, or stop {one.name!r}"
+            )
 
 
 def _experiment(row: RowMapping) -> Experiment:

@@ -30,7 +30,9 @@ class Knobs(BaseModel):
     @model_validator(mode="after")
     def _are_weights(self) -> Self:
         try:
-            preset_named(self.weights or DEFAULT_PRESET).tuned(self.head_weights)
+            preset = preset_named(self.weights or DEFAULT_PRESET).tuned(self.head_weights)
+            if not any(preset.weights.values()):
+                raise WeightError("head_weights weigh nothing: all posts would have one score")
         except WeightError as error:
             raise ValueError(str(error)) from error
         return self

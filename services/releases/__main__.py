@@ -16,7 +16,7 @@ from infra.settings import Settings, get_settings
 from monitoring.canary.policy import policy_of
 from services.releases.controller import Controller
 from services.releases.judging import Judging
-from services.releases.notifications import Notifier, NotifierError, apprise_sender
+from services.releases.notifications import Notifier, NotifierError, apprise_senders
 from services.releases.prefect_api import PrefectApi
 from services.releases.prefect_side import PrefectSide
 from services.releases.published_heads import PublishedHeads, missing_heads
@@ -44,7 +44,7 @@ def main() -> None:
         partial(take_along, controller),
         partial(publish_head, controller, heads),
     )
-    notifier = _notifier(settings)
+    notifier = _notifier(settings, controller)
     # In a thread of its own: however long Prefect's server takes to answer, no rollback waits for it.
     api = PrefectApi(settings.prefect_api_url)
     prefect = PrefectSide(settings.platform_database_url, controller, heads, api, settings.gateway_url)
@@ -61,16 +61,18 @@ def main() -> None:
     controller.lease.give_up()
 
 
-def _notifier(settings: Settings) -> Notifier | None:
+def _notifier(settings: Settings, controller: Controller) -> Notifier | None:
     """What tells people, where the settings name addresses. A file that can't be used is told in the log, and stops nothing."""
     if settings.notifications is None:
         return None
     try:
-        send = apprise_sender(settings.notifications)
+        senders = apprise_senders(settings.notifications)
     except NotifierError as error:
         log.error("nobody is notified", why=str(error))
         return None
-    notifier = Notifier(settings.platform_database_url, settings.paths.pids, send, f"{settings.gateway_url}/")
+    notifier = Notifier(
+        settings.platform_database_url, settings.paths.pids, senders, f"{settings.gateway_url}/", lambda: controller.holding
+    )
     notifier.start()
     return notifier
 

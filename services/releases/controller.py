@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from sqlalchemy.exc import DBAPIError
 
 from monitoring.canary.looks import Looks
 from monitoring.canary.verdict import Verdict
@@ -121,7 +122,11 @@ class Controller:
             plan=row.plan,
             now=now,
         )
-        verdict = judging.look(release_id, row.plan, steps, place, now)
+        try:
+            verdict = judging.look(release_id, row.plan, steps, place, now)
+        except DBAPIError as error:  # deadlines and people's answers do not wait for the outcomes' database
+            log.error("the outcomes can't be read", error=str(error))
+            verdict = Verdict("inconclusive", [], [f"the outcomes can't be read: {type(error).__name__}"])
         if verdict.decision == "rollback":
             return self._roll_back(entry, "; ".join(verdict.reasons), verdict, JUDGE)
         if row.paused:

@@ -37,6 +37,8 @@ class Judging:
         steps: the canary's, oldest first. now: Unix seconds.
         """
         last = self._newest
+        if last is not None and last[2].decision == "promote":
+            last = None  # a yes is for its moment: a pause, or a process that stopped, may lie between
         if last is not None and last[0] == steps[-1].seq and 0 <= now - last[1] < plan.look_every_s:
             return last[2]
         known = (release_id, self.outcomes.changes(release_id))

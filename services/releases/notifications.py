@@ -1,14 +1,16 @@
 """Tells people what became of releases, and of processes that die again and again: by webhook, e-mail, chat (Apprise).
 
-Which entries were told is stored, so that a restart repeats none and forgets none. Sending is a thread's business: a mail
-server that does not answer must not keep a rollback waiting.
+Which entries were told is stored, so that a restart forgets none; one that was being sent when the process died is sent again.
+Sending is a thread's business: a mail server that does not answer must not keep a rollback waiting.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 from sqlalchemy import Column, Integer, Table, select
@@ -30,7 +32,9 @@ NOTIFIED = Table(
     Column("seq", Integer, nullable=False),  # the last ledger entry that was told
 )
 
-Send = Callable[[str, str], bool]
+TRIES = 5  # of an address that does not take a message; then the next message has its turn
+
+Send = Callable[[str, str], bool]  # title and body; whether the address took it
 log = structlog.get_logger("notifications")
 
 
@@ -38,8 +42,8 @@ class NotifierError(ValueError):
     """The file of addresses can't be used; the message says why."""
 
 
-def apprise_sender(file: Path) -> Send:
-    """Sends a title and a body to every address of an Apprise configuration file; whether all of them took it.
+def apprise_senders(file: Path) -> list[Send]:
+    """One for each address of an Apprise configuration file.
 
     Raises NotifierError for a file that holds no address. Addresses hold secrets, so none is ever printed.
     """
@@ -53,18 +57,27 @@ def apprise_sender(file: Path) -> Send:
     sender.add(config)
     if not len(sender):
         raise NotifierError(f"{file} holds no address that Apprise knows: one a line, such as mailto://user:password@mail.net")
-    return lambda title, body: bool(sender.notify(title=title, body=body))
+    return [partial(_send, address) for address in sender]
+
+
+def _send(address: Any, title: str, body: str) -> bool:
+    return bool(address.notify(title=title, body=body))
 
 
 class Notifier:
     """Follows the ledger of the platform database at `url` and the keeper's status, and sends what is new."""
 
-    def __init__(self, url: str, pids: Path, send: Send, control_room: str) -> None:
-        """control_room: its address, which ends every message."""
+    def __init__(
+        self, url: str, pids: Path, senders: Sequence[Send], control_room: str, acts: Callable[[], bool] = lambda: True
+    ) -> None:
+        """control_room: its address, which ends every message. acts: whether this process is the one that tells."""
         self._engine = open_engine(url)
         create_tables(self._engine, NOTIFIED.name)
-        self._ledger, self._status, self._send, self._where = Ledger(url), StatusFile(pids), send, control_room
-        self._looping: set[str] = set(self._status.looping())
+        self._ledger, self._status, self._senders, self._where = Ledger(url), StatusFile(pids), senders, control_room
+        self._acts = acts
+        self._looping: set[str] = set()  # crash loops that were told
+        self._took: dict[str, set[int]] = {}  # by message, the senders that are done with it
+        self._tries: dict[str, int] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="notifications", daemon=True)
 
@@ -80,15 +93,30 @@ class Notifier:
         self._closing.set()
 
     def look(self) -> bool:
-        """Send what is new; False where a message was not taken, and is to be sent again."""
+        """Send what is new; False where an address did not take a message, and is to be tried again."""
+        if not self._acts():
+            return True
         told = self._told() or 0
         for entry in self._ledger.entries():
             if entry.seq <= told:
                 continue
-            if entry.state in TOLD_STATES and not self._send(*self.words(entry)):
+            if entry.state in TOLD_STATES and not self._tell(f"entry {entry.seq}", *self.words(entry)):
                 return False
             self._note(entry.seq)
         return self._tell_loops()
+
+    def _tell(self, message: str, title: str, body: str) -> bool:
+        """Send to every address that has not taken it yet; one that does not in TRIES tries is passed over, and named."""
+        took = self._took.setdefault(message, set())
+        took |= {place for place, send in enumerate(self._senders) if place not in took and send(title, body)}
+        left = len(self._senders) - len(took)
+        self._tries[message] = self._tries.get(message, 0) + 1
+        if left and self._tries[message] < TRIES:
+            return False
+        if left:
+            log.error("addresses did not take a notification", addresses=left, tries=TRIES, title=title)
+        del self._took[message], self._tries[message]
+        return True
 
     def words(self, entry: LedgerEntry) -> tuple[str, str]:
         """Title and body of an entry's message."""
@@ -104,7 +132,7 @@ class Notifier:
         looping = self._status.looping()
         for name in sorted(set(looping) - self._looping):
             title = f"Home Mixer: process {name} dies again and again"
-            if not self._send(title, f"{looping[name].said}\n{self._where}"):
+            if not self._tell(f"process {name}", title, f"{looping[name].said}\n{self._where}"):
                 return False
             self._looping.add(name)
         self._looping &= set(looping)

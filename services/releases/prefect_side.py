@@ -6,6 +6,7 @@ missed while the server was away is made up for. No worker is needed: trainings 
 
 from __future__ import annotations
 
+import re
 import threading
 
 import httpx
@@ -27,6 +28,11 @@ FLOW = "release"  # Prefect's name of the flow whose runs take releases along
 HEAD_KEY = "ledger-head"
 
 log = structlog.get_logger("releases.prefect")
+
+
+def artifact_key(release_id: str) -> str:
+    """Prefect's keys are of lower-case letters, digits and dashes."""
+    return "release-" + re.sub(r"[^a-z0-9]+", "-", release_id.lower()).strip("-")
 
 
 class PrefectSide:
@@ -138,9 +144,12 @@ class PrefectSide:
         for entry in self.controller.ended():
             release_id = entry.release_id
             page = way_page(self.controller.ledger.entries_of(release_id), self.looks.newest(release_id), self.gateway_url)
-            self.api.tell_end(release_id, str(entry.state))
             described, run_id = f"The way of release {release_id}", self.runs.newest_of(release_id)
-            self.api.publish(f"release-{release_id}", page, described, run_id)
+            try:
+                self.api.publish(artifact_key(release_id), page, described, run_id)
+            except httpx.HTTPStatusError as error:  # refused for what it is: that must not keep the end from being told
+                log.error("Prefect refused the release's artifact", release=release_id, error=str(error))
+            self.api.tell_end(release_id, str(entry.state))
             self.controller.rollouts.mark_told(release_id, entry.seq)
 
     def _publish_head(self) -> None:

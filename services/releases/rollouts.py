@@ -65,8 +65,11 @@ class RolloutRow:
 
 
 def paused_s(row: RolloutRow, begin: float, end: float) -> float:
-    """Seconds between `begin` and `end` (Unix seconds) in which the rollout was paused, by pauses that have ended."""
-    return sum(max(0.0, min(one.end, end) - max(one.begin, begin)) for one in row.pauses)
+    """Seconds between `begin` and `end` (Unix seconds) in which the rollout was paused, the pause under way included."""
+    spans = [(one.begin, one.end) for one in row.pauses]
+    if row.paused_at is not None:
+        spans.append((datetime.fromisoformat(row.paused_at).timestamp(), end))
+    return sum(max(0.0, min(until, end) - max(since, begin)) for since, until in spans)
 
 
 class Rollouts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from feature_repo.heads import HEADS
 from feature_repo.served_messages import ServedPage
 from monitoring.outcomes.answers import Event
 from monitoring.outcomes.evidence import Outcomes
@@ -37,7 +38,7 @@ def test_a_share_of_the_users_is_in_it_half_of_them_treated_and_always_the_same(
 
 
 def test_no_user_is_in_two_experiments_of_a_layer_and_layers_are_independent(experiments):
-    first, second, other = start(experiments, "a"), start(experiments, "b"), start(experiments, "c", layer="sources")
+    first, second, other = start(experiments, "a"), start(experiments, "b"), start(experiments, "c", layer="depth", ranked=100)
     both = [user for user in USERS if first.arm(user) and second.arm(user)]
     assert both == []
     across = [user for user in USERS if first.arm(user) and other.arm(user)]
@@ -79,6 +80,15 @@ def test_what_can_not_run_is_refused_by_name(experiments, change, said):
         experiments.start(**(values | change))
 
 
+def test_two_layers_never_turn_the_same_knob(experiments):
+    start(experiments, "a", author_decay=0.9)
+    with pytest.raises(ExperimentError, match="experiment 'a' of layer 'ranking' turns author_decay already"):
+        start(experiments, "b", layer="other", author_decay=0.1)
+    start(experiments, "c", layer="other", weights="clicks_only")
+    with pytest.raises(ExperimentError, match="turns head_weights, weights already"):
+        start(experiments, "d", head_weights={"click": 2.0})
+
+
 def test_a_name_is_used_once(experiments):
     start(experiments, "a")
     experiments.stop("a", actor="Ada", why="done")
@@ -94,6 +104,7 @@ def test_a_name_is_used_once(experiments):
         ({"weights": "lovely"}, "there is no weight preset 'lovely'"),
         ({"head_weights": {"click": 900.0}}, "click = 900.0 is outside"),
         ({"head_weights": {"clap": 1.0}}, "no head 'clap'"),
+        ({"head_weights": dict.fromkeys(HEADS, 0.0)}, "weigh nothing"),
         ({"ranked": 1}, "ranked: Input should be greater than or equal to 20"),
     ],
 )

@@ -12,7 +12,7 @@ from feature_repo.served_messages import ANOTHER_ANSWERED, DoorAnswer, ServedPag
 from monitoring.outcomes.answers import Event
 from monitoring.outcomes.evidence import Outcomes
 from monitoring.outcomes.page import engagement_weights
-from monitoring.outcomes.store import Offset, OutcomeStore
+from monitoring.outcomes.store import Offset, OutcomeStore, Overtaken
 
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
@@ -174,6 +174,56 @@ def test_what_the_client_got_is_counted_by_the_release_that_should_have_answered
         "short": 2.0,
     }
     assert evidence(url).times.count.sum() == 6  # of answers; a time-out has no time of its own
+
+
+def test_an_answer_that_is_no_page_is_a_failure_whatever_its_status(store, url):
+    take(store, answer(status=422, posts=0), answer(status=501, posts=0), answer())
+    assert evidence(url).requests.sums["failed"].sum() == 2.0
+
+
+def test_of_two_releases_pages_for_one_request_the_one_that_stood_in_was_shown(store, url):
+    late = page(release="r2", assigned="r2", posts=(10, 11))
+    stood_in = page(release="r1", assigned="r2", posts=(10, 12, 13), logged_at=NOON + 1_000_000)
+    take(store, late, stood_in)
+    found = evidence(url).pages
+    assert (found.sums["pages"].tolist(), found.sums["posts"].tolist()) == ([1.0], [3.0])
+
+
+def test_a_late_page_of_the_users_own_release_changes_nothing_that_was_shown(store, url):
+    take(store, page(release="r1", assigned="r2", posts=(10, 12, 13)), page(release="r2", assigned="r2", posts=(10, 11)))
+    found = evidence(url).pages
+    assert (found.sums["pages"].tolist(), found.sums["posts"].tolist()) == ([1.0], [3.0])
+
+
+def test_another_copy_of_the_page_takes_no_prediction_away(store, url):
+    copies = [page(release="r2", shadow=True), page(release="r2", shadow=True, posts=(77, 78, 79))]
+    take(store, page(), *copies, act("impression", post=10), act("click", post=10), act("impression", post=11))
+    take(store, newest=NOON + WAIT, now=NOON + HOUR)
+    assert evidence(url).losses.rows.tolist() == [2]
+
+
+def test_what_users_did_after_the_trial_began_is_no_covariate(store, url):
+    later = page(request="later", served_at=NOON + 48 * HOUR, canary=None, step=None)
+    take(store, page(), later, act("click", request="later", at=NOON + 49 * HOUR))
+    assert evidence(url).pages.sums["before"].tolist() == [0.0]
+
+
+def test_a_second_process_that_takes_in_the_same_records_is_refused(store, url):
+    other = OutcomeStore(url, engagement_weights({}), WAIT)
+    assert store.offsets("served") == other.offsets("served") == {}
+    take(store, page(), offsets={("served", 0): Offset(1)})
+    with pytest.raises(Overtaken, match="served 0: another process has taken in records up to"):
+        take(other, page(), offsets={("served", 0): Offset(1)})
+    assert sums(url, "pages") == 1.0
+    assert other.offsets("served") == {0: Offset(1)}
+    take(other, page(request="q2"), offsets={("served", 0): Offset(2)})
+
+
+def test_outcomes_count_as_taken_in_only_while_nothing_waits_at_the_broker(store, url):
+    store.take([], [], [], {}, now_us=NOON, fresh=False)
+    assert Outcomes(url).taken_at() is None
+    store.take([], [], [], {}, now_us=NOON, fresh=True)
+    assert Outcomes(url).taken_at() == NOON / 1e6
 
 
 def test_answers_outside_of_a_canary_are_compared_with_nothing(store, url):

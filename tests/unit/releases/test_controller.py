@@ -336,6 +336,17 @@ def test_nothing_steps_up_while_nobody_takes_outcomes_in(run):
     assert run.look() == "canary r2 at 50 %"
 
 
+def test_a_pause_is_no_warm_up(tmp_path, monkeypatch):
+    run = controlled(tmp_path, monkeypatch, time.time(), warm_up_s=900, look_every_s=60)
+    run.look()
+    decide(run.url, "r2", "pause", "Ada", "lunch")
+    run.visits()
+    for _ in range(30):
+        run.look(after_s=60)
+    assert newest(run)["reasons"][0].startswith("warming up: ")
+    assert newest(run)["decision"] == "inconclusive"
+
+
 def test_looks_are_apart_as_the_plan_says_and_kept_with_their_moments(tmp_path, monkeypatch):
     run = controlled(tmp_path, monkeypatch, time.time(), look_every_s=60)
     run.look()

@@ -11,7 +11,8 @@ import pytest
 
 from infra.process_status import ProcessStatus, StatusFile
 from services.releases.ledger import Ledger
-from services.releases.notifications import Notifier, NotifierError, apprise_sender
+from services.releases.notifications import TRIES, Notifier, NotifierError, apprise_senders
+from tests.free_ports import free_port
 from tests.unit.releases.made_releases import built
 
 
@@ -57,8 +58,8 @@ def ledger(tmp_path) -> Ledger:
 
 
 def notifier(tmp_path) -> Notifier:
-    send = apprise_sender(tmp_path / "addresses.txt")
-    made = Notifier(f"sqlite:///{tmp_path / 'platform.db'}", tmp_path, send, "http://control.room/")
+    senders = apprise_senders(tmp_path / "addresses.txt")
+    made = Notifier(f"sqlite:///{tmp_path / 'platform.db'}", tmp_path, senders, "http://control.room/")
     made._thread = threading.Thread()  # the looks are the test's
     made.start()
     return made
@@ -107,8 +108,23 @@ def test_a_process_in_a_crash_loop_is_told_when_it_begins(hook, ledger, tmp_path
 
 def test_a_file_without_an_address_is_refused_without_a_word_of_what_it_holds(tmp_path):
     with pytest.raises(NotifierError, match=r"no\.txt, which is no file"):
-        apprise_sender(tmp_path / "no.txt")
+        apprise_senders(tmp_path / "no.txt")
     (tmp_path / "odd.txt").write_text("nonsense://user:secret@host\n")
     with pytest.raises(NotifierError, match="holds no address") as refused:
-        apprise_sender(tmp_path / "odd.txt")
+        apprise_senders(tmp_path / "odd.txt")
     assert "secret" not in str(refused.value)
+
+
+def test_an_address_that_is_dead_keeps_the_others_from_nothing(hook, ledger, tmp_path):
+    dead = free_port()
+    with (tmp_path / "addresses.txt").open("a") as file:
+        file.write(f"json://127.0.0.1:{dead}/hook\n")
+    one = notifier(tmp_path)
+    ledger.transition("r2", "canary", "controller", "5 % of users", percent=5)
+    ledger.transition("r2", "rolled_back", "judge", "worse")
+    looks = [one.look() for _ in range(2 * TRIES)]
+    assert looks[-1]
+    assert [title.rpartition(" ")[0] for title in hook.titles] == [
+        "Home Mixer: r2 is a canary for 5 % of",
+        "Home Mixer: r2 was rolled",
+    ]
