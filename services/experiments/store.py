@@ -123,9 +123,10 @@ def _refuse_knobs_in_use(knobs: dict[str, Any], others: list[Experiment]) -> Non
         both = {"weights", "head_weights"}
         shared = set(knobs) & set(one.knobs) | (both if both & set(knobs) and both & set(one.knobs) else set())
         if shared:
+            named = ", ".join(sorted(shared))
             raise ExperimentError(
-                f"experiment {one.name!r} of layer {one.layer!r} turns {', '.join(sorted(shared))} already, and users may "
-                f"be in both: start it in layer {one.layer!r}, or stop {one.name!r}"
+                f"experiment {one.name!r} of layer {one.layer!r} turns {named} already, and users may be in both: start it in "
+                f"layer {one.layer!r}, or stop {one.name!r}"
             )
 
 

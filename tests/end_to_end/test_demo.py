@@ -37,13 +37,13 @@ def home(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def environment(home) -> dict[str, str]:
     first = free_range(20)
-    # Prefect's worker answers on the port beside the server's.
-    places = {"GATEWAY": 0, "PREFECT": 1, "MLFLOW": 3, "EVIDENTLY": 4, "BROKER": 5}
+    # Prefect's workers answer on the two ports beside the server's.
+    places = {"GATEWAY": 0, "PREFECT": 1, "MLFLOW": 4, "EVIDENTLY": 5, "BROKER": 6}
     chosen = {f"MIXER_{name}_PORT": str(first + place) for name, place in places.items()}
     # Users enough for two canaries, of which each meets one; a rarer second head that decides would need more of them.
     world = {"MIXER_DATASET": "world", "MIXER_WORLD_USERS": "1100", "MIXER_WORLD_POSTS": "800"}
     world["MIXER_DECIDING_HEADS"] = "click"
-    return {**os.environ, **chosen, **world, "MIXER_HOME": str(home), "MIXER_MIXER_BASE_PORT": str(first + 6)}
+    return {**os.environ, **chosen, **world, "MIXER_HOME": str(home), "MIXER_MIXER_BASE_PORT": str(first + 7)}
 
 
 def _start(environment: dict[str, str], log: Path) -> subprocess.Popen:
@@ -122,9 +122,9 @@ def test_the_planted_fault_was_caught_and_an_automation_retrained(summary):
 
 def test_the_challenger_went_live_through_canary_and_a_named_approval(summary):
     states = [step["state"] for step in summary["canary"]["history"]]
-    assert states[:4] == ["built", "canary", "awaiting_approval", "live"]
+    assert states[:7] == ["built", "canary", "canary", "canary", "canary", "awaiting_approval", "live"]
     assert summary["canary"]["verdict"]["decision"] == "promote"
-    assert summary["canary"]["history"][3]["who"] == "demo (standing in for a person)"
+    assert summary["canary"]["history"][6]["who"] == "demo (standing in for a person)"
     assert summary["live_release"]["release"] == summary["canary"]["release"]
 
 
