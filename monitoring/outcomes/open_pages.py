@@ -10,10 +10,11 @@ from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, 
 
 from feature_repo.served_messages import ServedPage, unpacked
 from monitoring.outcomes.page import Page, PageContent
-from monitoring.outcomes.tables import PAGES
+from monitoring.outcomes.tables import DAYS, PAGES
 
 MOST_PAGES = 500_000  # kept open; beyond it the oldest are closed, whatever may still follow
 OPEN_US = 26 * 3_600_000_000  # by the clock of the wall: the longest attribution window, and what comes late
+DAYS_US = 60 * 86_400_000_000  # for which engagement by day is kept, by the clock of the wall
 ONE_REQUEST_US = 60_000_000  # between the pages that two releases make for one request
 _CHUNK = 500  # values a statement: below SQLite's limit of bound variables
 _CONTENT = ("posts", "answers", "seen", "predictions", "experiments")
@@ -50,7 +51,11 @@ def save_pages(connection: Connection, pages: Sequence[Page]) -> None:
 
 
 def close_old_pages(connection: Connection, now_us: int) -> int:
-    """Forget pages that nothing can answer any more; returns how many. Their sums stay."""
+    """Forget pages that nothing can answer any more, and engagement by day that is too old to compare with.
+
+    Returns how many pages. The sums of canaries and experiments stay.
+    """
+    connection.execute(delete(DAYS).where(DAYS.c.logged_us < now_us - DAYS_US))
     closed = connection.execute(delete(PAGES).where(PAGES.c.logged_us < now_us - OPEN_US)).rowcount
     beyond = connection.execute(select(func.count()).select_from(PAGES)).scalar_one() - MOST_PAGES
     if beyond > 0:

@@ -26,6 +26,7 @@ BEGAN = "began_us:"  # by the clock of the events, the first page of a trial
 TAKEN = "taken_us"  # by the clock of the wall, when outcomes were taken in last
 SETTLED_US = 10_000_000  # a page's first events are on their way for so long, whatever the events' clock says
 RIPE_AT_ONCE = 2_000
+TIDY_EVERY_US = 60_000_000  # by the clock of the wall
 SHORT_SHARE = 0.5  # of the posts asked for; a page with fewer is short
 
 _CHUNK = 2_000
@@ -66,6 +67,7 @@ class OutcomeStore:
     def __init__(self, url: str, weights: tuple[float, ...], label_wait_us: int) -> None:
         self._engine = open_engine(url)
         self._weights, self._label_wait_us = weights, label_wait_us
+        self._tidied_us = 0
         self._known: dict[tuple[str, int], Offset] = {}  # how far this object read
         create_tables(self._engine, *NAMES)
 
@@ -127,7 +129,8 @@ class OutcomeStore:
             self._note_offsets(connection, offsets)
             if fresh:
                 self._mark(connection, TAKEN, now_us)
-            taken.closed = close_old_pages(connection, now_us)
+            if now_us - self._tidied_us >= TIDY_EVERY_US:
+                taken.closed, self._tidied_us = close_old_pages(connection, now_us), now_us
         self._known |= offsets
         return taken
 
