@@ -182,6 +182,25 @@ def judge(
 
 
 @bench.command()
+def release(
+    users: Annotated[int, typer.Option(min=100, help="People of the simulated world.")] = 1_500,
+    posts: Annotated[int, typer.Option(min=100, help="Posts of the simulated world.")] = 3_000,
+    per_s: Annotated[float, typer.Option(min=1, help="Pages a second that are asked for throughout.")] = 30.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Kills of each process.")] = 1,
+    seed: Seed = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Releases on live traffic: each process killed, broken releases let in, the controller killed. Starts a whole platform."""
+
+    def work(folder: Path) -> dict:
+        from tests.bench.release import bench_release
+
+        return bench_release(folder, users=users, posts=posts, per_s=per_s, rounds=rounds, seed=seed)
+
+    _run("release", work, as_json)
+
+
+@bench.command()
 def quality(
     seeds: Annotated[int, typer.Option(min=1, help="Fits of every model that draws at random.")] = 3,
     only: Annotated[list[str] | None, typer.Option(help="Fit only this peer (see the roster); repeat for several.")] = None,
