@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from feature_repo.ids import IdError
 from feature_repo.ids.id_texts import id_text
+from feature_repo.served_messages import EXPERIMENTS_HEADER, KNOBS_HEADER
 from services.gateway.answer_log import AnswerLog, Asked
 from services.gateway.arms import Arm, ArmPool, Choice
 from services.gateway.errors import DoorError, nothing_live
@@ -32,6 +33,7 @@ LOADING_HEADER = "x-mixer-loading"  # with which a mixer says that it does not a
 PATIENT_S = 15.0  # that the last arm which could answer has for it
 IMPATIENT_S = 3.0  # that one has beside which another could answer
 MAX_BODY_BYTES = 2_000_000
+UNKNOWN_KNOBS = 501  # what a release answers that can't do what an experiment asks for
 UNANSWERED = "unanswered"  # under which the traffic panel counts what no arm answered
 NOBODY = "nobody"  # whose a batch of events is in which none names a user: some release has to say so of each
 # Asking twice for these changes nothing; an event that may have been taken must not be sent again by us.
@@ -158,6 +160,9 @@ class Proxy:
                     raise
                 # A kept connection was closed under us; the second try opens a new one.
                 answer = await self._send(arm, path, body, headers, timeout_s)
+            if answer.status == UNKNOWN_KNOBS and KNOBS_HEADER in headers:
+                # A release that is older than the experiment: its user gets the usual page, and not an error.
+                answer = await self._send(arm, path, body, _without_experiments(headers), timeout_s)
         except ArmDown as error:
             if error.late:  # only time-outs count: an arm whose process is gone is the keeper's business
                 heard[arm.release_id] = Heard("no answer in time", time.perf_counter() - started)
@@ -230,6 +235,10 @@ def _user_of_event(event: object) -> str | None:
 
 def _kind(content: object) -> str:
     return {list: "list", str: "text", bool: "truth value", type(None): "null"}.get(type(content), "number")
+
+
+def _without_experiments(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name not in (KNOBS_HEADER, EXPERIMENTS_HEADER)}
 
 
 def _no_answer(arm: Arm, error: ArmDown | None) -> DoorError:

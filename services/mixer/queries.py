@@ -59,7 +59,7 @@ class Audience:
                 orjson.loads(headers[EXPERIMENTS_HEADER]) if EXPERIMENTS_HEADER in headers else {},
             )
         except (orjson.JSONDecodeError, KnobError) as error:
-            # A release that is older than a knob answers 5xx here, and another release answers in its place.
+            # The door asks again without it: a release may be older than an experiment.
             remedy = "stop the experiment, or wait until every release knows the knob"
             raise ApiError(HTTPStatus.NOT_IMPLEMENTED, "unknown_knobs", str(error), remedy) from error
 

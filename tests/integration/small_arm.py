@@ -29,6 +29,7 @@ class SmallArm:
     hold: bool = False
     empty: bool = False  # whether its pages have no posts
     numbers: bool = True  # whether its scores are numbers
+    old: bool = False  # whether it knows no knob
     asked: list[dict] = field(default_factory=list)
     arrived: threading.Event = field(default_factory=threading.Event)
     let_go: threading.Event = field(default_factory=threading.Event)
@@ -64,6 +65,8 @@ class SmallArm:
         self.arrived.set()
         if self.hold:
             await asyncio.to_thread(self.let_go.wait, 20)
+        if self.old and told["knobs"]:
+            return JSONResponse({"error": {"code": "unknown_knobs"}}, 501)
         answer = timeline_answer(self.release, asked)
         if self.empty:
             answer["posts"] = []

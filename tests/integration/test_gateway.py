@@ -205,6 +205,18 @@ def test_users_of_an_experiment_get_its_settings_until_it_is_stopped(rig):
     rig.until(lambda: told(treated) == (None, None))
 
 
+def test_a_release_that_is_older_than_an_experiment_gives_its_users_the_usual_page(rig):
+    arm, experiments = rig.live(SmallArm("r1", old=True)), Experiments(rig.settings.platform_database_url)
+    one = experiments.start("milder", "ranking", 1.0, {"author_decay": 0.9}, actor="Ada", why="to see")
+    treated = next(user for user in range(100) if one.arm(user) == "treatment")
+
+    def pages() -> list[str | None]:
+        assert rig.client.post("/for_you", json={"user_id": treated}).status_code == 200
+        return [asked["knobs"] for asked in arm.asked[-2:]]
+
+    rig.until(lambda: pages() == ['{"author_decay": 0.9}', None])
+
+
 # ---- who may move releases ----------------------------------------------------------------------------------------
 def test_without_the_token_nothing_moves(rig):
     rig.live(SmallArm("r1"))
