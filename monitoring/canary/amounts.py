@@ -12,18 +12,20 @@ def compared(result: MetricResult) -> str:
     what = "ratio" if result.scale == "ratio" else "difference"
     side = "most" if result.better == "lower" else "least"
     return (
-        f"{result.control:.3g} on the live release, {result.treatment:.3g} on the canary; the {what} lies between "
+        f"{plain(result.control)} on the live release, {plain(result.treatment)} on the canary; the {what} lies between "
         f"{signed(result, result.low)} and {signed(result, result.high)}, at {side} {signed(result, result.limit)} is tolerated"
     )
 
 
 def signed(result: MetricResult, value: float) -> str:
     """A difference, with its sign and unit."""
-    if result.scale == "relative":
-        return f"{100 * value:+.3g} %"
     if result.scale == "ratio":
-        return f"{value:.3g}"
-    return f"{100 * value:+.3g} points" if result.unit == "share" else f"{value:+.3g}"
+        return plain(value)
+    percent = result.scale == "relative"
+    sign = "-" if value < 0 else "+"
+    if percent or result.unit == "share":
+        return f"{sign}{plain(abs(100 * value))} {'%' if percent else 'points'}"
+    return sign + plain(abs(value))
 
 
 def amount(result: MetricResult, value: float) -> str:
@@ -31,7 +33,20 @@ def amount(result: MetricResult, value: float) -> str:
     if not math.isfinite(value):
         return "any size"
     if result.scale == "ratio":
-        return f"a factor of {value:.3g}"
+        return f"a factor of {plain(value)}"
     if result.scale == "relative":
-        return f"{100 * value:.2g} %"
-    return f"{100 * value:.2g} points" if result.unit == "share" else f"{value:.2g}"
+        return f"{plain(100 * value)} %"
+    return f"{plain(100 * value)} points" if result.unit == "share" else plain(value)
+
+
+def plain(value: float) -> str:
+    """A number as people write it, with three digits that say something; no powers of ten."""
+    if math.isnan(value):
+        return "unknown"
+    if math.isinf(value):
+        return "without end"
+    if abs(value) >= 1e6:
+        return "millions"
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.001 or value == 0 else "less than 0.001"
