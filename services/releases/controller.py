@@ -123,7 +123,7 @@ class Controller:
             now=now,
         )
         try:
-            verdict = judging.look(release_id, row.plan, steps, place, now)
+            verdict = judging.look(release_id, row.plan, steps, place, now, paused=row.paused)
         except DBAPIError as error:  # deadlines and people's answers do not wait for the outcomes' database
             log.error("the outcomes can't be read", error=str(error))
             verdict = Verdict("inconclusive", [], [f"the outcomes can't be read: {type(error).__name__}"])

@@ -25,27 +25,35 @@ class Judging:
     url: str
     outcomes_url: str
     policy: JudgePolicy
-    _newest: tuple[int, float, Verdict] | None = field(default=None, init=False)  # the step's seq, when, and what was said
+    _newest: tuple[tuple[int, bool], float, Verdict] | None = field(default=None, init=False)  # step and pause, when, and what
     _seen: tuple[str, int] | None = field(default=None, init=False)  # canary, and how much was known of it
 
     def __post_init__(self) -> None:
         self.looks, self.outcomes = Looks(self.url), Outcomes(self.outcomes_url)
 
-    def look(self, release_id: str, plan: RolloutPlan, steps: Sequence[LedgerEntry], place: Place, now: float) -> Verdict:
+    def look(
+        self,
+        release_id: str,
+        plan: RolloutPlan,
+        steps: Sequence[LedgerEntry],
+        place: Place,
+        now: float,
+        *,
+        paused: bool = False,
+    ) -> Verdict:
         """The judge's word. Looks are `plan.look_every_s` apart; between two of them, the last one holds.
 
         steps: the canary's, oldest first. now: Unix seconds.
         """
         last = self._newest
-        if last is not None and last[2].decision == "promote":
-            last = None  # a yes is for its moment: a pause, or a process that stopped, may lie between
-        if last is not None and last[0] == steps[-1].seq and 0 <= now - last[1] < plan.look_every_s:
+        # A word that was said during a pause is none for the time after it.
+        if last is not None and last[0] == (steps[-1].seq, paused) and 0 <= now - last[1] < plan.look_every_s:
             return last[2]
         known = (release_id, self.outcomes.changes(release_id))
         verdict = self._held_where_blind(self.judge_now(release_id, plan, steps, place), now)
         if known != self._seen or last is None or last[2].decision != verdict.decision:
             self.looks.add(release_id, int(now * 1e6), verdict.to_dict())
-        self._seen, self._newest = known, (steps[-1].seq, now, verdict)
+        self._seen, self._newest = known, ((steps[-1].seq, paused), now, verdict)
         return verdict
 
     def _held_where_blind(self, verdict: Verdict, now: float) -> Verdict:
