@@ -19,13 +19,13 @@ from feature_repo.feature_rows import HEADS, FeatureRows
 from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from feature_repo.lake import Lake
-from flows.days import day_start, microseconds
 from flows.deployments import RETRAIN_EVENT, ROLLBACK_EVENT
-from flows.drawn_rows import draw_of, exposed_users, share_for
-from flows.lakes import dataset_marker, open_lakes, splits_of
-from flows.progress import announce
-from flows.retries import FLAKY_EDGE, PURE_STEP
-from flows.too_little import TooLittleData
+from flows.steps.days import day_start, microseconds
+from flows.steps.drawn_rows import draw_of, exposed_users, share_for
+from flows.steps.lakes import dataset_marker, open_lakes, splits_of
+from flows.steps.progress import announce
+from flows.steps.retries import FLAKY_EDGE, PURE_STEP
+from flows.steps.too_little import TooLittleData
 from flows.train import rows_of, split_at
 from infra.settings import get_settings
 

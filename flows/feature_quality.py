@@ -8,9 +8,9 @@ from typing import Any
 from prefect import flow, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 
-from flows.lakes import dataset_marker, open_lakes
-from flows.progress import announce
-from flows.retries import FLAKY_EDGE
+from flows.steps.lakes import dataset_marker, open_lakes
+from flows.steps.progress import announce
+from flows.steps.retries import FLAKY_EDGE
 from infra.settings import get_settings
 
 ROWS_PER_SIDE = 1_500

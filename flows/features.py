@@ -7,10 +7,10 @@ from datetime import date, datetime
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from flows.days import day_end
-from flows.lakes import ingest_marker, lived_until, open_lakes
-from flows.progress import announce
-from flows.retries import FLAKY_EDGE
+from flows.steps.days import day_end
+from flows.steps.lakes import ingest_marker, lived_until, open_lakes
+from flows.steps.progress import announce
+from flows.steps.retries import FLAKY_EDGE
 from flows.stream import seed_stream
 from infra.settings import get_settings
 

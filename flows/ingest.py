@@ -15,9 +15,9 @@ from feature_repo.datasets.own.actions import ActionError
 from feature_repo.datasets.splits import Splits
 from feature_repo.lake import Lake
 from feature_repo.live_posts import write_live_posts
-from flows.lakes import dataset_marker
-from flows.progress import announce
-from flows.retries import FLAKY_EDGE, unless
+from flows.steps.lakes import dataset_marker
+from flows.steps.progress import announce
+from flows.steps.retries import FLAKY_EDGE, unless
 from infra.settings import get_settings
 
 # What is wrong with the data or the settings, and would be again.

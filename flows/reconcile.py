@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from flows.retries import FLAKY_EDGE
-from flows.rollout import Rollout
+from flows.steps.retries import FLAKY_EDGE
+from flows.steps.rollout import Rollout
 from infra.process_spec import ProcessFailed
 from infra.settings import get_settings
 from services.releases.ledger import Ledger

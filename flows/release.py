@@ -12,11 +12,11 @@ from prefect import flow, task
 from prefect.exceptions import Abort, Pause
 from prefect.runtime import flow_run
 
-from flows.open_run import stay_open
-from flows.progress import announce
 from flows.release_ended import outcome, record
-from flows.retries import FLAKY_EDGE
-from flows.rollout import ENDED, Rollout
+from flows.steps.open_run import stay_open
+from flows.steps.progress import announce
+from flows.steps.retries import FLAKY_EDGE
+from flows.steps.rollout import ENDED, Rollout
 from infra.settings import get_settings
 from services.releases.decisions import ON_ITS_WAY
 from services.releases.states import ReleaseState

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.rollout import Rollout
+from flows.steps.rollout import Rollout
 from infra.settings import get_settings
 from monitoring.canary.looks import Looks
 from services.releases.way_page import way_page

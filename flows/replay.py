@@ -10,12 +10,12 @@ from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
 from feature_repo.datasets.splits import Span
-from flows.lakes import dataset_marker, open_lakes, split_days, splits_of, within
-from flows.progress import announce
-from flows.retries import PURE_STEP
-from flows.too_little import TooLittleData
-from flows.traffic.driver import Replay, ReplayReport
-from flows.traffic.visits import SLICE_HOURS, first_of, hours_of, share_of_visits, slices, slices_of
+from flows.demo.traffic.driver import Replay, ReplayReport
+from flows.demo.traffic.visits import SLICE_HOURS, first_of, hours_of, share_of_visits, slices, slices_of
+from flows.steps.lakes import dataset_marker, open_lakes, split_days, splits_of, within
+from flows.steps.progress import announce
+from flows.steps.retries import PURE_STEP
+from flows.steps.too_little import TooLittleData
 from infra.settings import Settings, get_settings
 
 

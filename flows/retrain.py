@@ -16,11 +16,11 @@ from prefect.artifacts import create_markdown_artifact
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name, with_own_names
-from flows.days import microseconds
-from flows.drawn_rows import draw_of, judging, with_judges
-from flows.lakes import open_lakes, splits_of
-from flows.progress import announce
-from flows.retries import PURE_STEP
+from flows.steps.days import microseconds
+from flows.steps.drawn_rows import draw_of, judging, with_judges
+from flows.steps.lakes import open_lakes, splits_of
+from flows.steps.progress import announce
+from flows.steps.retries import PURE_STEP
 from flows.train import fit, learned_rows, read_rows, register, row_share
 from flows.training.bundle_folder import bundle_folder
 from flows.training.limits import TrainingLimits

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from prefect import flow, task
 
-from flows.lakes import lived_until
-from flows.progress import announce
-from flows.retries import FLAKY_EDGE
+from flows.steps.lakes import lived_until
+from flows.steps.progress import announce
+from flows.steps.retries import FLAKY_EDGE
 from infra.settings import get_settings
 
 
@@ -16,7 +16,7 @@ from infra.settings import get_settings
 def seed_stream(end: datetime) -> dict[str, int]:
     """Counters and histories of all events of the lake; the worker rests meanwhile. `later_events`: those from `end` on."""
     from feature_repo.aggregates.stream_worker import seed_stream_state
-    from flows.platform import stream_worker_paused
+    from flows.steps.platform import stream_worker_paused
 
     settings = get_settings()
     with stream_worker_paused(settings):

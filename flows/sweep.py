@@ -12,10 +12,10 @@ from typing import Any
 from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 
-from flows.days import day_start, microseconds
-from flows.lakes import dataset_marker, open_lakes, split_days, splits_of
-from flows.progress import announce
-from flows.retries import PURE_STEP
+from flows.steps.days import day_start, microseconds
+from flows.steps.lakes import dataset_marker, open_lakes, split_days, splits_of
+from flows.steps.progress import announce
+from flows.steps.retries import PURE_STEP
 from flows.train import read_rows, split_at
 from infra.settings import get_settings
 

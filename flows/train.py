@@ -17,11 +17,11 @@ from feature_repo.feature_rows import FeatureRows
 from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from feature_repo.row_draw import RowDraw
-from flows.days import microseconds
-from flows.drawn_rows import DRAW_SEED, draw_of, exposed_users, share_for
-from flows.lakes import dataset_marker, open_lakes, split_days, splits_of
-from flows.progress import announce
-from flows.retries import FLAKY_EDGE, PURE_STEP
+from flows.steps.days import microseconds
+from flows.steps.drawn_rows import DRAW_SEED, draw_of, exposed_users, share_for
+from flows.steps.lakes import dataset_marker, open_lakes, split_days, splits_of
+from flows.steps.progress import announce
+from flows.steps.retries import FLAKY_EDGE, PURE_STEP
 from flows.training.bundle_folder import bundle_folder
 from flows.training.limits import TrainingLimits
 from infra.settings import get_settings

@@ -11,9 +11,9 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 
 from feature_repo.ids import IdTable
 from feature_repo.ids.owner_ids import with_owner_ids
-from flows.lakes import dataset_marker, open_lakes
-from flows.progress import announce
-from flows.retries import FLAKY_EDGE, PURE_STEP
+from flows.steps.lakes import dataset_marker, open_lakes
+from flows.steps.progress import announce
+from flows.steps.retries import FLAKY_EDGE, PURE_STEP
 from infra.settings import get_settings
 from monitoring.expectations.bounds import Bounds
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import polars as pl
 
-from flows.admin_client import answer
 from flows.demo.canary_traffic import LivingTraffic, ReplayedTraffic, TrafficFailed, TrafficSpent, is_simulated
-from flows.lakes import open_lakes, split_days, splits_of, within
-from flows.progress import announce
-from flows.too_little import TooLittleData
-from flows.traffic.visits import first_of
+from flows.demo.traffic.visits import first_of
+from flows.steps.admin_client import answer
+from flows.steps.lakes import open_lakes, split_days, splits_of, within
+from flows.steps.progress import announce
+from flows.steps.too_little import TooLittleData
 from infra.settings import Settings
 from services.releases.approvals import Approvals
 from services.releases.ledger import Ledger

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.lakes import dataset_marker, split_days, splits_of
-from flows.too_little import TooLittleData
+from flows.steps.lakes import dataset_marker, split_days, splits_of
+from flows.steps.too_little import TooLittleData
 from infra.settings import Settings
 from monitoring.canary.looks import Looks
 from services.releases.ledger import Ledger
@@ -125,7 +125,7 @@ class LivingTraffic(Traffic):
 
     def visit(self) -> None:
         """As Traffic."""
-        from flows.traffic.world_home import Asked, let_live
+        from flows.demo.traffic.world_home import Asked, let_live
 
         leaving = threading.Event()
         watching = threading.Thread(target=self._watch, args=(leaving,), name="canary-decided", daemon=True)

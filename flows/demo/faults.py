@@ -7,8 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flows.progress import announce
-from flows.too_little import TooLittleData
+from flows.steps.progress import announce
+from flows.steps.too_little import TooLittleData
 from infra.settings import Settings
 
 START_TIMEOUT_S = 600.0  # until the automation's run is at work: two cores may be busy with others

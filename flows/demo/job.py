@@ -8,7 +8,6 @@ import time
 import traceback
 from collections.abc import Collection
 
-from flows.apart import discard_prepared, end_all, prepare
 from flows.demo.display import Display
 from flows.demo.logs import libraries_to_log
 from flows.demo.new_run import open_run, reset_live_state
@@ -17,9 +16,10 @@ from flows.demo.plan_words import announced
 from flows.demo.run_folder import Outcome, RunFolder
 from flows.demo.stages import LAST, STAGES, Context, Stage, beyond, unmet_need
 from flows.demo.summary import build_summary, print_summary
-from flows.platform import Platform
-from flows.progress import listening
-from flows.too_little import TooLittleData
+from flows.steps.apart import discard_prepared, end_all, prepare
+from flows.steps.platform import Platform
+from flows.steps.progress import listening
+from flows.steps.too_little import TooLittleData
 from infra.interrupts import Interrupts
 from infra.process_memory import give_back
 from infra.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flows.traffic.visits import SLICE_HOURS
+from flows.demo.traffic.visits import SLICE_HOURS
 from flows.training.limits import TrainingLimits
 
 

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from flows.apart import run_flow
 from flows.demo import canaries, faults
 from flows.demo.plan import Plan
 from flows.demo.run_folder import Outcome, RunFolder
-from flows.platform import Platform
-from flows.too_little import TooLittleData
-from flows.traffic.asker import ReplayFailed
+from flows.demo.traffic.asker import ReplayFailed
+from flows.steps.apart import run_flow
+from flows.steps.platform import Platform
+from flows.steps.too_little import TooLittleData
 from flows.training.limits import TrainingLimits
 from infra.process_spec import ProcessFailed
 from infra.settings import Settings
@@ -87,7 +87,7 @@ def _find_or_fetch(settings: Settings) -> None:
 
     from feature_repo.datasets.fetch import FetchError, fetch_kuairand
     from feature_repo.datasets.search_path import find_kuairand, find_own
-    from flows.progress import announce
+    from flows.steps.progress import announce
 
     found = find_kuairand(settings) or find_own(settings)
     if settings.dataset != "auto" or found or settings.paths.lake.exists():

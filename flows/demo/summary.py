@@ -14,8 +14,8 @@ from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from flows.demo.run_folder import Outcome, RunFolder
 from flows.demo.stages import STAGES
-from flows.lakes import NothingIngested, dataset_marker
-from flows.platform import Platform
+from flows.steps.lakes import NothingIngested, dataset_marker
+from flows.steps.platform import Platform
 from flows.training.compare import COLUMNS, LEAST_JUDGED
 from infra.settings import Settings
 from services.releases.ledger import Ledger

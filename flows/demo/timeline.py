@@ -11,8 +11,8 @@ import polars as pl
 
 from feature_repo.ids import RememberedIds
 from feature_repo.lake import Lake
-from flows.days import day_end
-from flows.lakes import open_lakes
+from flows.steps.days import day_end
+from flows.steps.lakes import open_lakes
 from infra.settings import Settings
 
 COUNT = 10

@@ -12,7 +12,7 @@ from feature_repo.request_rows import candidate_rows
 from feature_repo.snapshot import Snapshot
 from flows.evaluation.decisions import Decisions
 from flows.evaluation.pool import Pool, PoolAsOf
-from flows.progress import announce
+from flows.steps.progress import announce
 from flows.training.baselines import Predict
 
 DECISIONS_AT_ONCE = 4_096  # whose users' blocks and histories are alive at once

@@ -15,12 +15,12 @@ from feature_repo.event_log import first_topics, log_columns, read_events, read_
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.lake import Lake
 from feature_repo.training_rows import PointsInTime
-from flows.days import microseconds
 from flows.evaluation.figures import figures
 from flows.evaluation.judged import already_seen, judged_bundle, moment, trained_until
 from flows.evaluation.lists import list_figures
-from flows.lakes import open_lakes
-from flows.progress import announce
+from flows.steps.days import microseconds
+from flows.steps.lakes import open_lakes
+from flows.steps.progress import announce
 from flows.training import baselines
 from flows.training.baselines import Predict
 from flows.training.evaluate import dwell_metrics, user_days

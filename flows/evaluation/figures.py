@@ -9,7 +9,7 @@ import numpy as np
 
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.heads import HEADS, judged_heads
-from flows.progress import announce
+from flows.steps.progress import announce
 from flows.training.evaluate import expected_calibration_error, head_metrics, ndcg_by_group
 
 RESAMPLED = ("auc", "log_loss", "normalised_entropy", "ece")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from feature_repo.lake import Lake
-from flows.days import microseconds
-from flows.lakes import splits_of
+from flows.steps.days import microseconds
+from flows.steps.lakes import splits_of
 from infra.settings import Settings
 from services.ranking.bundle import ModelBundle
 

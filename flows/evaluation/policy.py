@@ -25,8 +25,8 @@ from flows.evaluation.decisions import Decisions, read_decisions
 from flows.evaluation.judged import already_seen, judged_bundle, moment, trained_until
 from flows.evaluation.off_policy import Estimate, Logged, PolicyValue, policy_value
 from flows.evaluation.pool import Pool
-from flows.lakes import open_lakes
-from flows.progress import announce
+from flows.steps.lakes import open_lakes
+from flows.steps.progress import announce
 from infra.settings import Settings
 from services.ranking.weights import PRESETS, preset_named, weighted_score
 

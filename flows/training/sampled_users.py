@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flows.traffic.visits import in_sample
+from flows.demo.traffic.visits import in_sample
 
 LEAST_ROWS = 4_000  # exposures; a model of fewer is too poor to be of use, so a short time limit does not go below
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TypeVar
 
-from flows.progress import announce
+from flows.steps.progress import announce
 
 MILLION = 1_000_000
 T = TypeVar("T")

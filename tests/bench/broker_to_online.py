@@ -15,7 +15,7 @@ from feature_repo.aggregates.stream_output import read_progress
 from feature_repo.aggregates.stream_state import StreamState
 from feature_repo.aggregates.stream_worker import StreamWorker, rest_collector
 from feature_repo.datasets.world.event_bulk import BulkWorld, bulk_events
-from flows.progress import announce
+from flows.steps.progress import announce
 from infra.settings import Settings
 from tests.bench.event_sender import send_all
 from tests.bench.stopwatch import Lap, Stopwatch

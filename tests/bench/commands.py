@@ -247,7 +247,7 @@ def _run(name: str, work: Callable[[Path], dict], as_json: bool) -> None:
 
 def _measured(name: str, work: Callable[[Path], dict]) -> dict:
     """The report of a bench that runs in a folder of its own, with its progress on stderr."""
-    from flows.progress import listening
+    from flows.steps.progress import listening
     from infra.interrupts import termination_unwinds
     from infra.settings import get_settings, quiet_libraries
     from tests.bench.report import measured

@@ -21,7 +21,7 @@ from feature_repo.aggregates.stream_output import read_progress
 from feature_repo.bulk_online.entity_keys import entity_keys
 from feature_repo.datasets.world.event_bulk import BulkWorld, bulk_events
 from feature_repo.online_store import PROJECT, online_file
-from flows.progress import announce
+from flows.steps.progress import announce
 from infra.processes import stream_worker
 from infra.settings import Settings
 from infra.supervisor import Supervisor

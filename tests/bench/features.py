@@ -12,7 +12,7 @@ from feature_repo.blocks import BLOCK_NAMES, States, post_block
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.request_rows import candidate_rows
 from feature_repo.snapshot import Snapshot, build_snapshot, load_snapshot, publish
-from flows.progress import announce
+from flows.steps.progress import announce
 from infra.settings import Settings
 from tests.bench.percentiles import durations_ms, percentiles, settled_memory
 

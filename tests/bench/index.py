@@ -11,7 +11,7 @@ from statistics import median
 
 import numpy as np
 
-from flows.progress import announce
+from flows.steps.progress import announce
 from services.ranking.retrieval_index import ApproximateIndex, ExactIndex, RetrievalIndex
 
 WIDTH = 48  # without the bias

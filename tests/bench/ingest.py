@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
-from flows.progress import announce
+from flows.steps.progress import announce
 from infra.settings import Settings
 from tests.bench.stopwatch import Lap, Stopwatch
 

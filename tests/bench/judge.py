@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from flows.progress import announce
+from flows.steps.progress import announce
 from monitoring.canary.policy import JudgePolicy
 from services.releases.states import CANARY_STEPS
 from tests.bench.canary_peers import PEERS

@@ -16,7 +16,7 @@ from feature_repo.feature_store import apply, materialise, materialise_by_feast
 from feature_repo.offline_files import VIEW_NAMES
 from feature_repo.online_store import PROJECT, online_file, share_between_processes
 from feature_repo.view_schemas import VIEW_SCHEMAS
-from flows.progress import announce
+from flows.steps.progress import announce
 from infra.settings import Settings
 from tests.bench.offline_tables import END, write_offline_table
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from flows.progress import announce
+from flows.steps.progress import announce
 from services.ranking.heavy import HeavyConfig, HeavyRanker
 from services.ranking.inputs import HistoryTensors, RowTensors
 from services.ranking.members import built

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from flows.progress import announce
+from flows.steps.progress import announce
 from services.ranking.heavy import EncodedContext, HeavyRanker
 from services.ranking.inputs import RowTensors
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from flows.progress import announce
+from flows.steps.progress import announce
 from infra.supervisor import KEEPER, Supervisor
 from services.releases.decisions import decide
 from services.releases.ledger import Ledger

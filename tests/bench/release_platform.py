@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.progress import announce
+from flows.steps.progress import announce
 from infra.settings import Settings
 from infra.supervisor import Supervisor
 from tests.free_ports import free_range
@@ -55,7 +55,7 @@ class BenchPlatform:
 
     @staticmethod
     def _command(*arguments: str) -> list[str]:
-        return [sys.executable, "-c", "from flows.cli import main; main()", *arguments]
+        return [sys.executable, "-c", "from flows.cli.app import main; main()", *arguments]
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.progress import announce
+from flows.steps.progress import announce
 from infra.settings import Settings
 
 BATCH = 128  # rows, as the heavy ranker learns
@@ -32,7 +32,7 @@ def bench_rows(settings: Settings, folder: Path, batches: int = 900, threads: in
     Seconds are those of one core, which a busy machine does not blur.
     Raises NothingIngested where there is no lake.
     """
-    from flows.lakes import dataset_marker
+    from flows.steps.lakes import dataset_marker
 
     label = dataset_marker(settings)["label"]
     found = {}
@@ -106,7 +106,7 @@ def _asked(settings: Settings, folder: Path, threads: int) -> tuple[list[Any], l
     """The lakes, the training days, and settings whose files lie in `folder`."""
     import torch
 
-    from flows.lakes import open_lakes, split_days
+    from flows.steps.lakes import open_lakes, split_days
 
     torch.set_num_threads(threads)
     lakes = list(open_lakes(settings))

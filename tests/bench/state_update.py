@@ -15,7 +15,7 @@ from feature_repo.aggregates.measures import COUNTED, MEASURES
 from feature_repo.aggregates.stream_engine import StreamEngine
 from feature_repo.aggregates.stream_events import StreamEvents
 from feature_repo.datasets.world.event_bulk import BulkWorld, bulk_events
-from flows.progress import announce
+from flows.steps.progress import announce
 from tests.bench.stopwatch import Lap, Stopwatch, pace
 
 BATCH = 200_000  # events of a micro-batch

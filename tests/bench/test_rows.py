@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from feature_repo.datasets.splits import Splits
-from flows.lakes import NothingIngested
+from flows.steps.lakes import NothingIngested
 from infra.settings import Settings
 from tests.bench.rows import bench_rows, memory_peak
 from tests.small_events import FIRST_DAY, small_lake

@@ -30,7 +30,7 @@ from flows.demo.job import run_stage
 from flows.demo.plan import QUICK
 from flows.demo.run_folder import RunFolder
 from flows.demo.timeline import example_timeline
-from flows.platform import Platform
+from flows.steps.platform import Platform
 from flows.training.limits import TrainingLimits
 from infra import processes
 from infra.settings import OF_ONE_PROCESS, Settings, apply_environment, get_settings

@@ -17,8 +17,8 @@ from feature_repo.event_log import read_events
 from feature_repo.lake import Lake
 from feature_repo.offline_files import source_file
 from feature_repo.recomputation.online_cells import newest_us
-from flows.features_backfill import moment_of
-from flows.features_cli import features
+from flows.cli.features import features
+from flows.cli.features_backfill import moment_of
 from infra.settings import Settings, get_settings
 from tests.closed_formula import assert_same_cells, remembered
 from tests.small_events import small_lake

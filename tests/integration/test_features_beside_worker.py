@@ -11,7 +11,7 @@ import pytest
 from feature_repo.aggregates.stream_seeded import is_seeded
 from feature_repo.datasets.world.config import WorldConfig
 from flows import stream
-from flows.platform import Platform
+from flows.steps.platform import Platform
 from infra import processes
 from infra.settings import Settings
 from tests.free_ports import free_range
@@ -28,7 +28,7 @@ def platform(tmp_path, monkeypatch) -> Iterator[Platform]:
     first = free_range(2)
     settings = Settings(home=tmp_path / "home", broker_port=first, gateway_port=first + 1)
     monkeypatch.setattr(stream, "get_settings", lambda: settings)
-    monkeypatch.setattr("flows.lakes.get_settings", lambda: settings, raising=False)
+    monkeypatch.setattr("flows.steps.lakes.get_settings", lambda: settings, raising=False)
     platform = Platform(settings)
     try:
         yield platform

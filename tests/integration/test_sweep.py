@@ -13,8 +13,8 @@ from feature_repo.datasets.ingest import ingest
 from feature_repo.datasets.world.adapter import WorldAdapter
 from feature_repo.datasets.world.config import WorldConfig
 from feature_repo.lake import Lake
-from flows.cli import app
-from flows.lakes import split_days
+from flows.cli.app import app
+from flows.steps.lakes import split_days
 from flows.training.rate_trials import TrialError
 from flows.training.registry import EXPERIMENT
 from infra.settings import get_settings

@@ -19,8 +19,8 @@ from rich.console import Console
 from feature_repo.datasets.adapter import open_world
 from feature_repo.datasets.ingest import ingest
 from feature_repo.lake import Lake
-from flows.traffic.visitor_state import VisitorFile
-from flows.traffic.world_home import Asked, let_live
+from flows.demo.traffic.visitor_state import VisitorFile
+from flows.demo.traffic.world_home import Asked, let_live
 from infra.settings import Settings
 from tests.free_ports import free_port
 from tests.integration.gateway_rig import Rig, running_gateway
@@ -123,7 +123,7 @@ def test_a_gateway_that_cannot_be_reached_is_waited_for_and_nobody_is_lost(rig):
 
 def test_sigterm_ends_the_process_with_its_checkpoint_and_its_summary(rig, tmp_path):
     rig.live(WorldArm("r1", rig.settings))
-    command = "from flows.cli import main; main()"
+    command = "from flows.cli.app import main; main()"
     arguments = ["traffic", "world", "--speed", str(FAST), "--json"]
     environment = rig.settings.process_environment({})
     process = subprocess.Popen(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from flows.cli import app
+from flows.cli.app import app
 from flows.deployments import DEPLOYMENTS
 from infra.settings import Settings
 

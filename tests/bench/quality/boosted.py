@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from feature_repo.feature_rows import HEADS, FeatureRows
-from flows.progress import announce
+from flows.steps.progress import announce
 from flows.training.learned_rows import rows_fingerprint
 from infra.storage import replace_atomically
 from services.ranking.inputs import known_surfaces

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows.progress import announce
+from flows.steps.progress import announce
 from tests.bench.quality.kept import KeptPredictions, Predicted
 from tests.bench.quality.peer import NotRun, Peer
 from tests.bench.quality.rows import QualityRows

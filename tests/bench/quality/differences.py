@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from flows.progress import announce
+from flows.steps.progress import announce
 from flows.training.evaluate import ndcg_by_group
 from tests.bench.quality.kept import Predicted
 from tests.bench.quality.measured_heads import MEASURED, measured_labels

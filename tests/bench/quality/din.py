@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from feature_repo.feature_rows import FeatureRows
-from flows.progress import announce
+from flows.steps.progress import announce
 from flows.training.epochs import Schedule, Training
 from flows.training.learned_rows import held_out_rows, rows_fingerprint
 from services.ranking.calibration import Calibration

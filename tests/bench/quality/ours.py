@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from feature_repo.feature_rows import FeatureRows
-from flows.progress import announce
+from flows.steps.progress import announce
 from flows.training.chosen_options import training_options
 from flows.training.fit import train_bundle
 from infra.settings import get_settings

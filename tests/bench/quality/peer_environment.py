@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.progress import announce
+from flows.steps.progress import announce
 from tests.bench.quality.peer import ROOT, NotRun
 
 _SET_UP = ROOT / "infra" / "set_up_peer.sh"

@@ -23,7 +23,7 @@ from feature_repo.event_log import first_topics
 from feature_repo.exposures import ExposureLog
 from feature_repo.feature_rows import FeatureRows
 from feature_repo.training_rows import PointsInTime
-from flows.progress import announce
+from flows.steps.progress import announce
 from flows.training.fit_collaborative import fit_collaborative
 from flows.training.learned_rows import rows_fingerprint
 from infra.settings import Settings

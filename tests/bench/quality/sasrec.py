@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from feature_repo.feature_rows import FeatureRows
-from flows.progress import announce
+from flows.steps.progress import announce
 from tests.bench.quality.measured_heads import Predict, measured_labels
 from tests.bench.quality.peer import NotRun
 from tests.bench.quality.peer_environment import peer_environment

@@ -14,9 +14,9 @@ from feature_repo.datasets.exposure_file import read_exposure_file
 from feature_repo.event_log import read_table
 from feature_repo.feature_rows import BLOCKS
 from feature_repo.lake import Lake
-from flows.cli import app
-from flows.days import microseconds
+from flows.cli.app import app
 from flows.evaluation import exposures
+from flows.steps.days import microseconds
 from infra.settings import get_settings
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from feature_repo.event_log import read_table
 from feature_repo.feature_rows import BLOCKS
 from feature_repo.lake import Lake
 from feature_repo.state_tables import StateTable
-from flows.cli import app
+from flows.cli.app import app
 from flows.evaluation import choices
 from flows.evaluation.choices import choice
 from flows.evaluation.decisions import read_decisions

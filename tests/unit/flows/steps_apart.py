@@ -6,8 +6,8 @@ import os
 import sys
 import threading
 
-from flows.progress import announce
-from flows.too_little import TooLittleData
+from flows.steps.progress import announce
+from flows.steps.too_little import TooLittleData
 
 
 def add(left: int, right: int) -> dict[str, int]:

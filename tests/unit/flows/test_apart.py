@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import apart
-from flows.apart import FlowFailed, discard_prepared, end_all, prepare, run_flow
-from flows.progress import listening
-from flows.too_little import TooLittleData
+from flows.steps import apart
+from flows.steps.apart import FlowFailed, discard_prepared, end_all, prepare, run_flow
+from flows.steps.progress import listening
+from flows.steps.too_little import TooLittleData
 from tests.interruptible import hear_interrupts
 
 HERE = "tests.unit.flows.steps_apart"
@@ -87,8 +87,8 @@ def test_a_process_that_answered_holds_nobody_up_and_is_killed_where_it_cannot_e
 PARENT = """
 import sys
 from pathlib import Path
-from flows.apart import run_flow
-from flows.progress import listening
+from flows.steps.apart import run_flow
+from flows.steps.progress import listening
 
 with listening(lambda text: print(text, flush=True)):
     run_flow(sys.argv[1], Path(sys.argv[2]))

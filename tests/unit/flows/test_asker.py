@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from feature_repo.ids import IdTable, RememberedIds
-from flows.traffic.asker import Answer, Asker, ReplayFailed
-from flows.traffic.visits import Visit
+from flows.demo.traffic.asker import Answer, Asker, ReplayFailed
+from flows.demo.traffic.visits import Visit
 
 NOON = datetime(2022, 5, 2, 12, tzinfo=UTC)
 

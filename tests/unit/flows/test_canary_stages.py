@@ -10,8 +10,8 @@ import pytest
 from flows.demo import canaries
 from flows.demo.canaries import _give_up, decided_release, require_users
 from flows.demo.canary_traffic import SPENT_GRACE_S, ReplayedTraffic, TrafficFailed, TrafficSpent, spent_traffic
-from flows.too_little import TooLittleData
-from flows.traffic.asker import ReplayFailed
+from flows.demo.traffic.asker import ReplayFailed
+from flows.steps.too_little import TooLittleData
 from infra.settings import Settings
 from services.releases.ledger import Ledger
 from tests.unit.releases.made_releases import built, manifest

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from feature_repo.contracts import HISTORY_BEFORE
-from flows.drawn_rows import draw_of, exposed_users, judging, share_for, with_judges
+from flows.steps.drawn_rows import draw_of, exposed_users, judging, share_for, with_judges
 from tests.small_events import FIRST_DAY, small_lake
 
 USERS = np.arange(20_000)

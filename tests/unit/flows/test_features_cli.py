@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from feature_repo.aggregates.catalogue import catalogue, features_of
-from flows.features_cli import features
+from flows.cli.features import features
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -77,6 +77,6 @@ def test_search_finds_by_words_and_says_how_much_it_left_out():
 
 def test_help_loads_no_library_that_only_the_answers_need():
     heavy = {"numpy", "polars", "pyarrow", "pandas", "feast", "ibis", "duckdb", "prefect", "torch"}
-    program = f"import sys, flows.features_cli; print(sorted({heavy!r} & set(sys.modules)))"
+    program = f"import sys, flows.cli.features; print(sorted({heavy!r} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"

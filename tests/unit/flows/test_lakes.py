@@ -10,7 +10,7 @@ import pytest
 from feature_repo.datasets.ingest import ingest
 from feature_repo.datasets.splits import Splits
 from feature_repo.lake import Lake
-from flows.lakes import NothingIngested, lived_until, open_lakes, split_days, splits_of, within
+from flows.steps.lakes import NothingIngested, lived_until, open_lakes, split_days, splits_of, within
 from infra.settings import Settings
 from tests.given_dataset import SCHEMAS, START, GivenDataset, event, spread
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flows import train
-from flows.progress import listening
+from flows.steps.progress import listening
 from flows.train import learned_rows, minutes
 from flows.training.chosen_options import training_options
 from flows.training.limits import TrainingLimits

@@ -8,7 +8,7 @@ import pytest
 from feature_repo.datasets.world import World, WorldConfig, with_later_days
 from feature_repo.datasets.world.day_curve import DAY_US, HOUR_US
 from feature_repo.lake import Lake
-from flows.traffic.new_posts import NewPosts
+from flows.demo.traffic.new_posts import NewPosts
 
 CONFIG = WorldConfig(users=100, posts=450, days=6)
 

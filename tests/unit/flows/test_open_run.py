@@ -10,8 +10,9 @@ import pytest
 from prefect.exceptions import Abort, Pause
 from prefect.states import Cancelling
 
-from flows import open_run, release
-from flows.rollout import Rollout
+from flows import release
+from flows.steps import open_run
+from flows.steps.rollout import Rollout
 from infra.settings import Settings
 from services.releases.plan import RolloutPlan
 from tests.unit.releases.made_releases import built

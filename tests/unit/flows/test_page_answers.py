@@ -10,7 +10,7 @@ import pytest
 from feature_repo.contracts import Action
 from feature_repo.datasets.world import World, WorldConfig
 from feature_repo.datasets.world.day_curve import DAY_US
-from flows.traffic.page_answers import SECOND_US, SECONDS_A_POST, Look, answer_looks
+from flows.demo.traffic.page_answers import SECOND_US, SECONDS_A_POST, Look, answer_looks
 from services.intake.events import ClientEvent
 
 CONFIG = WorldConfig(users=200, posts=400, days=6)

@@ -7,7 +7,7 @@ import logging
 import prefect.context
 import prefect.logging
 
-from flows.progress import announce, listening
+from flows.steps.progress import announce, listening
 
 
 def test_outside_a_run_only_listeners_hear():

@@ -8,10 +8,10 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from flows.traffic import driver
-from flows.traffic.asker import Answer, ReplayFailed, words
-from flows.traffic.driver import Replay
-from flows.traffic.visits import Visit, slices
+from flows.demo.traffic import driver
+from flows.demo.traffic.asker import Answer, ReplayFailed, words
+from flows.demo.traffic.driver import Replay
+from flows.demo.traffic.visits import Visit, slices
 from infra.settings import Settings
 from tests.unit.flows.test_traffic import NOON, _events
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from feature_repo.datasets.ingest import IngestError
-from flows.retries import unless
+from flows.steps.retries import unless
 
 
 class _State:

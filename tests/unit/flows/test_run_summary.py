@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from flows import run_cli
-from flows.run_summary import MOST_ROWS, print_summary
+from flows.cli import run as run_cli
+from flows.cli.run_summary import MOST_ROWS, print_summary
 
 
 def said(result: object) -> str:

@@ -17,9 +17,9 @@ from flows.demo.plan import QUICK, TOUR
 from flows.demo.run_folder import RunFolder
 from flows.demo.stages import STAGES, Context, Stage, beyond, errors_of, unmet_need
 from flows.demo.summary import notes, offline_table, print_summary, seconds_to_first_timeline
-from flows.platform import Platform
-from flows.too_little import TooLittleData
-from flows.traffic.asker import ReplayFailed
+from flows.demo.traffic.asker import ReplayFailed
+from flows.steps.platform import Platform
+from flows.steps.too_little import TooLittleData
 from infra.process_spec import ProcessFailed
 from infra.settings import Settings
 

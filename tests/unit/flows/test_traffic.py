@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from feature_repo.contracts import EVENTS
-from flows.traffic import visits
-from flows.traffic.visits import (
+from flows.demo.traffic import visits
+from flows.demo.traffic.visits import (
     LEAST_USERS,
     LONGEST_ID,
     first_of,

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from feature_repo.lake import Lake
-from flows.lakes import NothingIngested
-from flows.traffic.world_home import Asked, NoWorld, home_world, let_live
-from flows.traffic_cli import duration_of, world
+from flows.cli.traffic import duration_of, world
+from flows.demo.traffic.world_home import Asked, NoWorld, home_world, let_live
+from flows.steps.lakes import NothingIngested
 from infra.settings import Settings
 
 ASKED = Asked(speed=60, people=None, lasts=timedelta(seconds=1), pages_per_s=None, seed=None)

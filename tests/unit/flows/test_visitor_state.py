@@ -7,7 +7,7 @@ import pytest
 
 from feature_repo.contracts import Action
 from feature_repo.datasets.world import World, WorldConfig
-from flows.traffic.visitor_state import VisitorFile, VisitorsElsewhere, VisitorState
+from flows.demo.traffic.visitor_state import VisitorFile, VisitorsElsewhere, VisitorState
 
 WORLD = World(WorldConfig(users=50, posts=100, days=5))
 OF = "world abc and seed 7"

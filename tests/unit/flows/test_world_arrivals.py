@@ -7,7 +7,7 @@ import pytest
 
 from feature_repo.datasets.world import World, WorldConfig, with_later_days
 from feature_repo.datasets.world.day_curve import DAY_US
-from flows.traffic.world_arrivals import FOLLOWING_SHARE, arrivals, chosen_people
+from flows.demo.traffic.world_arrivals import FOLLOWING_SHARE, arrivals, chosen_people
 
 USERS = 400
 DAY = 40

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from feature_repo.datasets.world.day_curve import HOUR_US
-from flows.traffic.world_clock import AWAY, BEHIND_PRESENT_US, LONGEST_STEP_S, PLATFORM, PRESENT, WorldClock
+from flows.demo.traffic.world_clock import AWAY, BEHIND_PRESENT_US, LONGEST_STEP_S, PLATFORM, PRESENT, WorldClock
 
 LATER = 10**15
 

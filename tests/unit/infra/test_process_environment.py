@@ -23,7 +23,7 @@ def test_the_password_of_an_address_is_never_shown():
 def test_the_settings_command_shows_no_password(monkeypatch):
     from typer.testing import CliRunner
 
-    from flows.cli import app
+    from flows.cli.app import app
 
     monkeypatch.setenv("MIXER_DATABASE_URL", "postgresql://mixer:hunter2@db/mixer")
     get_settings.cache_clear()

@@ -60,7 +60,7 @@ def test_a_time_without_a_zone_is_utc_and_no_time_is_refused_with_an_example():
 
 
 def test_the_command_says_who_was_live(entries, url, monkeypatch):
-    from flows.release_cli import release
+    from flows.cli.release import release
 
     monkeypatch.setenv("MIXER_DATABASE_URL", url)
     get_settings.cache_clear()
@@ -139,7 +139,7 @@ def test_whatever_stands_in_the_file_is_a_problem_in_words(tmp_path, url, heads,
 
 
 def test_the_list_of_releases_takes_any_text_for_a_reason(url, monkeypatch):
-    from flows.release_cli import release
+    from flows.cli.release import release
 
     ledger = Ledger(url)
     built(ledger, "r1")

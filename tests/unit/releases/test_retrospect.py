@@ -8,7 +8,7 @@ from time import time
 import pytest
 from rich.console import Console
 
-from flows.release_verdicts import show_verdict, show_verdicts
+from flows.cli.release_verdicts import show_verdict, show_verdicts
 from monitoring.canary.policy import JudgePolicy
 from services.releases.retrospect import NeverJudged, Retrospect
 from tests.unit.releases.controlled import Controlled, controlled

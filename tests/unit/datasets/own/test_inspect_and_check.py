@@ -11,7 +11,7 @@ from feature_repo.datasets.adapter import MalformedFile
 from feature_repo.datasets.own.check import check
 from feature_repo.datasets.own.guess import guess_mapping
 from feature_repo.datasets.own.inspection import MappingExists, inspect
-from flows.data_cli import data
+from flows.cli.dataset import data
 from infra.settings import Settings
 from tests.own_files import event, own, read, write_csv, write_lines
 
@@ -122,7 +122,7 @@ def test_check_lists_every_column_that_can_not_be_read(tmp_path: Path) -> None:
 
 
 def test_the_commands_print_plain_text_and_tell_by_their_exit_code(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("flows.data_cli.get_settings", lambda: Settings(home=tmp_path / "var"))
+    monkeypatch.setattr("flows.cli.dataset.get_settings", lambda: Settings(home=tmp_path / "var"))
     write_csv(tmp_path / "events.csv", SHOP)
     shell = CliRunner()
     shown = shell.invoke(data, ["inspect", str(tmp_path), "--write"])
@@ -138,7 +138,7 @@ def test_the_commands_print_plain_text_and_tell_by_their_exit_code(tmp_path: Pat
 
 
 def test_check_says_which_rows_validation_would_set_aside_with_the_owners_ids(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("flows.data_cli.get_settings", lambda: Settings(home=tmp_path / "home"))
+    monkeypatch.setattr("flows.cli.dataset.get_settings", lambda: Settings(home=tmp_path / "home"))
     write_lines(tmp_path / "log" / "events.jsonl", [event(n, n % 9, position=-3 if n == 7 else 1) for n in range(200)])
     write_lines(tmp_path / "log" / "users.jsonl", [{"user_id": "anna", "followers": -1}])
     told = CliRunner().invoke(data, ["check", str(tmp_path / "log")])

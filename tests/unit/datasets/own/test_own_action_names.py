@@ -14,7 +14,7 @@ from feature_repo.datasets.own.adapter import OwnData
 from feature_repo.datasets.own.check import check
 from feature_repo.ids import IdTable
 from feature_repo.ids.own_actions import held_names
-from flows.data_cli import data
+from flows.cli.dataset import data
 from flows.ingest import ingest_tables
 from infra.settings import get_settings
 from tests.own_files import event, read, write_lines

@@ -9,21 +9,21 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows.data_cli import data
-from flows.evaluate_cli import evaluate
-from flows.experiment_cli import experiment
-from flows.features_cli import features as feature_catalogue
-from flows.release_cli import release
-from flows.run_cli import run
-from flows.traffic_cli import traffic
-from flows.users_cli import users
+from flows.cli.dataset import data
+from flows.cli.evaluate import evaluate
+from flows.cli.experiment import experiment
+from flows.cli.features import features as feature_catalogue
+from flows.cli.release import release
+from flows.cli.run import run
+from flows.cli.traffic import traffic
+from flows.cli.users import users
 from infra.full_disk import DiskFull
 from infra.interrupts import leave
 from infra.native_teardown import mute_native_teardown
 from infra.settings import Settings, apply_environment, get_settings, without_password
 
 if TYPE_CHECKING:
-    from flows.platform import Platform
+    from flows.steps.platform import Platform
 
 app = typer.Typer(
     name="mixer",
@@ -89,8 +89,8 @@ def start(
     it is found, else the simulated world.
     """
     settings = apply_environment()
-    from flows.first_release import make_first_release
-    from flows.platform import Platform
+    from flows.cli.first_release import make_first_release
+    from flows.steps.platform import Platform
 
     platform = Platform(settings)
     mended = _bring_up(platform)
@@ -103,7 +103,7 @@ def start(
 def up() -> None:
     """Start the platform as local processes, mend what an earlier run left, and bring the live release back."""
     settings = apply_environment()
-    from flows.platform import Platform
+    from flows.steps.platform import Platform
 
     platform = Platform(settings)
     mended = _bring_up(platform)
@@ -139,7 +139,7 @@ def _say_what_runs(platform: Platform, mended: list[str], arms: list[dict[str, s
 @app.command()
 def down() -> None:
     """Stop the platform's processes; all state stays."""
-    from flows.platform import Platform
+    from flows.steps.platform import Platform
 
     stopped = Platform(get_settings()).stop()
     out.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running", highlight=False)
@@ -148,7 +148,7 @@ def down() -> None:
 @app.command()
 def status() -> None:
     """What runs, what is dead, how often it was started again, and how much memory it takes."""
-    from flows.platform import Platform
+    from flows.steps.platform import Platform
     from infra.process_status import ProcessStatus, StatusFile
     from infra.supervisor import KEEPER
 

@@ -11,7 +11,7 @@ import polars as pl
 from feature_repo.contracts import HISTORY_BEFORE
 from feature_repo.lake import Lake
 from feature_repo.row_draw import RowDraw
-from flows.traffic.visits import in_sample
+from flows.demo.traffic.visits import in_sample
 from flows.training.sampled_users import sampled_users
 
 # Added to the settings' seed, so that these users are drawn apart from those who are replayed and those who judge a challenger.

@@ -21,8 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from flows.progress import announce, listening
-from flows.too_little import TooLittleData
+from flows.steps.progress import announce, listening
+from flows.steps.too_little import TooLittleData
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ import numpy as np
 import polars as pl
 
 from feature_repo.ids import RememberedIds
-from flows.traffic.asker import Answer, Asker, ReplayFailed
-from flows.traffic.visits import Slice, Visit
+from flows.demo.traffic.asker import Answer, Asker, ReplayFailed
+from flows.demo.traffic.visits import Slice, Visit
 from infra.settings import Settings
 from infra.storage import replace_atomically
 

@@ -92,7 +92,7 @@ def _report(
     work: Callable[[Settings], dict[str, Any]], tables: Callable[[dict[str, Any]], Iterator[Table]], as_json: bool
 ) -> None:
     """Run `work` with its progress shown, then print its warnings, and its tables or JSON."""
-    from flows.progress import listening
+    from flows.steps.progress import listening
     from infra.settings import quiet_libraries
 
     quiet_libraries()

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from feature_repo.aggregates.batch_engine import EngineLimits
 from feature_repo.aggregates.families import FAMILY_OF
 from feature_repo.backfill import Backfill, backfill
-from flows.lakes import open_lakes
+from flows.steps.lakes import open_lakes
 from infra.settings import get_settings
 
 

@@ -45,7 +45,7 @@ def world(
         raise ValueError("--for and --until-stopped exclude each other: give one of them")
     duration = None if lasts is None else duration_of(lasts)
     settings = apply_environment()
-    from flows.traffic.world_home import Asked, let_live
+    from flows.demo.traffic.world_home import Asked, let_live
     from infra.interrupts import asked_to_leave
 
     summary = let_live(settings, Asked(speed, people, duration, requests_per_s, seed), asked_to_leave(), err)

@@ -13,7 +13,7 @@ import numpy as np
 
 from feature_repo.contracts import Action
 from feature_repo.datasets.world import World
-from flows.traffic.visitor_tally import Tally
+from flows.demo.traffic.visitor_tally import Tally
 from infra.storage import replace_atomically
 
 

@@ -13,7 +13,7 @@ import httpx
 
 from feature_repo.chosen_heads import deciding_heads
 from feature_repo.service_names import RANKING
-from flows.progress import announce
+from flows.steps.progress import announce
 from flows.training.registered_versions import bundle_of, data_fingerprint, version_of
 from flows.training.registry import CHAMPION, MODEL_NAME, set_alias
 from infra.settings import Settings

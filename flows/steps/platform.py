@@ -96,7 +96,7 @@ class Platform:
     def seed_where_needed(self, tell: Tell) -> None:
         """Seed the stream worker's state where features were built and it was not: a tour was ended in between."""
         from feature_repo.snapshot import current_version
-        from flows.lakes import lived_until
+        from flows.steps.lakes import lived_until
         from flows.stream import seed_stream
 
         if current_version(self.settings) is not None and not is_seeded(self.settings):

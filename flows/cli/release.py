@@ -63,7 +63,7 @@ def at(
 
 
 def _answer(verb: str, release_id: str, actor: str, reason: str) -> None:
-    from flows.admin_client import answer
+    from flows.steps.admin_client import answer
 
     out.print_json(data=answer(get_settings(), verb, release_id, actor, reason), default=str)
 
@@ -117,7 +117,7 @@ def resume(release_id: str, reason: Reason, actor: Actor = "") -> None:
 @release.command()
 def watch(release_id: str, interval_s: Annotated[float, typer.Option(help="Seconds between two looks.")] = 1.0) -> None:
     """Follow a rollout until it has ended: every entry of the ledger, and the judge's newest word."""
-    from flows.release_watch import watch_release
+    from flows.cli.release_watch import watch_release
 
     watch_release(get_settings(), release_id, out, interval_s)
 
@@ -131,7 +131,7 @@ def judge(
     ] = None,
 ) -> None:
     """What the judge says now of a canary past or present, on the outcomes that were kept. Nothing is changed."""
-    from flows.release_verdicts import show_verdict, show_verdicts
+    from flows.cli.release_verdicts import show_verdict, show_verdicts
     from monitoring.canary.policy import policy_of
     from services.releases.retrospect import Retrospect
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import httpx
 import orjson
 
-from flows.traffic.asker import words
+from flows.demo.traffic.asker import words
 
 IN_FLIGHT = 8  # requests at a time: more would only wait in the mixers
 TIMEOUT_S = 20.0  # longer than the gateway itself waits for its last arm

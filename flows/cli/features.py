@@ -92,7 +92,7 @@ def backfill(
     memory_gb: Annotated[float, typer.Option(min=0.25, help="How much memory the engine may take.")] = 4.0,
 ) -> None:
     """Compute a family from the lake's whole history, and write the rows of its feature view."""
-    from flows.features_backfill import backfill_with_progress
+    from flows.cli.features_backfill import backfill_with_progress
 
     done = backfill_with_progress(_known("family", family), as_of, memory_gb, out)
     out.print(
@@ -109,7 +109,7 @@ def quality(
     as_json: AsJson = False,
 ) -> None:
     """Null share, drift and importance by family, and where the page with every feature lies."""
-    from flows.features_quality import quality_figures
+    from flows.cli.features_quality import quality_figures
 
     found, page = quality_figures(again)
     if as_json:

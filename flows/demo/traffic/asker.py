@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 
 from feature_repo.ids import RememberedIds
-from flows.traffic.visits import Visit
+from flows.demo.traffic.visits import Visit
 
 
 class ReplayFailed(RuntimeError):

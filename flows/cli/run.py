@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from flows.run_summary import print_summary
+from flows.cli.run_summary import print_summary
 from infra.settings import apply_environment
 
 run = typer.Typer(help="Run one flow here and now, against the running Prefect server.", no_args_is_help=True)

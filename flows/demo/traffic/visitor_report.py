@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from flows.traffic.world_visitors import WorldVisitors
+from flows.demo.traffic.world_visitors import WorldVisitors
 
 LABEL = "simulated"
 TABLE_EVERY_S = 1.0

@@ -34,7 +34,7 @@ def data_inspect(
     Exit code 1 where the guess maps no row.
     """
     from feature_repo.datasets.own.inspection import inspect
-    from flows.data_display import print_inspection
+    from flows.cli.data_display import print_inspection
 
     found = inspect(path)
     print_inspection(found, out)
@@ -64,7 +64,7 @@ def data_check(path: Place) -> None:
     from feature_repo.datasets.own.check import check
     from feature_repo.ids.own_actions import held_names
     from feature_repo.ids.owner_ids import with_owner_ids
-    from flows.data_display import print_check
+    from flows.cli.data_display import print_check
     from monitoring.expectations.bounds import Bounds
     from monitoring.expectations.forecast import Forecast
 
@@ -88,7 +88,7 @@ def data_fetch(
     url: Annotated[str | None, typer.Option(help="Metadata of another record, such as a mirror's.")] = None,
 ) -> None:
     """Download the official KuaiRand-Pure archive (CC BY-SA 4.0) into ./data, with resume and checksum."""
-    from flows.data_download import download_with_progress
+    from flows.cli.data_download import download_with_progress
 
     if dataset != "kuairand":
         raise ValueError(f"{dataset!r} can't be fetched; the one dataset that can is `kuairand`")

@@ -14,14 +14,14 @@ from rich.console import Console
 from feature_repo.datasets.adapter import open_world
 from feature_repo.datasets.world import World, with_later_days
 from feature_repo.datasets.world.day_curve import DAY_US
-from flows.lakes import dataset_marker, open_lakes
-from flows.traffic.front_door import FrontDoor
-from flows.traffic.new_posts import NewPosts
-from flows.traffic.visitor_report import VisitorReport
-from flows.traffic.visitor_state import VisitorFile, VisitorState
-from flows.traffic.world_arrivals import chosen_people
-from flows.traffic.world_clock import WorldClock, present_us
-from flows.traffic.world_visitors import Life, WorldVisitors
+from flows.demo.traffic.front_door import FrontDoor
+from flows.demo.traffic.new_posts import NewPosts
+from flows.demo.traffic.visitor_report import VisitorReport
+from flows.demo.traffic.visitor_state import VisitorFile, VisitorState
+from flows.demo.traffic.world_arrivals import chosen_people
+from flows.demo.traffic.world_clock import WorldClock, present_us
+from flows.demo.traffic.world_visitors import Life, WorldVisitors
+from flows.steps.lakes import dataset_marker, open_lakes
 from infra.settings import Settings
 
 DAYS_TO_COME = 400  # beyond the present: world time never gets there

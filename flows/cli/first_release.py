@@ -15,9 +15,9 @@ from rich.console import Console
 
 from feature_repo.aggregates.stream_seeded import is_seeded
 from feature_repo.snapshot import current_version
-from flows.apart import run_flow
-from flows.platform import Platform
-from flows.progress import listening
+from flows.steps.apart import run_flow
+from flows.steps.platform import Platform
+from flows.steps.progress import listening
 from flows.training.limits import TrainingLimits
 from infra.settings import Settings
 from services.releases.ledger import Ledger

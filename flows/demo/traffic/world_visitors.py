@@ -14,12 +14,12 @@ import numpy as np
 
 from feature_repo.datasets.world import World
 from feature_repo.datasets.world.day_curve import DAY_US
-from flows.traffic.front_door import FrontDoor, NoAnswer, Page
-from flows.traffic.new_posts import NewPosts
-from flows.traffic.page_answers import Answered, Look, answer_looks, moment
-from flows.traffic.visitor_state import VisitorFile, VisitorState
-from flows.traffic.world_arrivals import Arrival, arrivals
-from flows.traffic.world_clock import TICK_S, WorldClock
+from flows.demo.traffic.front_door import FrontDoor, NoAnswer, Page
+from flows.demo.traffic.new_posts import NewPosts
+from flows.demo.traffic.page_answers import Answered, Look, answer_looks, moment
+from flows.demo.traffic.visitor_state import VisitorFile, VisitorState
+from flows.demo.traffic.world_arrivals import Arrival, arrivals
+from flows.demo.traffic.world_clock import TICK_S, WorldClock
 
 PAGE_POSTS = 10  # that the app asks for at a time
 ANSWERS_EVERY_S = 0.1  # of real time: looks that began since then are answered together

@@ -1,0 +1,1 @@
+"""`mixer`: one file a command group."""
