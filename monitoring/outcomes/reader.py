@@ -30,6 +30,7 @@ POLL_RECORDS = 1_000  # a transaction's worth
 POLL_S = 0.05
 HELD_BACK_S = 2.0
 HELD_RECORDS = 20_000
+NEAR_END_S = 3.0  # of a record of `served`: older ones tell that more wait behind them
 OLD_S = 6.0  # an event that the broker got so long ago needs no holding back
 TAKE_EVERY_S = 0.5  # between two transactions: one for each page would cost more than the pages
 TIDY_EVERY_S = 5.0  # between two looks at the broker, and at pages whose labels are complete by now
@@ -68,7 +69,7 @@ class OutcomeReader:
         if _records(self._arrived) < POLL_RECORDS:
             polled = self._served.poll(POLL_RECORDS, POLL_S)
             self._arrived += polled
-            caught_up = not polled
+            caught_up = _is_newest(polled)
         else:
             caught_up = False
         if _records(records for _, records in self._held) < HELD_RECORDS:
@@ -134,6 +135,13 @@ class OutcomeReader:
     def _generation(self, topic: str, partition: int) -> int:
         position = self._positions[topic].positions.get(partition)
         return 0 if position is None else position.generation
+
+
+def _is_newest(polled: list[Records]) -> bool:
+    """Whether what one poll gave reaches the end of the log, or nearly so: it always goes on while people come."""
+    return not polled or (
+        _records(polled) < POLL_RECORDS and time.time() - min(one.stamps_ms[-1] for one in polled) / 1_000 < NEAR_END_S
+    )
 
 
 def _records(some: Iterable[Records]) -> int:
