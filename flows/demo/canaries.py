@@ -25,7 +25,7 @@ from services.releases.states import ReleaseState
 STEP_TIMEOUT_S = 1200.0  # the canary ends earlier where its traffic is spent; this is for a very slow machine
 MIN_USERS = 200  # in each arm, before the judge may promote
 # One step at half the users: eleven days of logs hold too few visits for the default 1, 5, 25, 50.
-REPLAYED = {"ramp": [50], "min_users": MIN_USERS, "wait_s": 120.0}
+REPLAYED = {"ramp": [50], "min_users": MIN_USERS, "wait_s": 60.0}
 # The world's people come as long as they are wanted, so the default ramp is taken; a hundredth of them is a handful.
 LIVING = {"ramp": None, "min_users": 4, "wait_s": 60.0}
 # Days pass in seconds: no warm-up, a look a second, and little waiting for what so few users will hardly show.
