@@ -92,7 +92,8 @@ def take_in(pages: dict[int, list[Page]], message: ServedPage) -> list[Page]:
 
 def _is_same_request(page: Page, message: ServedPage) -> bool:
     """Whether two releases made a page for one request, as where one did not answer in time."""
-    return page.release != message.release and abs(page.logged_us - message.logged_at) < ONE_REQUEST_US
+    one_choice = (page.assigned, page.canary, page.step) == (message.assigned, message.canary, message.step)
+    return one_choice and page.release != message.release and abs(page.logged_us - message.logged_at) < ONE_REQUEST_US
 
 
 def _show(page: Page, message: ServedPage) -> None:

@@ -189,6 +189,16 @@ def test_of_two_releases_pages_for_one_request_the_one_that_stood_in_was_shown(s
     assert (found.sums["pages"].tolist(), found.sums["posts"].tolist()) == ([1.0], [3.0])
 
 
+def test_a_request_sent_again_under_another_canary_is_another_page(store, url):
+    """Else the canary's users alone would lose what they did: a replay that was broken off sends its visits again."""
+    for release in ("r2", "r1"):
+        user = 1 if release == "r2" else 2
+        take(store, page(user, release="r1", assigned="r1", canary="r0", step=3), page(user, release=release, assigned=release))
+        take(store, act("click", user=user, request="q1"))
+    found = evidence(url).pages
+    assert (found.sums["engagement"].tolist(), sorted(found.treated.tolist())) == ([1.0, 1.0], [False, True])
+
+
 def test_a_late_page_of_the_users_own_release_changes_nothing_that_was_shown(store, url):
     take(store, page(release="r1", assigned="r2", posts=(10, 12, 13)), page(release="r2", assigned="r2", posts=(10, 11)))
     found = evidence(url).pages
