@@ -18,8 +18,17 @@ NOT_NUMBERS = "scores that are no numbers"
 SPLIT_HEADER = "x-mixer-split"  # by which the door tells an arm whose request it is, and during which step of a canary
 
 
+COPY_HEADER = "x-mixer-shadow"  # on a copy of a request that another release answers: nobody sees its answer
 EXPERIMENTS_HEADER = "x-mixer-experiments"  # the user's arm by experiment, as JSON
 KNOBS_HEADER = "x-mixer-knobs"  # what the user's experiments turn, as JSON
+
+
+CONTROL, TREATMENT = "control", "treatment"  # the arms of an experiment
+
+
+def trial_of(experiment: str) -> str:
+    """Under which an experiment's outcomes are kept: no release can be called so."""
+    return f"x:{experiment}"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from feature_repo.heads import HEAD_OF, HEADS, Role
+from feature_repo.served_messages import TREATMENT, trial_of
 
 _EPSILON = 1e-6
 DAY_US = 86_400_000_000
@@ -119,7 +120,7 @@ def page_sums(page: Page, weights: tuple[float, ...]) -> dict[str, Sums]:
 
 def during(page: Page) -> str:
     """What was on trial for the page's user when it was served, each between bars; empty where nothing was."""
-    trials = [*([page.canary] if page.canary else []), *(f"x:{name}" for name in sorted(page.experiments))]
+    trials = [*([page.canary] if page.canary else []), *map(trial_of, sorted(page.experiments))]
     return f"|{'|'.join(trials)}|"[:255] if trials else ""
 
 
@@ -131,7 +132,7 @@ def splits_of(
     An experiment has one step, 0, and its treatment goes by the experiment's own key, as a canary does.
     """
     splits = [] if canary is None or step is None or assigned is None else [(canary, step, assigned)]
-    return splits + [(key := f"x:{name}", 0, key if arm == "treatment" else arm) for name, arm in experiments.items()]
+    return splits + [(key := trial_of(name), 0, key if arm == TREATMENT else arm) for name, arm in experiments.items()]
 
 
 def _losses(page: Page, canary: str) -> Sums:

@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from feature_repo.served_messages import CONTROL, TREATMENT, trial_of
 from services.releases.split import BUCKETS, bucket
-
-CONTROL, TREATMENT = "control", "treatment"
 
 
 @dataclass(frozen=True)
@@ -40,19 +39,14 @@ class Experiment:
 
     @property
     def outcome_key(self) -> str:
-        """Under which its outcomes are kept: no release can be called so."""
-        return outcome_key(self.name)
+        """Under which its outcomes are kept."""
+        return trial_of(self.name)
 
     def arm(self, user_id: str | int) -> str | None:
         """The user's arm; None for a user outside of the experiment."""
         if not self.first <= bucket(user_id, f"layer {self.layer}") < self.last:
             return None
         return TREATMENT if bucket(user_id, f"experiment {self.name}") < BUCKETS // 2 else CONTROL
-
-
-def outcome_key(name: str) -> str:
-    """See `Experiment.outcome_key`."""
-    return f"x:{name}"
 
 
 def arms_of(user_id: str | int, running: Iterable[Experiment]) -> dict[str, str]:

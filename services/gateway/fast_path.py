@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import aiohttp
 import structlog
 
+from feature_repo.served_messages import COPY_HEADER
 from services.gateway.arms import Arm, ArmPool
 from services.gateway.inquest import PAGES, SHEDDING, Heard, Inquests, wrong_with
 from services.gateway.metrics import GatewayMetrics
-from services.gateway.shadow import COPY_HEADER
 from services.releases.handover import check_heir
 from services.releases.ledger import Ledger
 from services.releases.states import ReleaseState, TransitionError

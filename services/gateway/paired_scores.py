@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import aiohttp
 import orjson
 
+from feature_repo.served_messages import COPY_HEADER
 from services.gateway.arms import Arm, ArmPool
 from services.gateway.metrics import GatewayMetrics
-from services.gateway.shadow import COPY_HEADER
 
 PAIRED = frozenset({"/for_you", "/score"})  # pages that are ranked by predictions
 AT_ONCE = 4  # copies under way; more are skipped, never queued

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import aiohttp
 import orjson
 
+from feature_repo.served_messages import COPY_HEADER
 from services.gateway.metrics import GatewayMetrics
 
 if TYPE_CHECKING:
     from services.gateway.arms import Arm, ArmPool
 
-COPY_HEADER = "x-mixer-shadow"  # by which a mixer knows that nobody sees its answer
 COPIED = frozenset({"/for_you", "/following"})
 AT_ONCE = 4  # copies under way; more are skipped, never queued: a slow shadow must not slow the door
 COMPARED_POSTS = 10

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 
 from feature_repo.event_times import LATEST
-from feature_repo.served_messages import EXPERIMENTS_HEADER, KNOBS_HEADER, SPLIT_HEADER, Split
+from feature_repo.served_messages import COPY_HEADER, EXPERIMENTS_HEADER, KNOBS_HEADER, SPLIT_HEADER, Split
 from feature_repo.surfaces import DEFAULT_SURFACE
 from services.mixer.api_types import RankingRequest, ScoreRequest, TimelineRequest
 from services.mixer.corpus import Corpus
@@ -25,9 +25,6 @@ from services.ranking.weights import PRESETS, WeightPreset
 
 if TYPE_CHECKING:
     from services.mixer.runtime import MixerRuntime
-
-
-COPY_HEADER = "x-mixer-shadow"  # the gateway's, on a copy of a request that another release answers
 
 
 def at_hand(runtime: MixerRuntime, request: TimelineRequest | ScoreRequest) -> bool:
