@@ -27,6 +27,7 @@ from infra.storage import replace_atomically
 
 POLL_S = 0.1  # how often a readiness check is repeated
 KEEPER = "keeper"  # the name of the process that starts the others again
+DYING_S = 3.0  # how long a port may stay taken by nobody: a killed process of many threads lets go of it a little later
 KEEPER_TIMEOUT_S = 5.0  # within which it starts what is wanted
 
 
@@ -217,11 +218,16 @@ class Supervisor:
         return f"end of {self._log(name)}:\n{self.log_tail(name)}"
 
     def _require_free(self, spec: ProcessSpec) -> None:
-        if _listens(self.settings.host, spec.ready_port or 0):
-            raise ProcessFailed(
-                f"{spec.name} cannot start: port {spec.ready_port} is taken by another program{_holder(spec.ready_port or 0)}; "
-                f"free it, or choose another port (`mixer settings` names the variable)"
-            )
+        """Raise ProcessFailed where another program listens on the port of `spec`."""
+        port, deadline = spec.ready_port or 0, time.monotonic() + DYING_S
+        while _listens(self.settings.host, port):
+            holder = _holder(port)
+            if holder or time.monotonic() > deadline:
+                raise ProcessFailed(
+                    f"{spec.name} cannot start: port {port} is taken by another program{holder}; "
+                    f"free it, or choose another port (`mixer settings` names the variable)"
+                )
+            time.sleep(POLL_S / 10)
 
     # ---- files ----------------------------------------------------------------------------------------------------
     @contextmanager

@@ -41,14 +41,27 @@ class KeepsPositions(Protocol):
     positions: dict[int, Position]
 
 
+class BrokerWasAway(KafkaException):
+    """The broker of one machine went away. It writes what it acknowledged every second: the end of its log may be lost, and
+    other records may have come in its place."""
+
+
 class EventStream:
     """A consumer of all partitions of a topic. No consumer group: `state` owns the offsets."""
 
     def __init__(
-        self, settings: Settings, state: KeepsPositions, topic: str = EVENTS_TOPIC, reader: str = "stream-worker"
+        self,
+        settings: Settings,
+        state: KeepsPositions,
+        topic: str = EVENTS_TOPIC,
+        reader: str = "stream-worker",
+        doubt_since_ms: int | None = None,
     ) -> None:
-        self._topic = topic
+        """doubt_since_ms: what the broker got since then (Unix milliseconds) is read again. `state` has to know records that
+        come twice."""
+        self._topic, self._doubt_since_ms = topic, doubt_since_ms
         local = settings.broker_address is None
+        self._was_away = False
         self._consumer = Consumer(
             {
                 "bootstrap.servers": settings.broker,
@@ -63,6 +76,7 @@ class EventStream:
                 # Where a fetch at the end of the log is not held (`fetch_rest`), none is made while records wait to be read.
                 "queued.min.messages": 1 if local else 100_000,
                 "fetch.queue.backoff.ms": FETCH_AGAIN_MS,  # the client's default, a second, is a second of every event's way
+                "error_cb": self._on_local_error if local else lambda error: None,
             }
         )
         starts = {one: self._start(state, one) for one in self._partitions(settings)}
@@ -102,21 +116,37 @@ class EventStream:
             )
             state.positions[partition] = Position(low, generation, position.newest_us)
             return low
+        if self._doubt_since_ms is not None and (again := self._first_since(partition, self._doubt_since_ms, high)) < following:
+            log.warning(
+                "broker was away, reading its newest records again", partition=partition, applied=following, start=again
+            )
+            state.positions[partition] = Position(again, position.generation + 1, position.newest_us)
+            return again
         if following < low:
             log.error("events expired unread", partition=partition, applied=following, beginning=low, lost=low - following)
             return low
         return following
 
+    def _first_since(self, partition: int, since_ms: int, end: int) -> int:
+        """The offset of the first record that the broker got since then; `end` where there is none."""
+        found = self._consumer.offsets_for_times([TopicPartition(self._topic, partition, since_ms)], timeout=BROKER_TIMEOUT_S)
+        return found[0].offset if found[0].offset >= 0 else end
+
     def poll(self, most: int, timeout_s: float) -> list[Records]:
         """Up to `most` records, by partition. Raises KafkaException on an error that does not pass."""
+        resting = False
         if self._rest is not None and time.monotonic() - self._came_at >= REST_AFTER_S:
-            if not self._anything_new():
-                time.sleep(REST_S)
-                return []
-            self._came_at = time.monotonic()  # or as good as: fetching begins again
-        messages = self._consumer.consume(most, timeout=timeout_s)
+            resting = not self._anything_new()
+            if not resting:
+                self._came_at = time.monotonic()  # or as good as: fetching begins again
+        messages = self._consumer.consume(most, timeout=0 if resting else timeout_s)
+        if self._was_away:  # told while we consumed: what came may be of another log than what was read before
+            raise BrokerWasAway(f"the broker was away; topic {self._topic} is to be read anew from where all is known")
+        if resting and not messages:
+            time.sleep(REST_S)
+            return []
         errors = list(map(Message.error, messages))
-        if errors.count(None) < len(errors):
+        if any(errors):  # never compared with None: KafkaError's comparison leaves a TypeError behind, which comes up later
             for error in filter(None, errors):
                 if error.code() not in _PASSING and not error.retriable():
                     raise KafkaException(error)
@@ -149,6 +179,9 @@ class EventStream:
                 raise
             log.info("broker hiccup", error=str(reason))
             return False
+
+    def _on_local_error(self, error: KafkaError) -> None:
+        self._was_away |= error.code() == KafkaError._ALL_BROKERS_DOWN
 
     def close(self) -> None:
         """Let go of the broker."""

@@ -23,7 +23,7 @@ import structlog
 from confluent_kafka import KafkaException
 
 from feature_repo.aggregates.event_reader import EventReader
-from feature_repo.aggregates.event_stream import EventStream
+from feature_repo.aggregates.event_stream import BrokerWasAway, EventStream
 from feature_repo.aggregates.late_posts import place, to_place
 from feature_repo.aggregates.stream_apply import LATE_US, Applier
 from feature_repo.aggregates.stream_output import OnlineWriter, SnapshotMirror, progress_of, write_progress
@@ -47,6 +47,7 @@ SAVE_SHARE = 2  # a save waits for this many times the duration of the one befor
 BACKLOG_S = 0.1  # spent at a time on online rows that no request waits for
 BACKLOG_SHARE = 10  # while events come, at most one part in so many of the time
 BROKER_RETRY_S = 1.0
+DOUBTED_S = 15.0  # before it was noticed that the broker was away; what came then is read again
 SEEDED_LOOK_S = 1.0
 WAITING_TOLD_EVERY_S = 60.0
 
@@ -58,7 +59,8 @@ class NotSeeded(RuntimeError):
 class StreamWorker:
     """One worker over one state. `step` applies what one poll gives, then shows and saves what is due."""
 
-    def __init__(self, settings: Settings, state: StreamState) -> None:
+    def __init__(self, settings: Settings, state: StreamState, doubt_since_ms: int | None = None) -> None:
+        """doubt_since_ms: see EventStream."""
         if not state.number(SEEDED):
             raise NotSeeded(
                 f"the state under {settings.paths.stream} is not seeded; run the features flow (`mixer run features`)"
@@ -69,7 +71,9 @@ class StreamWorker:
         dropped = drop_uncommitted_parts(state, self._lake)
         if dropped:
             log.info("unsaved lake parts removed, their records are read again", parts=dropped)
-        stream = EventStream(settings, state)  # first of all that is to be closed: there may be no broker
+        stream = EventStream(
+            settings, state, doubt_since_ms=doubt_since_ms
+        )  # first of all that is to be closed: there may be no broker
         self._mirror = SnapshotMirror(settings, self._lake, state)
         self._writer = OnlineWriter(settings, self._lake, state)
         self._applier = Applier(state, self._lake)
@@ -231,14 +235,22 @@ def run(settings: Settings) -> None:
     with exclusive(settings), rest_collector():
         state = StreamState(settings.paths.stream)
         worker: StreamWorker | None = None
-        while not stopping and worker is None:
+        doubt_since_ms: int | None = None
+        while not stopping:
             try:
-                worker = StreamWorker(settings, state)
+                worker = worker or StreamWorker(settings, state, doubt_since_ms)
+                worker.step()
+            except BrokerWasAway as error:
+                log.warning("reading anew", broker=settings.broker, why=str(error))
+                doubt_since_ms = round(1_000 * (time.time() - DOUBTED_S))
+                if worker is not None:
+                    worker.close()
+                worker = None
             except KafkaException as error:
+                if worker is not None:
+                    raise
                 log.warning("no broker yet", broker=settings.broker, error=str(error))
                 time.sleep(BROKER_RETRY_S)
-        while not stopping and worker is not None:
-            worker.step()
         if worker is not None:
             worker.close()
         state.close()

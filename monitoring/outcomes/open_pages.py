@@ -68,11 +68,13 @@ def take_in(pages: dict[int, list[Page]], message: ServedPage) -> list[Page]:
     """Note a message at the pages of its user, `pages` by user; returns those that are new or changed.
 
     A page and another release's copy of it meet by user and request_id, whichever comes first. A request_id that is used
-    again stands for its newest page; the older one is still found by user, post and time. Raises ValueError for a message
-    whose parts do not fit together.
+    again stands for its newest page; the older one is still found by user, post and time. A message that comes twice changes
+    nothing. Raises ValueError for a message whose parts do not fit together.
     """
     own = pages.setdefault(message.user_id, [])
     page = next((one for one in reversed(own) if one.request_id == message.request_id), None)
+    if page is not None and _came_before(page, message):
+        return []
     predictions, changed = _predictions(message), []
     if page is not None and page.shown and not message.shadow and not _is_same_request(page, message):
         page.request_id = f"{page.request_id}\n{page.at_us}"[:160]
@@ -88,6 +90,12 @@ def take_in(pages: dict[int, list[Page]], message: ServedPage) -> list[Page]:
     if predictions:
         page.predictions[message.release] = {**predictions, **page.predictions.get(message.release, {})}
     return [*changed, page]
+
+
+def _came_before(page: Page, message: ServedPage) -> bool:
+    came = (page.release, page.at_us, page.logged_us, page.assigned, page.canary, page.step)
+    again = (message.release, message.served_at, message.logged_at, message.assigned, message.canary, message.step)
+    return page.shown and not message.shadow and came == again
 
 
 def _is_same_request(page: Page, message: ServedPage) -> bool:

@@ -1,6 +1,8 @@
 """Reads the topics `served` and `events` side by side, and hands both to the store.
 
 An event is held back for a moment: the page that it answers may reach the broker a little later than the event itself.
+From the broker of one machine everything is held back until it is written there: where that broker is killed, the end of its
+log is lost, and a reader begins again at what is in the store.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ from monitoring.outcomes.store import Offset, OutcomeStore, Taken
 
 POLL_RECORDS = 1_000  # a transaction's worth
 POLL_S = 0.05
-HELD_BACK_S = 2.0
-HELD_RECORDS = 20_000
+HELD_BACK_S = 2.0  # an event, after pages that came with it
+WRITTEN_AFTER_S = 1.5  # the broker of one machine writes every second
+HELD_RECORDS = 20_000  # of each topic
 NEAR_END_S = 3.0  # of a record of `served`: older ones tell that more wait behind them
-OLD_S = 6.0  # an event that the broker got so long ago needs no holding back
+OLD_S = 6.0  # what the broker got so long ago needs no holding back
 TAKE_EVERY_S = 0.5  # between two transactions: one for each page would cost more than the pages
 TIDY_EVERY_S = 5.0  # between two looks at the broker, and at pages whose labels are complete by now
 
@@ -43,6 +46,31 @@ class Positions:
     """Where a topic is read on, as EventStream keeps it."""
 
     positions: dict[int, Position] = field(default_factory=dict)
+
+
+class Held:
+    """Records of a topic that are held back for `seconds` after they came."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._waiting: deque[tuple[float, Records]] = deque()
+        self.count = 0
+
+    def add(self, polled: list[Records]) -> None:
+        now = time.monotonic()
+        self._waiting += [(now, records) for records in polled]
+        self.count += _records(polled)
+
+    def due(self) -> list[Records]:
+        """Up to a transaction's worth of what was held back for long enough: since it came, or since the broker got it."""
+        due: list[Records] = []
+        while self._waiting and _records(due) < POLL_RECORDS:
+            came, records = self._waiting[0]
+            if time.monotonic() - came < self._seconds and time.time() - records.stamps_ms[-1] / 1_000 < OLD_S:
+                break
+            due.append(self._waiting.popleft()[1])
+        self.count -= _records(due)
+        return due
 
 
 class OutcomeReader:
@@ -57,8 +85,8 @@ class OutcomeReader:
         self._served, self._events = (
             EventStream(settings, self._positions[topic], topic, "outcomes") for topic in (SERVED_TOPIC, EVENTS_TOPIC)
         )
-        self._arrived: list[Records] = []  # of `served`, not taken in yet
-        self._held: deque[tuple[float, Records]] = deque()  # of `events`, each with when it came
+        written_after_s = WRITTEN_AFTER_S if settings.broker_address is None else 0.0
+        self._pages, self._acts = Held(written_after_s), Held(written_after_s + HELD_BACK_S)
         self._taken_at = self._looked_at = -math.inf
 
     def step(self) -> Taken | None:
@@ -66,35 +94,24 @@ class OutcomeReader:
 
         Raises KafkaException for an error of the broker that does not pass by itself.
         """
-        if _records(self._arrived) < POLL_RECORDS:
+        caught_up = False
+        if self._pages.count < HELD_RECORDS:
             polled = self._served.poll(POLL_RECORDS, POLL_S)
-            self._arrived += polled
+            self._pages.add(polled)
             caught_up = _is_newest(polled)
-        else:
-            caught_up = False
-        if _records(records for _, records in self._held) < HELD_RECORDS:
-            now = time.monotonic()
-            self._held += [(now, records) for records in self._events.poll(POLL_RECORDS, POLL_S)]
+        if self._acts.count < HELD_RECORDS:
+            self._acts.add(self._events.poll(POLL_RECORDS, POLL_S))
         now = time.monotonic()
-        if now - self._taken_at < TAKE_EVERY_S and _records(self._arrived) < POLL_RECORDS:
+        if now - self._taken_at < TAKE_EVERY_S and self._pages.count < POLL_RECORDS:
             return None
+        served = self._pages.due()
         # While pages wait at the broker, the one that an event answers may be among them.
-        events = self._due(now) if caught_up else []
+        events = self._acts.due() if caught_up else []
         fresh = now - self._looked_at >= TIDY_EVERY_S and self._is_fresh(now, caught_up=caught_up)
-        if not self._arrived and not events and not fresh and now - self._taken_at < TIDY_EVERY_S:
+        if not served and not events and not fresh and now - self._taken_at < TIDY_EVERY_S:
             return None
-        served, self._arrived, self._taken_at = self._arrived, [], now
+        self._taken_at = now
         return self._take(served, events, fresh=fresh)
-
-    def _due(self, now: float) -> list[Records]:
-        """Events of one transaction that were held back for long enough: since they came, or since the broker got them."""
-        due: list[Records] = []
-        while self._held and _records(due) < POLL_RECORDS:
-            came, records = self._held[0]
-            if now - came < HELD_BACK_S and time.time() - records.stamps_ms[-1] / 1_000 < OLD_S:
-                break
-            due.append(self._held.popleft()[1])
-        return due
 
     def _is_fresh(self, now: float, *, caught_up: bool) -> bool:
         """Whether the broker answers and nothing waits there for long: a judge may then believe that it has seen everything."""

@@ -52,7 +52,7 @@ class Door:
         experiments = Experiments(url)
         pool, shadow = ArmPool(ledger, metrics, experiments), Shadow(metrics)
         fast_path = FastPath(pool, ledger, metrics)
-        answers = AnswerLog(EventProducer(settings), metrics)
+        answers = AnswerLog(EventProducer(settings, known_by_ids=False), metrics)
         pairs = PairedScores(metrics, settings.paired_scores_per_s)
         proxy = Proxy(pool, metrics, traffic, shadow, fast_path, answers, pairs)
         watch, processes = StreamWatch(settings), ProcessWatch(settings)

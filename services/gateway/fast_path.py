@@ -12,7 +12,7 @@ import structlog
 
 from feature_repo.served_messages import COPY_HEADER
 from services.gateway.arms import Arm, ArmPool
-from services.gateway.inquest import PAGES, SHEDDING, Heard, Inquests, wrong_with
+from services.gateway.inquest import LATE, PAGES, SHEDDING, Heard, Inquests, wrong_with
 from services.gateway.metrics import GatewayMetrics
 from services.releases.handover import check_heir
 from services.releases.ledger import Ledger
@@ -97,7 +97,9 @@ class FastPath:
         answers = await asyncio.gather(*(self._answer(release, path, body, headers, known) for release in (suspect, other)))
         if None in answers:
             return
-        finding = self.inquests.pair(suspect, other, user, self._fair(suspect, answers[0]), answers[1], time.monotonic())
+        of_suspect, of_other = self._fair(suspect, answers[0]), answers[1]
+        loaded, now = suspect == self.pool.route.live, time.monotonic()
+        finding = self.inquests.pair(suspect, other, user, of_suspect, of_other, now, loaded=loaded)
         if finding is not None:
             await self._take_off(suspect, finding)
 
@@ -117,7 +119,7 @@ class FastPath:
                 answer = await reply.read()
                 return Heard(wrong_with(reply.status, answer, path), time.perf_counter() - started)
         except TimeoutError:
-            return Heard("no answer in time", time.perf_counter() - started)
+            return Heard(LATE, time.perf_counter() - started)
         except aiohttp.ClientError:
             return None
 

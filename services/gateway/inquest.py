@@ -14,7 +14,7 @@ from statistics import median
 
 from feature_repo.served_messages import EMPTY, NOT_NUMBERS
 
-SLOW = "slow"
+SLOW, LATE = "slow", "no answer in time"
 PAGES = ("/for_you", "/following")  # requests that may be asked twice, and whose answers tell how well a release is
 KEPT_TIMES = 200  # newest times to answer of each release, for what is usual
 LEAST_TIMES = 10  # before anything is usual
@@ -36,6 +36,10 @@ class FastPathPolicy:
     slow_s: float = 0.5  # and at least so long
     slow_for_s: float = 2.5  # since the first slow one: a process that stood still for a moment makes a handful of them at once
     slow_share: float = 0.8  # of the suspect's answers, where most of the bad ones are slow
+    loaded_findings: int = (
+        3  # that find a release with all the load slow or late, before it is broken: it may have too much to do
+    )
+    loaded_within_s: float = 60.0  # in which they come
     fresh_s: float = 3600.0  # a live release is suspected for so long after it went live; later it is people's business
 
 
@@ -65,6 +69,7 @@ class Inquests:
     _open: dict[str, _Case] = field(default_factory=dict)
     _rests_until: dict[str, float] = field(default_factory=dict)
     _times: dict[str, deque[float]] = field(default_factory=dict)
+    _slow_at: dict[str, list[float]] = field(default_factory=dict)  # by release with all the load, when it was found slow
 
     def heard(self, release: str, other: str | None, heard: Heard, now: float, *, may_open: bool = True) -> None:
         """Note an answer that a user got; a bad one opens an inquest into its release, where that may be."""
@@ -79,8 +84,13 @@ class Inquests:
         case = self._open.get(release)
         return case is not None and now - case.opened <= self.policy.lasts_s
 
-    def pair(self, suspect: str, other: str, user: str, of_suspect: Heard, of_other: Heard, now: float) -> str | None:
-        """Note what both answered to one request; returns the finding against the suspect, in words, once there is one."""
+    def pair(
+        self, suspect: str, other: str, user: str, of_suspect: Heard, of_other: Heard, now: float, *, loaded: bool = False
+    ) -> str | None:
+        """Note what both answered to one request; returns the finding against the suspect, in words, once there is one.
+
+        loaded: the suspect has all the load, and the other next to none, so that its times alone say little.
+        """
         self._forget_old(suspect, now)
         case = self._open.get(suspect)
         if case is None:
@@ -96,10 +106,18 @@ class Inquests:
             return None
         self._close(suspect, now)
         what = max(set(case.wrongs), key=case.wrongs.count)
+        if loaded and what in (SLOW, LATE) and not self._stays_slow(suspect, now):
+            return None
         return (
             f"{case.suspect_bad} of {case.pairs} answers were bad, most often {what}, within {now - case.opened:.1f} s, while "
             f"{other} answered {case.pairs - case.other_bad} of the same requests well"
         )
+
+    def _stays_slow(self, suspect: str, now: float) -> bool:
+        """Whether it has been found slow again and again; notes this time."""
+        before = [moment for moment in self._slow_at.get(suspect, ()) if now - moment <= self.policy.loaded_within_s]
+        self._slow_at[suspect] = [*before, now]
+        return len(self._slow_at[suspect]) >= self.policy.loaded_findings
 
     def _found(self, case: _Case, now: float) -> bool:
         bounds = self.policy

@@ -22,7 +22,7 @@ from services.gateway.answer_log import AnswerLog, Asked
 from services.gateway.arms import Arm, ArmPool, Choice
 from services.gateway.errors import DoorError, nothing_live
 from services.gateway.fast_path import FastPath
-from services.gateway.inquest import Heard, wrong_with
+from services.gateway.inquest import LATE, Heard, wrong_with
 from services.gateway.metrics import GatewayMetrics, RecentTraffic
 from services.gateway.paired_scores import PairedScores
 from services.gateway.shadow import Shadow
@@ -165,7 +165,7 @@ class Proxy:
                 answer = await self._send(arm, path, body, _without_experiments(headers), timeout_s)
         except ArmDown as error:
             if error.late:  # only time-outs count: an arm whose process is gone is the keeper's business
-                heard[arm.release_id] = Heard("no answer in time", time.perf_counter() - started)
+                heard[arm.release_id] = Heard(LATE, time.perf_counter() - started)
             raise
         wrong = wrong_with(answer.status, answer.body, path)
         heard[arm.release_id] = Heard(wrong, time.perf_counter() - started)
@@ -190,8 +190,8 @@ class Proxy:
             arm.failed(f"{path}: {error}", at_once=True)
             raise ArmDown(str(error), sent=False) from error
         except TimeoutError as error:
-            arm.failed(f"{path}: no answer in time")
-            raise ArmDown("no answer in time", sent=True, late=True) from error
+            arm.failed(f"{path}: {LATE}")
+            raise ArmDown(LATE, sent=True, late=True) from error
         except aiohttp.ClientError as error:
             arm.failed(f"{path}: {type(error).__name__} {error}")
             raise ArmDown(f"{type(error).__name__} {error}", sent=True, closed=True) from error

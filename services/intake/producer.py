@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 import orjson
 import polars as pl
@@ -19,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.1  # how long one poll for delivery reports waits
 DELIVERY_TIMEOUT_MS = 10_000  # after that a message counts as failed; the client decides whether to send again
+WRITTEN_AFTER_S = 3.0  # by then the broker of one machine has written what it acknowledged: it does so every second
 QUEUE_MESSAGES = 100_000  # held in memory while the broker is away; beyond it, sending fails at once
 
 
@@ -30,11 +35,34 @@ class MessageTooLarge(ValueError):
     """A message that no broker of ours would take, however often it is sent."""
 
 
-class EventProducer:
-    """Sends JSON messages, keyed by user. Opens no connection before the first message; safe to share between threads."""
+@dataclass(slots=True)
+class _Sending:
+    """One message on its way; `settled` hears where it lies, or why it lies nowhere."""
 
-    def __init__(self, settings: Settings, delivery_timeout_ms: int = DELIVERY_TIMEOUT_MS) -> None:
+    topic: str
+    key: bytes
+    content: bytes
+    settled: Callable[[Message | None, Exception | None], None]
+    again: bool = False  # whether this is its second try, in a new session
+
+
+class EventProducer:
+    """Sends JSON messages, keyed by user. Opens no connection before the first message; safe to share between threads.
+
+    A broker that was killed may have forgotten the session of an idempotent producer, which then fails for ever: a new session
+    is begun, and what the old one had not delivered is sent in it once more. So is what the broker of one machine acknowledged
+    a moment before, which it may have lost. Readers know messages by their ids.
+    """
+
+    def __init__(
+        self, settings: Settings, delivery_timeout_ms: int = DELIVERY_TIMEOUT_MS, *, known_by_ids: bool = True
+    ) -> None:
+        """known_by_ids: whether readers know a message that comes twice; else none that was acknowledged is sent again."""
         self._address = settings.broker
+        # With when it was acknowledged, by time.monotonic; only the poller's thread touches it.
+        self._unwritten: deque[tuple[float, _Sending]] | None = (
+            deque() if known_by_ids and settings.broker_address is None else None
+        )
         self._configuration = {
             "bootstrap.servers": self._address,
             "enable.idempotence": True,
@@ -51,8 +79,9 @@ class EventProducer:
         }
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._kafka: KafkaProducer | None = None
+        self._kafka: KafkaProducer | None = None  # the session; only the poller's thread polls it
         self._poller: threading.Thread | None = None
+        self._under_way, self._settled = 0, threading.Condition()
         self._reported = False  # whether the present trouble with the broker has been logged
 
     def send(self, topic: str, key: str, value: dict) -> Future[int]:
@@ -64,22 +93,23 @@ class EventProducer:
         delivered: Future[int] = Future()
         delivered.set_running_or_notify_cancel()
 
-        def report(error: KafkaError | None, message: Message) -> None:
-            if error is None:
-                self._reported = False
+        def settled(message: Message | None, error: Exception | None) -> None:
+            if message is not None:
                 delivered.set_result(message.offset())
             else:
-                delivered.set_exception(self._refused(topic, error))
+                delivered.set_exception(error)
 
         content, name = orjson.dumps(value), key.encode()
         if len(content) + len(name) > MOST_BYTES:
             size = len(content) + len(name)
             delivered.set_exception(MessageTooLarge(f"the message has {size:,} bytes; the limit is {MOST_BYTES:,}"))
             return delivered
+        sending = _Sending(topic, name, content, settled)
+        self._begin()
         try:
-            self._connected().produce(topic, key=name, value=content, on_delivery=report)
-        except (BufferError, KafkaException) as error:
-            delivered.set_exception(self._refused(topic, error))
+            self._produce(sending)
+        except BufferError as error:
+            self._settle(sending, None, self._refused(topic, error))
         return delivered
 
     def publish(self, events: pl.DataFrame) -> dict[int, int]:
@@ -90,25 +120,30 @@ class EventProducer:
         """
         rows = pl.from_arrow(check_table("events", events)).with_columns(pl.col("occurred_at").dt.epoch("us"))
         ends: dict[int, int] = {}
-        failures: list[KafkaError] = []
+        failures: list[Exception] = []
 
-        def report(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
+        def settled(message: Message | None, error: Exception | None) -> None:
+            if message is None:
                 failures.append(error)
             else:
                 ends[message.partition()] = max(ends.get(message.partition(), 0), message.offset() + 1)
 
-        kafka = self._connected()
         for row in rows.iter_rows(named=True):
-            self._produce_patiently(kafka, str(row["user_id"]).encode(), orjson.dumps(row), report)
-        left = kafka.flush(self._configuration["message.timeout.ms"] / 1000)
-        if failures or left:
-            raise self._refused(TOPIC, failures[0] if failures else f"{left} of {rows.height} events were not acknowledged")
+            sending = _Sending(TOPIC, str(row["user_id"]).encode(), orjson.dumps(row), settled)
+            self._begin()
+            self._produce_patiently(sending)
+        left = self.flush(2 * self._configuration["message.timeout.ms"] / 1000)
+        if failures:
+            raise failures[0]
+        if left:
+            raise self._refused(TOPIC, f"{left} of {rows.height} events were not acknowledged")
         return ends
 
     def flush(self, timeout_s: float = 10.0) -> int:
-        """Wait until everything is delivered or failed; returns how many messages are still in the queue."""
-        return self._kafka.flush(timeout_s) if self._kafka is not None else 0
+        """Wait until everything is delivered or failed; returns how many messages are still under way."""
+        with self._settled:
+            self._settled.wait_for(lambda: self._under_way == 0, timeout_s)
+            return self._under_way
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Flush, and stop the polling thread; what the broker does not take in time is given up."""
@@ -119,6 +154,55 @@ class EventProducer:
         if self._poller is not None:
             self._poller.join()
 
+    # ---- one message ----------------------------------------------------------------------------------------------
+    def _begin(self) -> None:
+        with self._settled:
+            self._under_way += 1
+
+    def _settle(self, sending: _Sending, message: Message | None, error: Exception | None) -> None:
+        sending.settled(message, error)
+        with self._settled:
+            self._under_way -= 1
+            self._settled.notify_all()
+
+    def _produce(self, sending: _Sending) -> None:
+        """Queue it in the present session. Raises BufferError where the queue is full."""
+
+        def report(error: KafkaError | None, message: Message) -> None:
+            if error is None:
+                self._reported = False
+                self._note_acknowledged(sending)
+                self._settle(sending, message, None)
+            elif not sending.again and kafka is not self._kafka:
+                sending.again = True  # its session has ended
+                self._produce_patiently(sending)
+            else:
+                self._settle(sending, None, self._refused(sending.topic, error))
+
+        kafka = None
+        try:
+            kafka = self._connected()
+            kafka.produce(sending.topic, key=sending.key, value=sending.content, on_delivery=report)
+        except KafkaException as error:
+            if kafka is None or not _is_fatal(error):
+                self._settle(sending, None, self._refused(sending.topic, error))
+                return
+            self._begin_session_after(kafka, error)
+            self._produce(sending)
+
+    def _produce_patiently(self, sending: _Sending) -> None:
+        """Queue it; while the queue is full, wait for deliveries, which empty it, or fail it by their timeout."""
+        while True:
+            try:
+                self._produce(sending)
+                return
+            except BufferError:
+                if threading.current_thread() is self._poller:
+                    self._kafka.poll(POLL_S)
+                else:
+                    time.sleep(POLL_S)
+
+    # ---- the session ----------------------------------------------------------------------------------------------
     def _connected(self) -> KafkaProducer:
         with self._lock:
             if self._closed.is_set():
@@ -129,18 +213,41 @@ class EventProducer:
                 self._poller.start()
             return self._kafka
 
-    def _produce_patiently(self, kafka: KafkaProducer, key: bytes, value: bytes, report) -> None:
-        """Produce; while the queue is full, wait for deliveries, which empty it, or fail it by their timeout."""
-        while True:
-            try:
-                kafka.produce(TOPIC, key=key, value=value, on_delivery=report)
-                return
-            except BufferError:
-                kafka.poll(POLL_S)
-
     def _poll(self) -> None:
+        """Serve delivery reports, also those of a session that has ended, until closed."""
+        kafka = self._kafka
         while not self._closed.is_set():
-            self._kafka.poll(POLL_S)
+            try:
+                kafka.poll(POLL_S)
+            except KafkaException as error:  # what the client raises for the end of its session
+                self._begin_session_after(kafka, error)
+            if kafka is not self._kafka:
+                self._send_unwritten()
+                kafka.purge()  # each of its messages is reported as undelivered now, and sent again
+                kafka = kafka if len(kafka) else self._kafka
+
+    def _note_acknowledged(self, sending: _Sending) -> None:
+        if self._unwritten is None:
+            return
+        now = time.monotonic()
+        self._unwritten.append((now, sending))
+        while now - self._unwritten[0][0] > WRITTEN_AFTER_S:
+            self._unwritten.popleft()
+
+    def _send_unwritten(self) -> None:
+        """Send again, in the new session, what was acknowledged a moment before the old one ended."""
+        since = time.monotonic() - WRITTEN_AFTER_S - self._configuration["message.timeout.ms"] / 1000
+        while self._unwritten:
+            at, sent = self._unwritten.popleft()
+            if at >= since:
+                self._begin()
+                self._produce_patiently(_Sending(sent.topic, sent.key, sent.content, _nobody_asks, again=True))
+
+    def _begin_session_after(self, ended: KafkaProducer, error: KafkaException) -> None:
+        with self._lock:
+            if self._kafka is ended:
+                logger.warning("broker %s: %s; a new session is begun", self._address, error)
+                self._kafka = KafkaProducer(self._configuration)
 
     def _refused(self, topic: str, error: object) -> BrokerUnavailable:
         return BrokerUnavailable(f"broker {self._address} took no message for topic {topic!r}: {error}")
@@ -149,3 +256,13 @@ class EventProducer:
         if not self._reported:
             self._reported = True
             logger.warning("broker %s: %s; trying on, and silent until it answers", self._address, error)
+
+
+def _nobody_asks(message: Message | None, error: Exception | None) -> None:
+    """Who sent it was told when it was acknowledged first."""
+    if error is not None:
+        logger.error("a message that was acknowledged may be lost: %s", error)
+
+
+def _is_fatal(error: KafkaException) -> bool:
+    return isinstance(error.args[0], KafkaError) and error.args[0].fatal()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from feature_repo.served_messages import SERVED_TOPIC, DoorAnswer, ServedPage, f
 from infra.settings import Settings
 from monitoring.outcomes.evidence import Outcomes
 from services.intake.producer import EventProducer
-from tests.local_broker import local_broker
+from tests.local_broker import LocalBroker
 
 pytestmark = pytest.mark.slow
 
@@ -28,12 +29,19 @@ STEP = 5
 
 
 @pytest.fixture
-def settings(tmp_path):
-    with local_broker(tmp_path / "broker") as port:
-        yield Settings(home=tmp_path / "home", broker_port=port)
+def broker(tmp_path):
+    broker = LocalBroker(tmp_path / "broker")
+    broker.start()
+    yield broker
+    broker.end()
 
 
-def send(producer: EventProducer, part: int) -> None:
+@pytest.fixture
+def settings(tmp_path, broker):
+    return Settings(home=tmp_path / "home", broker_port=broker.port)
+
+
+def send(producer: EventProducer, part: int, door: EventProducer | None = None) -> None:
     """One page, answer and click of every user, the page after the click: the other way round is what usually happens."""
     at = NOON + part * 3_600_000_000
     clicks = [_click(user, part, at + 1_000_000) for user in range(USERS)]
@@ -45,9 +53,9 @@ def send(producer: EventProducer, part: int) -> None:
         moment = {"served_at": at, "logged_at": time.time_ns() // 1_000}
         answer = DoorAnswer(user=str(user), path="/for_you", at=at, status=200, ms=20.0, posts=2, asked=2, **split)
         page = ServedPage(release=split["assigned"], **page, **split, **told, **moment)
-        for message in (page, answer):
-            producer.send(SERVED_TOPIC, str(user), fields_of(message))
-    assert producer.flush() == 0
+        for sender, message in ((producer, page), (door or producer, answer)):
+            sender.send(SERVED_TOPIC, str(user), fields_of(message))
+    assert producer.flush() == (door or producer).flush() == 0
 
 
 def _click(user: int, part: int, at_us: int) -> dict:
@@ -96,3 +104,28 @@ def test_each_message_counts_once_however_often_the_process_is_killed(settings):
     assert evidence.pages.sums["pages"].sum() == evidence.requests.sums["requests"].sum() == ROUNDS * USERS
     assert evidence.times.count.sum() == ROUNDS * USERS
     producer.close()
+
+
+def test_each_message_counts_once_when_the_broker_is_killed_and_loses_the_end_of_its_log(settings, broker, tmp_path, request):
+    producer, door = EventProducer(settings), EventProducer(settings, known_by_ids=False)
+    worker = start(settings)
+    request.addfinalizer(worker.kill)
+    log, kept = tmp_path / "broker", tmp_path / "kept"
+    send(producer, 0, door)
+    until(lambda: requests(settings) == USERS)
+    broker.end()
+    shutil.copytree(log, kept)
+    broker.start()
+    send(producer, 1, door)
+    broker.end(signal.SIGKILL)
+    shutil.rmtree(log)
+    kept.rename(log)  # nothing of the second part had been written
+    broker.start()
+    send(producer, 2, door)
+    until(lambda: engagement(settings) >= 3 * USERS)
+    until(lambda: requests(settings) >= 2 * USERS)
+    assert engagement(settings) == 3 * USERS
+    assert requests(settings) == 2 * USERS  # how requests ended is not sent again: nobody would know it a second time
+    assert worker.poll() is None
+    producer.close()
+    door.close()

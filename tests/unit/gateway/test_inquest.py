@@ -45,6 +45,29 @@ def test_a_release_that_is_slow_is_found_when_it_stays_so_and_not_by_a_busy_mome
     assert "most often slow" in found[0]
 
 
+def found_in_rounds(bad: Heard, rounds: int, apart_s: float = 10.0) -> list[str]:
+    """What inquests into a release with all the load find, one after the other."""
+    inquests, found = Inquests(), []
+    usual(inquests)
+    for place in range(rounds):
+        now = 1.0 + place * apart_s
+        inquests.heard("r2", "r1", bad, now)
+        pair = [inquests.pair("r2", "r1", f"u{n}", bad, WELL, now + 2.6 + n / 100, loaded=True) for n in range(5)]
+        found += [finding for finding in pair if finding]
+    return found
+
+
+@pytest.mark.parametrize("bad", [SLOW, Heard("no answer in time", 1.5)])
+def test_a_release_with_all_the_load_is_slow_only_when_it_is_found_so_again_and_again(bad):
+    assert found_in_rounds(bad, POLICY.loaded_findings - 1) == []  # a busy moment: the one beside it had nothing to do
+    assert len(found_in_rounds(bad, POLICY.loaded_findings)) == 1
+    assert found_in_rounds(bad, 6, apart_s=POLICY.loaded_within_s / 2 + 1) == []  # long apart
+
+
+def test_a_release_with_all_the_load_that_errs_is_found_at_once():
+    assert len(found_in_rounds(ERROR, 1)) == 1
+
+
 @pytest.mark.parametrize("bad", [ERROR, SLOW])
 def test_what_is_wrong_with_both_condemns_neither(bad):
     inquests = Inquests()

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from infra import supervisor as module
 from infra.process_spec import ProcessFailed, ProcessSpec
 from infra.settings import Settings
 from infra.supervisor import Supervisor, free_port
@@ -86,6 +87,22 @@ def test_a_taken_port_is_named_before_anything_starts(supervisor):
         with pytest.raises(ProcessFailed, match=f"port {port} is taken"):
             supervisor.start(_server(port))
     assert supervisor.running() == []
+
+
+def test_a_port_that_nobody_holds_any_more_is_waited_for(supervisor, monkeypatch):
+    """A killed process of many threads is gone from the list before its sockets are."""
+    dying = socket.socket()
+    dying.bind(("127.0.0.1", 0))
+    dying.listen()
+
+    def holder(port: int) -> str:
+        dying.close()
+        return ""
+
+    monkeypatch.setattr(module, "_holder", holder)
+    spec = _server(dying.getsockname()[1])
+    supervisor.start(spec)
+    supervisor.wait_ready(spec)
 
 
 def test_a_stale_pid_file_is_not_taken_for_a_process(supervisor):

@@ -15,7 +15,7 @@ from infra.settings import Settings
 from monitoring.outcomes import reader as module
 from monitoring.outcomes.evidence import Outcomes
 from monitoring.outcomes.page import engagement_weights
-from monitoring.outcomes.reader import HELD_BACK_S, POLL_RECORDS, OutcomeReader
+from monitoring.outcomes.reader import HELD_BACK_S, POLL_RECORDS, WRITTEN_AFTER_S, OutcomeReader
 from monitoring.outcomes.store import OutcomeStore
 
 STEP = 4
@@ -89,7 +89,7 @@ def test_events_are_taken_in_while_pages_never_stop_coming(logs, reading):
     reader, outcomes = reading
     logs[SERVED_TOPIC].add(page(0))
     logs["events"].add(click(0))
-    deadline, number = time.monotonic() + HELD_BACK_S + 20, 1
+    deadline, number = time.monotonic() + HELD_BACK_S + WRITTEN_AFTER_S + 20, 1
     while engagement(outcomes) < 1 and time.monotonic() < deadline:
         logs[SERVED_TOPIC].add(page(number))  # so that no poll is ever empty
         number += 1

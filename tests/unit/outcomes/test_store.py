@@ -103,6 +103,14 @@ def test_a_request_id_used_again_stands_for_its_newest_page(store, url):
     assert (sums(url, "pages"), sums(url, "engagement")) == (2.0, 2.0)
 
 
+def test_a_page_whose_message_comes_twice_counts_once(store, url):
+    """A producer whose broker was killed sends again what that may have lost."""
+    again = page(request="x", posts=(10,))
+    take(store, again, act("click", post=10, request="x"))
+    take(store, again, act("click", post=10, request="x"))
+    assert (sums(url, "pages"), sums(url, "engagement")) == (1.0, 1.0)
+
+
 def test_displeasure_is_no_engagement(store, url):
     take(store, page(), act("not_interested"), act("block", post=11))
     assert (sums(url, "engagement"), sums(url, "disliked")) == (0.0, 2.0)
