@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 STEADY_S = 60.0  # a process that lived so long starts with a clean slate
 LONGEST_WAIT_S = 30.0
-LOOP_DEATHS = 4  # deaths in a row, each before STEADY_S, that make a crash loop
+LOOP_DEATHS = 3  # deaths in a row, each before STEADY_S, that make a crash loop
 
 
 @dataclass

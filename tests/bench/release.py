@@ -17,7 +17,10 @@ from typing import Any
 import httpx
 
 from flows.steps.progress import announce
+from infra.process_spec import ProcessSpec
+from infra.processes import mixer_name
 from infra.supervisor import KEEPER, Supervisor
+from services.releases.approvals import Approvals
 from services.releases.decisions import decide
 from services.releases.ledger import Ledger
 from services.releases.plan import RolloutPlan
@@ -169,33 +172,36 @@ class _Bench:
 
     @contextmanager
     def _broken(self, release_id: str, fault: str) -> Iterator[str]:
+        """The release's process, kept by the keeper as any release's is."""
         port = free_port()
-        command = [sys.executable, "-m", "tests.bench.broken_release", release_id, fault, str(port)]
-        process = subprocess.Popen(command, env=self.platform.environment)
+        command = (sys.executable, "-m", "tests.bench.broken_release", release_id, fault, str(port))
+        spec = ProcessSpec(mixer_name(release_id), command, ready_port=port, ready_timeout_s=30)
+        self.supervisor.start(spec)
         try:
-            if fault != "crash_loop":
-                self._until(lambda: _listens(port))
+            self.supervisor.wait_ready(spec)
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.kill()
-            process.wait()
+            self.supervisor.stop(spec.name)
 
     # ---- the controller -------------------------------------------------------------------------------------------
     def controller_killed_on_the_way(self) -> dict[str, Any]:
-        """A release from its build to live while the controller is killed again and again."""
-        announce("a release on its way, and the controller killed at every step")
-        version, kills = self._copy_of_champion(), 0
+        """A release from its build to live, and the controller killed at each of its moves."""
+        announce("a release on its way, and the controller killed at each move")
+        version, kills, seen = self._copy_of_champion(), 0, 0
         self.platform.mixer("run", "release", version, "--min-users", "2", "--warm-up-s", "0", "--look-every-s", "1")
         release_id = self.ledger.releases()[-1].release_id
         self._allow({*self._allowed[-1][1], release_id})
         deadline = time.monotonic() + 5 * WAIT_S
-        while self.ledger.state(release_id) not in (ReleaseState.LIVE, *ENDED) and time.monotonic() < deadline:
-            if (running := self.supervisor.find("controller")) is not None:
+        while (state := self.ledger.state(release_id)) not in (ReleaseState.LIVE, *ENDED) and time.monotonic() < deadline:
+            entries = len(self.ledger.entries_of(release_id))
+            running = self.supervisor.find("controller")
+            if entries > seen and running is not None:
                 os.kill(running.pid, signal.SIGKILL)
-                kills += 1
-            if self.ledger.state(release_id) is ReleaseState.AWAITING_APPROVAL:
-                decide(self.url, release_id, "approve", ACTOR, WHY)
-            time.sleep(3.0)
+                kills, seen = kills + 1, entries
+                if state is ReleaseState.AWAITING_APPROVAL:
+                    self._until(lambda: Approvals(self.url).pending_for(release_id))
+                    decide(self.url, release_id, "approve", ACTOR, WHY)
+            time.sleep(0.02)
         return {
             "kills": kills,
             "ended": str(self.ledger.state(release_id)),
