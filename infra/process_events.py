@@ -14,7 +14,7 @@ FILE_NAME = "events.jsonl"
 KEPT = 1_000  # newest lines that stay when the file has grown to MOST_BYTES
 MOST_BYTES = 1_000_000
 
-What = Literal["started", "died", "restarted", "start failed", "crash loop", "steady again", "keeper started"]
+What = Literal["started", "died", "hung", "restarted", "start failed", "crash loop", "steady again", "keeper started"]
 
 
 @dataclass(frozen=True)

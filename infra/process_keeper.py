@@ -1,4 +1,4 @@
-"""`python -m infra.process_keeper`: starts again what died of the platform's processes.
+"""`python -m infra.process_keeper`: starts again what died of the platform's processes, and kills first what hangs.
 
 It has no state of its own: what is wanted and what runs is in the supervisor's files. So a keeper that is killed loses
 nothing, and the next one takes over what runs without a restart. The gateway watches the keeper, and the keeper the gateway.
@@ -12,6 +12,7 @@ from copy import deepcopy
 
 import structlog
 
+from infra.hung_processes import HungProcesses
 from infra.interrupts import asked_to_leave
 from infra.process_events import ProcessEvents
 from infra.process_spec import ProcessFailed, Running
@@ -35,11 +36,13 @@ class ProcessKeeper:
         self.events, self._file = ProcessEvents(settings.paths.pids), StatusFile(settings.paths.pids)
         self._seen: dict[str, Running] = {}
         self._restarts: dict[str, Restarts] = {}
+        self._hung = HungProcesses()
         self._status = self._file.read()  # of the keeper before: a crash loop does not end with it
 
     def look(self, now: float) -> None:
         """One look at all; `now` in seconds of a clock that only goes forward."""
         before = deepcopy(self._status)
+        self._hung.begin(now)
         wanted = [name for name in self.supervisor.wanted_names() if name != KEEPER]
         for name in wanted:
             try:
@@ -59,6 +62,7 @@ class ProcessKeeper:
                 self._seen[name] = running
                 restarts.started(now)
             self._note_life(name, restarts, now)
+            self._end_if_hung(running, now)
             return
         if (gone := self._seen.pop(name, None)) is not None:
             self._note_death(name, f"pid {gone.pid}", restarts, now)
@@ -71,6 +75,17 @@ class ProcessKeeper:
         if steady and status is not None and status.looping_since is not None:
             status.looping_since, status.said = None, ""
             self.events.add(name, "steady again", f"it has lived for {STEADY_S:.0f} s")
+
+    def _end_if_hung(self, running: Running, now: float) -> None:
+        """What hangs is killed; the next look finds it dead, and starts it again."""
+        spec = self.supervisor.wanted(running.name)
+        if spec is None:
+            return
+        silent_s = self._hung.silent_for(running, spec, self.supervisor.heartbeat(running.name), now)
+        if silent_s > spec.silent_s:
+            log.warning("process hangs", process=running.name, pid=running.pid, silent_s=round(silent_s))
+            self.events.add(running.name, "hung", f"pid {running.pid} gave no sign for {silent_s:.0f} s, and was killed")
+            self.supervisor.kill(running)
 
     def _start_again(self, name: str, restarts: Restarts, now: float) -> None:
         if restarts.loops():
@@ -107,6 +122,7 @@ class ProcessKeeper:
         self.supervisor.sockets.let_go(name)
         self._seen.pop(name, None)
         self._restarts.pop(name, None)
+        self._hung.forget(name)
         status = self._status.pop(name, None)
         if status is not None and status.looping_since is not None:
             self.events.add(name, "steady again", "it was stopped on purpose")

@@ -30,6 +30,8 @@ class ProcessSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_timeout_s: float = 120.0
     listens: tuple[str, int] | None = None  # host and port of a socket that whoever starts it opens, and hands on as LISTEN_FD
+    beats: bool = False  # whether its loop touches the file that HEARTBEAT names
+    silent_s: float = 60.0  # without a beat, or any answer at `ready_url`, after which it is taken for hung
     spares: str = ""  # children with this in their command outlive a leader that dies, though not one that is stopped
 
     def to_json(self) -> str:

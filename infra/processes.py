@@ -1,4 +1,4 @@
-"""The platform's long-running processes: what each one's command is, and how it shows that it is ready."""
+"""The platform's long-running processes: what each one's command is, and how it shows that it is ready and does not hang."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ WORK_POOL = "home-mixer"
 LONG_QUEUE = "default"  # Prefect makes it with the pool: trainings, features, whatever may take long
 URGENT_QUEUE = "urgent"  # rollbacks and what follows a release: a worker of its own serves it
 LONG_AT_ONCE = 2  # what two cores bear
+SLOW_TOOL_S = 180.0  # in which a tool's server may be busy with one request
+LONG_STEP_S = 600.0  # in which the stream worker may be busy with one step, where much comes late
 URGENT_AT_ONCE = 3  # one each of reconcile, release_ended and rollback: none waits for another whose mixer is slow to start
 
 # Stopping order of `mixer down`: first what would start others again, then what talks to people, last what others write to.
@@ -54,7 +56,9 @@ def broker(settings: Settings) -> ProcessSpec:
 
 def prefect_server(settings: Settings) -> ProcessSpec:
     command = (_tool("prefect"), "server", "start", "--host", settings.host, "--port", str(settings.prefect_port))
-    return ProcessSpec("prefect-server", command, ready_url=f"{settings.prefect_api_url}/health", ready_timeout_s=180)
+    return ProcessSpec(
+        "prefect-server", command, ready_url=f"{settings.prefect_api_url}/health", ready_timeout_s=180, silent_s=SLOW_TOOL_S
+    )
 
 
 def prefect_worker(settings: Settings) -> ProcessSpec:
@@ -79,30 +83,30 @@ def _worker(settings: Settings, name: str, queue: str, at_once: int, health_port
     }
     address = f"http://{settings.host}:{health_port}/health"
     # A training or a release under way outlives its worker: it reports to the server by itself.
-    return ProcessSpec(name, command, ready_url=address, environment=environment, spares="prefect.engine")
+    return ProcessSpec(name, command, ready_url=address, environment=environment, silent_s=SLOW_TOOL_S, spares="prefect.engine")
 
 
 def stream_worker(settings: Settings) -> ProcessSpec:
     command = (sys.executable, "-m", "feature_repo.aggregates.stream_worker")
     progress = settings.paths.stream / "progress.json"  # it has read its state by then, which takes minutes where it is large
-    return ProcessSpec("stream-worker", command, ready_file=progress, ready_timeout_s=1200.0)
+    return ProcessSpec("stream-worker", command, ready_file=progress, ready_timeout_s=1200.0, beats=True, silent_s=LONG_STEP_S)
 
 
 def gateway(settings: Settings) -> ProcessSpec:
     command = (sys.executable, "-m", "services.gateway")
     # Its /healthz is 200 only while a release is live; the process itself is ready as soon as it answers at all.
     address = (settings.host, settings.gateway_port)
-    return ProcessSpec("gateway", command, ready_url=f"{settings.gateway_url}/livez", listens=address)
+    return ProcessSpec("gateway", command, ready_url=f"{settings.gateway_url}/livez", listens=address, silent_s=30.0)
 
 
 def controller(settings: Settings) -> ProcessSpec:
     """What takes submitted releases along; it is ready as soon as it runs, and waits for what it needs."""
-    return ProcessSpec("controller", (sys.executable, "-m", "services.releases"))
+    return ProcessSpec("controller", (sys.executable, "-m", "services.releases"), beats=True, silent_s=120.0)
 
 
 def outcomes(settings: Settings) -> ProcessSpec:
     """What joins served pages with the events that follow; it waits for the broker by itself."""
-    return ProcessSpec("outcomes", (sys.executable, "-m", "monitoring.outcomes"))
+    return ProcessSpec("outcomes", (sys.executable, "-m", "monitoring.outcomes"), beats=True, silent_s=120.0)
 
 
 def mlflow_page(settings: Settings) -> ProcessSpec:
@@ -113,7 +117,14 @@ def mlflow_page(settings: Settings) -> ProcessSpec:
     address = f"http://{settings.host}:{settings.mlflow_port}/health"
     # Its job runner serves features that this platform does not use, with eight processes and 2 GB.
     environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return ProcessSpec("mlflow-ui", command, ready_url=address, ready_port=settings.mlflow_port, environment=environment)
+    return ProcessSpec(
+        "mlflow-ui",
+        command,
+        ready_url=address,
+        ready_port=settings.mlflow_port,
+        environment=environment,
+        silent_s=SLOW_TOOL_S,
+    )
 
 
 def evidently_page(settings: Settings) -> ProcessSpec:

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 import psutil
 
+from infra.heartbeat import HEARTBEAT
 from infra.held_sockets import HeldSockets
 from infra.process_members import MARK, end, family, kill, left_behind, mark, marked
 from infra.process_spec import HELD_SOCKETS, LISTEN_FD, ProcessFailed, ProcessSpec, Running, start_ticks
@@ -106,6 +107,8 @@ class Supervisor:
         if spec.name == KEEPER and (numbers := self.sockets.numbers()):
             handed = tuple(numbers.values())
             environment[HELD_SOCKETS] = ",".join(f"{name}={number}" for name, number in numbers.items())
+        if spec.beats:
+            environment[HEARTBEAT] = str(self.heartbeat(spec.name))
         process = subprocess.Popen(
             spec.command,
             pass_fds=handed,
@@ -186,6 +189,12 @@ class Supervisor:
                 self._pid_file(name).unlink(missing_ok=True)
             return running is not None
 
+    def kill(self, running: Running) -> None:
+        """End a process that hangs, with its children, at once; it stays wanted."""
+        with self._locked(running.name):
+            if self.find(running.name) == running:
+                kill(family(running.pid))
+
     def _end(self, running: Running) -> None:
         members = family(running.pid)
         known = {process.pid for process in members}
@@ -240,6 +249,10 @@ class Supervisor:
 
     def _mark(self, name: str) -> str:
         return mark(name, self.paths.pids)
+
+    def heartbeat(self, name: str) -> Path:
+        """The file that a process touches which beats."""
+        return self.paths.pids / f"{name}.beat"
 
     def _pid_file(self, name: str) -> Path:
         return self.paths.pids / f"{name}.json"

@@ -32,6 +32,7 @@ from feature_repo.aggregates.stream_seed import WorkerRunning, exclusive, open_l
 from feature_repo.aggregates.stream_seeded import SEEDED, is_seeded
 from feature_repo.aggregates.stream_state import StateDamaged, StreamState
 from feature_repo.feature_store import MATERIALISED
+from infra.heartbeat import Heartbeat
 from infra.settings import Settings, apply_environment
 
 __all__ = ["NotSeeded", "StreamWorker", "main", "seed_stream_state"]
@@ -236,7 +237,9 @@ def run(settings: Settings) -> None:
         state = StreamState(settings.paths.stream)
         worker: StreamWorker | None = None
         doubt_since_ms: int | None = None
+        heartbeat = Heartbeat()
         while not stopping:
+            heartbeat.beat()
             try:
                 worker = worker or StreamWorker(settings, state, doubt_since_ms)
                 worker.step()

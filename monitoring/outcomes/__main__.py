@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 from confluent_kafka import KafkaException
 
+from infra.heartbeat import Heartbeat
 from infra.interrupts import asked_to_leave
 from infra.settings import apply_environment
 from monitoring.outcomes.page import engagement_weights
@@ -23,7 +24,9 @@ def main() -> None:
     weights = engagement_weights(settings.engagement_weights)
     store = OutcomeStore(settings.outcomes_url, weights, round(settings.label_wait_s * 1e6))
     reader: OutcomeReader | None = None
+    heartbeat = Heartbeat()
     while not leaving.is_set():
+        heartbeat.beat()
         try:
             if reader is None:
                 reader = OutcomeReader(settings, store)

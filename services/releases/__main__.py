@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from infra.heartbeat import Heartbeat
 from infra.interrupts import asked_to_leave
 from infra.process_status import StatusFile
 from infra.processes import mixer_name
@@ -49,7 +50,9 @@ def main() -> None:
     api = PrefectApi(settings.prefect_api_url)
     prefect = PrefectSide(settings.platform_database_url, controller, heads, api, settings.gateway_url)
     threading.Thread(target=prefect.keep_looking, args=(leaving,), name="prefect", daemon=True).start()
+    heartbeat = Heartbeat()
     while not leaving.is_set():
+        heartbeat.beat()
         for step in steps:
             try:
                 step()
