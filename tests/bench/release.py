@@ -34,13 +34,14 @@ from tests.unit.releases.made_releases import manifest
 
 WAIT_S = 120.0  # for anything; beyond it, it did not happen
 REST_S = 5.0  # between two kills
+SPEED = 500  # of the world's time: 1,500 people ask for some ten pages a second then, and act on them
 GRACE_S = 1.0  # in which the door follows the ledger
 ENDED = (ReleaseState.ROLLED_BACK, ReleaseState.RETIRED)
 ACTOR, WHY = "bench", "measuring"
 
 
 def bench_release(folder: Path, *, users: int, posts: int, per_s: float, rounds: int, seed: int) -> dict[str, Any]:
-    """Figures of one run at `per_s` pages a second.
+    """Figures of one run: the world's people live on the platform, and a probe beside them asks for `per_s` pages a second.
 
     heal_s: by process, from `kill -9` until it works again. off_traffic_s: by fault, from a broken release's first answer until
     it has no traffic. availability: share of all requests that got a page. dropped: requests without any answer.
@@ -49,11 +50,12 @@ def bench_release(folder: Path, *, users: int, posts: int, per_s: float, rounds:
     with running_platform(folder, users, posts, seed) as platform:
         bench = _Bench(platform, Probe(platform.settings.gateway_url, users, per_s, seed))
         second = bench.release_to_live()
-        bench.probe.start()
-        heal = bench.kill_each(rounds)
-        off = {fault: bench.let_in(fault) for fault in FAULTS}
-        controlled = bench.controller_killed_on_the_way()
-        bench.probe.stop()
+        with platform.beside("traffic", "world", "--speed", str(SPEED)):
+            bench.probe.start()
+            heal = bench.kill_each(rounds)
+            off = {fault: bench.let_in(fault) for fault in FAULTS}
+            controlled = bench.controller_killed_on_the_way()
+            bench.probe.stop()
         replies = bench.probe.replies
         return {
             "requests": len(replies),
