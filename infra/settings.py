@@ -206,6 +206,12 @@ class Settings(BaseSettings):
         description='What an action that follows a page is worth to the judge, as JSON such as `{"like": 3}`; unset means 1 '
         "for an opening or a completion, 2 for praise.",
     )
+    outcomes_kept_days: float = Field(
+        180.0,
+        gt=0,
+        description="Days for which the outcomes of a release or an experiment are kept after the last of them came: a rollout "
+        "can be judged anew so long.",
+    )
     paired_scores_per_s: float = Field(
         20.0,
         ge=0,

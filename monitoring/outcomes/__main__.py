@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException
 from infra.heartbeat import Heartbeat
 from infra.interrupts import asked_to_leave
 from infra.settings import apply_environment
-from monitoring.outcomes.page import engagement_weights
+from monitoring.outcomes.page import DAY_US, engagement_weights
 from monitoring.outcomes.reader import OutcomeReader
 from monitoring.outcomes.store import OutcomeStore, Overtaken
 
@@ -22,7 +22,8 @@ def main() -> None:
     leaving = asked_to_leave()
     settings = apply_environment()
     weights = engagement_weights(settings.engagement_weights)
-    store = OutcomeStore(settings.outcomes_url, weights, round(settings.label_wait_s * 1e6))
+    kept_us = round(settings.outcomes_kept_days * DAY_US)
+    store = OutcomeStore(settings.outcomes_url, weights, round(settings.label_wait_s * 1e6), kept_us)
     reader: OutcomeReader | None = None
     heartbeat = Heartbeat()
     while not leaving.is_set():

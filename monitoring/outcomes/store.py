@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from feature_repo.served_messages import ANOTHER_ANSWERED, DEFAULT_POSTS, NOT_NUMBERS, DoorAnswer, ServedPage
@@ -17,11 +17,12 @@ from infra.database import create_tables, lock_table, metadata, open_engine, rea
 from monitoring.canary.time_bins import bin_of
 from monitoring.outcomes.answers import Event, answer_pages
 from monitoring.outcomes.open_pages import close_old_pages, pages_of_users, ripe_pages, save_pages, take_in
-from monitoring.outcomes.page import Page, Sums, page_sums, splits_of
-from monitoring.outcomes.tables import KEYS, MARKS, NAMES, OFFSETS
+from monitoring.outcomes.page import DAY_US, Page, Sums, page_sums, splits_of
+from monitoring.outcomes.tables import KEYS, LOSSES, MARKS, NAMES, OFFSETS, PAGE_SUMS, REQUEST_SUMS, TIMES
 
 NEWEST = "newest_event_us"
 CHANGED = "changed:"
+LEARNED = "learned_us:"  # by the clock of the wall, when something was learned of a trial last
 BEGAN = "began_us:"  # by the clock of the events, the first page of a trial
 TAKEN = "taken_us"  # by the clock of the wall, when outcomes were taken in last
 SETTLED_US = 10_000_000  # a page's first events are on their way for so long, whatever the events' clock says
@@ -61,12 +62,12 @@ class OutcomeStore:
     """The outcomes in the database at `url`.
 
     weights: engagement by place in HEADS. label_wait_us: by the clock of the events, how long after a page its labels are
-    taken for complete.
+    taken for complete. kept_us: by the clock of the wall, how long a trial is kept of which nothing new is learned.
     """
 
-    def __init__(self, url: str, weights: tuple[float, ...], label_wait_us: int) -> None:
+    def __init__(self, url: str, weights: tuple[float, ...], label_wait_us: int, kept_us: int = 180 * DAY_US) -> None:
         self._engine = open_engine(url)
-        self._weights, self._label_wait_us = weights, label_wait_us
+        self._weights, self._label_wait_us, self._kept_us = weights, label_wait_us, kept_us
         self._tidied_us = 0
         self._known: dict[tuple[str, int], Offset] = {}  # how far this object read
         create_tables(self._engine, *NAMES)
@@ -131,6 +132,7 @@ class OutcomeStore:
                 self._mark(connection, TAKEN, now_us)
             if now_us - self._tidied_us >= TIDY_EVERY_US:
                 taken.closed, self._tidied_us = close_old_pages(connection, now_us), now_us
+                forget_trials(connection, now_us - self._kept_us)
         self._known |= offsets
         return taken
 
@@ -171,6 +173,7 @@ class OutcomeStore:
         for canary in added.canaries:
             known = connection.execute(select(MARKS.c.value).where(MARKS.c.name == CHANGED + canary)).scalar() or 0
             self._mark(connection, CHANGED + canary, known + 1)
+            self._mark(connection, LEARNED + canary, now_us)
 
     def _note_offsets(self, connection: Connection, offsets: Mapping[tuple[str, int], Offset]) -> None:
         for (topic, partition), offset in offsets.items():
@@ -189,6 +192,17 @@ class OutcomeStore:
     def _insert(self, name: str):
         dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
         return dialect.insert(metadata.tables[name])
+
+
+def forget_trials(connection: Connection, since_us: int) -> list[str]:
+    """Delete all that is known of canaries and experiments of which nothing was learned since then; returns their names."""
+    old = (MARKS.c.name.startswith(LEARNED, autoescape=True)) & (MARKS.c.value < since_us)
+    names = [name.removeprefix(LEARNED) for name in connection.execute(select(MARKS.c.name).where(old)).scalars()]
+    for name in names:
+        for table in (PAGE_SUMS, REQUEST_SUMS, TIMES, LOSSES):
+            connection.execute(delete(table).where(table.c.canary == name))
+        connection.execute(delete(MARKS).where(MARKS.c.name.in_([mark + name for mark in (LEARNED, CHANGED, BEGAN)])))
+    return names
 
 
 @dataclass

@@ -185,9 +185,7 @@ def judge(
 def release(
     users: Annotated[int, typer.Option(min=100, help="People of the simulated world.")] = 1_500,
     posts: Annotated[int, typer.Option(min=100, help="Posts of the simulated world.")] = 3_000,
-    per_s: Annotated[
-        float, typer.Option(min=1, help="Pages a second of a probe, beside the world's people.")
-    ] = 20.0,
+    per_s: Annotated[float, typer.Option(min=1, help="Pages a second of a probe, beside the world's people.")] = 20.0,
     rounds: Annotated[int, typer.Option(min=1, help="Kills of each process.")] = 1,
     seed: Seed = 7,
     as_json: AsJson = False,

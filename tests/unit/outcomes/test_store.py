@@ -111,6 +111,17 @@ def test_a_page_whose_message_comes_twice_counts_once(store, url):
     assert (sums(url, "pages"), sums(url, "engagement")) == (1.0, 1.0)
 
 
+def test_a_trial_of_which_nothing_new_was_learned_for_long_is_forgotten_and_no_other(url):
+    store = OutcomeStore(url, engagement_weights({}), WAIT, kept_us=10 * HOUR)
+    take(store, page(), page(user=2, canary="r3"), now=NOON)
+    take(store, page(user=3, canary="r3"), now=NOON + 9 * HOUR)
+    assert Outcomes(url).changes("r2") == 1
+    take(store, now=NOON + 11 * HOUR)
+    assert (Outcomes(url).changes("r2"), Outcomes(url).changes("r3")) == (0, 2)
+    assert evidence(url).pages.sums["pages"].tolist() == []
+    assert Outcomes(url).evidence("r3", [(STEP, SHARE)]).pages.sums["pages"].sum() == 2.0
+
+
 def test_displeasure_is_no_engagement(store, url):
     take(store, page(), act("not_interested"), act("block", post=11))
     assert (sums(url, "engagement"), sums(url, "disliked")) == (0.0, 2.0)
