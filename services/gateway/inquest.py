@@ -69,7 +69,6 @@ class Inquests:
     _open: dict[str, _Case] = field(default_factory=dict)
     _rests_until: dict[str, float] = field(default_factory=dict)
     _times: dict[str, deque[float]] = field(default_factory=dict)
-    _slow_at: dict[str, list[float]] = field(default_factory=dict)  # by release with all the load, when it was found slow
 
     def heard(self, release: str, other: str | None, heard: Heard, now: float, *, may_open: bool = True) -> None:
         """Note an answer that a user got; a bad one opens an inquest into its release, where that may be."""
@@ -89,7 +88,7 @@ class Inquests:
     ) -> str | None:
         """Note what both answered to one request; returns the finding against the suspect, in words, once there is one.
 
-        loaded: the suspect has all the load, and the other next to none, so that its times alone say little.
+        loaded: the suspect has all the load, and the other next to none: that it is slower is no finding.
         """
         self._forget_old(suspect, now)
         case = self._open.get(suspect)
@@ -106,18 +105,12 @@ class Inquests:
             return None
         self._close(suspect, now)
         what = max(set(case.wrongs), key=case.wrongs.count)
-        if loaded and what in (SLOW, LATE) and not self._stays_slow(suspect, now):
+        if loaded and what in (SLOW, LATE):
             return None
         return (
             f"{case.suspect_bad} of {case.pairs} answers were bad, most often {what}, within {now - case.opened:.1f} s, while "
             f"{other} answered {case.pairs - case.other_bad} of the same requests well"
         )
-
-    def _stays_slow(self, suspect: str, now: float) -> bool:
-        """Whether it has been found slow again and again; notes this time."""
-        before = [moment for moment in self._slow_at.get(suspect, ()) if now - moment <= self.policy.loaded_within_s]
-        self._slow_at[suspect] = [*before, now]
-        return len(self._slow_at[suspect]) >= self.policy.loaded_findings
 
     def _found(self, case: _Case, now: float) -> bool:
         bounds = self.policy

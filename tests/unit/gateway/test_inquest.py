@@ -58,10 +58,8 @@ def found_in_rounds(bad: Heard, rounds: int, apart_s: float = 10.0) -> list[str]
 
 
 @pytest.mark.parametrize("bad", [SLOW, Heard("no answer in time", 1.5)])
-def test_a_release_with_all_the_load_is_slow_only_when_it_is_found_so_again_and_again(bad):
-    assert found_in_rounds(bad, POLICY.loaded_findings - 1) == []  # a busy moment: the one beside it had nothing to do
-    assert len(found_in_rounds(bad, POLICY.loaded_findings)) == 1
-    assert found_in_rounds(bad, 6, apart_s=POLICY.loaded_within_s / 2 + 1) == []  # long apart
+def test_a_release_with_all_the_load_is_not_slow_because_one_without_any_is_quicker(bad):
+    assert found_in_rounds(bad, 6) == []
 
 
 def test_a_release_with_all_the_load_that_errs_is_found_at_once():
