@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+
 import structlog
 from confluent_kafka import KafkaException
 
 from infra.heartbeat import Heartbeat
 from infra.interrupts import asked_to_leave
 from infra.settings import apply_environment
+from monitoring.outcomes.evidence import Outcomes
 from monitoring.outcomes.page import DAY_US, engagement_weights
+from monitoring.outcomes.read_records import ReadRecords
 from monitoring.outcomes.reader import OutcomeReader
 from monitoring.outcomes.store import OutcomeStore, Overtaken
 
@@ -24,6 +28,9 @@ def main() -> None:
     weights = engagement_weights(settings.engagement_weights)
     kept_us = round(settings.outcomes_kept_days * DAY_US)
     store = OutcomeStore(settings.outcomes_url, weights, round(settings.label_wait_s * 1e6), kept_us)
+    if settings.broker_address is None:
+        read = ReadRecords(settings, Outcomes(settings.outcomes_url))
+        threading.Thread(target=read.keep_deleting, args=(leaving,), name="read-records", daemon=True).start()
     reader: OutcomeReader | None = None
     heartbeat = Heartbeat()
     while not leaving.is_set():

@@ -11,7 +11,7 @@ from infra.database import create_tables, open_engine, read_transaction
 from monitoring.canary.rollout_evidence import PairedLosses, RequestTimes, RolloutEvidence, UserSums
 from monitoring.outcomes.page import DAY_US
 from monitoring.outcomes.store import BEGAN, CHANGED, TAKEN
-from monitoring.outcomes.tables import DAYS, LOSSES, MARKS, NAMES, PAGE_SUMS, REQUEST_SUMS, TIMES
+from monitoring.outcomes.tables import DAYS, LOSSES, MARKS, NAMES, OFFSETS, PAGE_SUMS, REQUEST_SUMS, TIMES
 
 _PAGE_COLUMNS = ("pages", "posts", "engagement", "disliked", "author_share", "age_hours")
 _REQUEST_COLUMNS = ("requests", "failed", "pages", "empty", "not_numbers", "short")
@@ -34,6 +34,12 @@ class Outcomes:
         with read_transaction(self._engine) as connection:
             taken_us = connection.execute(select(MARKS.c.value).where(MARKS.c.name == TAKEN)).scalar()
         return None if taken_us is None else taken_us / 1e6
+
+    def read_up_to(self, topic: str) -> dict[int, int]:
+        """By partition of the topic, the offset after the last record that was taken in."""
+        with read_transaction(self._engine) as connection:
+            rows = connection.execute(select(OFFSETS.c.partition, OFFSETS.c.following).where(OFFSETS.c.topic == topic))
+            return {row.partition: row.following for row in rows}
 
     def evidence(self, canary: str, steps: Sequence[tuple[int, float]]) -> RolloutEvidence:
         """All that is known of `canary` in `steps`: the ledger's number of each, and the canary's share of users, 0..1."""

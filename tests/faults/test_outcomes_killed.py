@@ -13,10 +13,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from feature_repo.aggregates.event_messages import DEAD_LETTERS_TOPIC, EVENTS_TOPIC
+from feature_repo.aggregates.stream_output import write_progress
 from feature_repo.contracts import EVENTS
 from feature_repo.served_messages import SERVED_TOPIC, DoorAnswer, ServedPage, fields_of, packed
 from infra.settings import Settings
+from monitoring.outcomes import read_records
 from monitoring.outcomes.evidence import Outcomes
+from monitoring.outcomes.read_records import ReadRecords
 from services.intake.producer import EventProducer
 from tests.local_broker import LocalBroker
 
@@ -103,6 +107,31 @@ def test_each_message_counts_once_however_often_the_process_is_killed(settings):
     assert evidence.pages.sums["engagement"].sum() == ROUNDS * USERS
     assert evidence.pages.sums["pages"].sum() == evidence.requests.sums["requests"].sum() == ROUNDS * USERS
     assert evidence.times.count.sum() == ROUNDS * USERS
+    producer.close()
+
+
+def test_what_all_readers_have_taken_in_is_deleted_from_the_broker_of_one_machine(settings, request, monkeypatch):
+    producer, outcomes = EventProducer(settings), Outcomes(settings.outcomes_url)
+    worker = start(settings)
+    request.addfinalizer(worker.kill)
+    send(producer, 0)
+    until(lambda: engagement(settings) >= USERS)
+    read = ReadRecords(settings, outcomes)
+
+    def begins(kept_s: float) -> list[int]:
+        return [read.delete(kept_s)[topic, 0] for topic in (SERVED_TOPIC, EVENTS_TOPIC)]
+
+    assert begins(60.0) == [0, 0]  # it came a moment ago
+    assert begins(0.0) == [2 * USERS, 0]  # no stream worker has read events
+    write_progress(settings, {"offsets": {"0": USERS - 1}})
+    assert begins(0.0) == [2 * USERS, USERS - 1]
+    monkeypatch.setattr(read_records, "LETTERS_KEPT", 3)
+    letters = [producer.send(DEAD_LETTERS_TOPIC, "rejected", {"number": number}) for number in range(10)]
+    assert letters[-1].result(timeout=10) == 9
+    assert read.delete()[DEAD_LETTERS_TOPIC, 0] == 7
+    send(producer, 1)
+    until(lambda: engagement(settings) >= 2 * USERS)
+    assert requests(settings) == 2 * USERS
     producer.close()
 
 
