@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -11,20 +10,15 @@ BEAT_EVERY_S = 1.0
 
 
 class Heartbeat:
-    """Of this process. Does nothing where nobody asked for it."""
+    """Of this process, in the file that its settings name (`Settings.heartbeat`); none where they name none."""
 
-    def __init__(self) -> None:
-        file = os.environ.get(HEARTBEAT)
-        self._file = None if file is None else Path(file)
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
         self._next = 0.0
 
     def beat(self) -> None:
-        """Say that the loop turns; touches the file once a second at most. A disk that is full is no reason to die."""
+        """Say that the loop turns; touches the file once a second at most. Raises OSError where it can't be touched."""
         now = time.monotonic()
-        if self._file is None or now < self._next:
-            return
-        self._next = now + BEAT_EVERY_S
-        try:
+        if self._file is not None and now >= self._next:
+            self._next = now + BEAT_EVERY_S
             self._file.touch()
-        except OSError:
-            return  # the keeper will think that we hang, and start us again: better than to end here

@@ -229,6 +229,9 @@ class Settings(BaseSettings):
     held_sockets: str = Field(
         "", description="Listening sockets that the keeper was handed, as name=number; the supervisor sets it."
     )
+    heartbeat: Path | None = Field(
+        None, description="File that a process without an address touches while its loop turns; the supervisor sets it."
+    )
     listen_fd: int | None = Field(
         None, description="Number of the listening socket that the gateway was handed; the supervisor sets it."
     )

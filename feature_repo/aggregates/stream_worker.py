@@ -237,7 +237,7 @@ def run(settings: Settings) -> None:
         state = StreamState(settings.paths.stream)
         worker: StreamWorker | None = None
         doubt_since_ms: int | None = None
-        heartbeat = Heartbeat()
+        heartbeat = Heartbeat(settings.heartbeat)
         while not stopping:
             heartbeat.beat()
             try:

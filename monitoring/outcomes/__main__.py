@@ -32,7 +32,7 @@ def main() -> None:
         read = ReadRecords(settings, Outcomes(settings.outcomes_url))
         threading.Thread(target=read.keep_deleting, args=(leaving,), name="read-records", daemon=True).start()
     reader: OutcomeReader | None = None
-    heartbeat = Heartbeat()
+    heartbeat = Heartbeat(settings.heartbeat)
     while not leaving.is_set():
         heartbeat.beat()
         try:

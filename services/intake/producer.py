@@ -25,6 +25,13 @@ POLL_S = 0.1  # how long one poll for delivery reports waits
 DELIVERY_TIMEOUT_MS = 10_000  # after that a message counts as failed; the client decides whether to send again
 WRITTEN_AFTER_S = 3.0  # by then the broker of one machine has written what it acknowledged: it does so every second
 QUEUE_MESSAGES = 100_000  # held in memory while the broker is away; beyond it, sending fails at once
+# What a message comes back with when its session is over, before the client says so itself.
+_SESSION_OVER = (
+    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
+    KafkaError.UNKNOWN_PRODUCER_ID,
+    KafkaError.INVALID_PRODUCER_EPOCH,
+    KafkaError._FATAL,
+)
 
 
 class BrokerUnavailable(RuntimeError):
@@ -173,8 +180,9 @@ class EventProducer:
                 self._reported = False
                 self._note_acknowledged(sending)
                 self._settle(sending, message, None)
-            elif not sending.again and kafka is not self._kafka:
-                sending.again = True  # its session has ended
+            elif not sending.again and (kafka is not self._kafka or error.code() in _SESSION_OVER):
+                self._begin_session_after(kafka, KafkaException(error))
+                sending.again = True
                 self._produce_patiently(sending)
             else:
                 self._settle(sending, None, self._refused(sending.topic, error))

@@ -50,7 +50,7 @@ def main() -> None:
     api = PrefectApi(settings.prefect_api_url)
     prefect = PrefectSide(settings.platform_database_url, controller, heads, api, settings.gateway_url)
     threading.Thread(target=prefect.keep_looking, args=(leaving,), name="prefect", daemon=True).start()
-    heartbeat = Heartbeat()
+    heartbeat = Heartbeat(settings.heartbeat)
     while not leaving.is_set():
         heartbeat.beat()
         for step in steps:

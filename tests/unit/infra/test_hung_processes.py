@@ -28,7 +28,8 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Once).serve_forever()
 BEATING = """
 import time
 from infra.heartbeat import Heartbeat
-heartbeat = Heartbeat()
+from infra.settings import Settings
+heartbeat = Heartbeat(Settings().heartbeat)
 for _ in range(3):
     heartbeat.beat()
     time.sleep(1.1)
