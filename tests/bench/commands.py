@@ -187,15 +187,19 @@ def release(
     posts: Annotated[int, typer.Option(min=100, help="Posts of the simulated world.")] = 3_000,
     per_s: Annotated[float, typer.Option(min=1, help="Pages a second of a probe, beside the world's people.")] = 20.0,
     rounds: Annotated[int, typer.Option(min=1, help="Kills of each process.")] = 1,
+    part: Annotated[list[str] | None, typer.Option(help="Only this: kills, faults or controller; repeat for several.")] = None,
     seed: Seed = 7,
     as_json: AsJson = False,
 ) -> None:
     """Releases on live traffic: each process killed, broken releases let in, the controller killed. Starts a whole platform."""
 
     def work(folder: Path) -> dict:
-        from tests.bench.release import bench_release
+        from tests.bench.release import PARTS, bench_release
 
-        return bench_release(folder, users=users, posts=posts, per_s=per_s, rounds=rounds, seed=seed)
+        parts = tuple(part or PARTS)
+        if unknown := sorted(set(parts) - set(PARTS)):
+            raise typer.BadParameter(f"{unknown[0]!r} is no part; there are {', '.join(PARTS)}", param_hint="--part")
+        return bench_release(folder, users=users, posts=posts, per_s=per_s, rounds=rounds, seed=seed, parts=parts)
 
     _run("release", work, as_json)
 

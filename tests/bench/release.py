@@ -40,7 +40,12 @@ ENDED = (ReleaseState.ROLLED_BACK, ReleaseState.RETIRED)
 ACTOR, WHY = "bench", "measuring"
 
 
-def bench_release(folder: Path, *, users: int, posts: int, per_s: float, rounds: int, seed: int) -> dict[str, Any]:
+PARTS = ("kills", "faults", "controller")
+
+
+def bench_release(
+    folder: Path, *, users: int, posts: int, per_s: float, rounds: int, seed: int, parts: tuple[str, ...] = PARTS
+) -> dict[str, Any]:
     """Figures of one run: the world's people live on the platform, and a probe beside them asks for `per_s` pages a second.
 
     heal_s: by process, from `kill -9` until it works again. off_traffic_s: by fault, from a broken release's first answer until
@@ -52,9 +57,9 @@ def bench_release(folder: Path, *, users: int, posts: int, per_s: float, rounds:
         second = bench.release_to_live()
         with platform.beside("traffic", "world", "--speed", str(SPEED)):
             bench.probe.start()
-            heal = bench.kill_each(rounds)
-            off = {fault: bench.let_in(fault) for fault in FAULTS}
-            controlled = bench.controller_killed_on_the_way()
+            heal = bench.kill_each(rounds) if "kills" in parts else {}
+            off = {fault: bench.let_in(fault) for fault in FAULTS} if "faults" in parts else {}
+            controlled = bench.controller_killed_on_the_way() if "controller" in parts else {}
             bench.probe.stop()
         replies = bench.probe.replies
         return {
@@ -62,7 +67,8 @@ def bench_release(folder: Path, *, users: int, posts: int, per_s: float, rounds:
             "availability": round(sum(reply.status == 200 for reply in replies) / max(len(replies), 1), 5),
             "dropped": sum(reply.status == 0 for reply in replies),
             "errors_by_status": _statuses(replies),
-            "wrong_release_answers": bench.wrong_answers(),
+            "wrong_release_answers": len(bench.wrong_answers()),
+            "wrong_releases": sorted({str(reply.release) for reply in bench.wrong_answers()}),
             "live_from_start": second,
             "heal_s": heal,
             "off_traffic_s": off,
@@ -189,10 +195,10 @@ class _Bench:
     def controller_killed_on_the_way(self) -> dict[str, Any]:
         """A release from its build to live, and the controller killed at each of its moves."""
         announce("a release on its way, and the controller killed at each move")
-        version, kills, seen = self._copy_of_champion(), 0, 0
+        version, kills, seen, before = self._copy_of_champion(), 0, 0, time.monotonic()
         self.platform.mixer("run", "release", version, "--min-users", "2", "--warm-up-s", "0", "--look-every-s", "1")
         release_id = self.ledger.releases()[-1].release_id
-        self._allow({*self._allowed[-1][1], release_id})
+        self._allow({*self._allowed[-1][1], release_id}, before)
         deadline = time.monotonic() + 5 * WAIT_S
         while (state := self.ledger.state(release_id)) not in (ReleaseState.LIVE, *ENDED) and time.monotonic() < deadline:
             entries = len(self.ledger.entries_of(release_id))
@@ -207,15 +213,16 @@ class _Bench:
         return {
             "kills": kills,
             "ended": str(self.ledger.state(release_id)),
+            "by": f"{(last := self.ledger.entries_of(release_id)[-1]).actor}: {last.reason}",
             "ledger_problems": self.ledger.verify(),
             "entries": [f"{entry.state} {entry.percent or ''}".strip() for entry in self.ledger.entries_of(release_id)],
         }
 
     # ---- who may answer -------------------------------------------------------------------------------------------
-    def _allow(self, releases: set[str]) -> None:
-        self._allowed.append((time.monotonic(), releases))
+    def _allow(self, releases: set[str], since: float | None = None) -> None:
+        self._allowed.append((time.monotonic() if since is None else since, releases))
 
-    def wrong_answers(self) -> int:
+    def wrong_answers(self) -> list[Reply]:
         """Pages of releases that were neither live, nor a canary, nor standing by when they were asked for, or just before."""
         ends = [since for since, _ in self._allowed[1:]] + [math.inf]
         spans = [(since - GRACE_S, end + GRACE_S, names) for (since, names), end in zip(self._allowed, ends, strict=True)]
@@ -223,7 +230,7 @@ class _Bench:
         def may(reply: Reply) -> bool:
             return any(since <= reply.at <= end and reply.release in names for since, end, names in spans)
 
-        return sum(reply.status == 200 and not may(reply) for reply in self.probe.replies)
+        return [reply for reply in self.probe.replies if reply.status == 200 and not may(reply)]
 
     @staticmethod
     def _until(holds: Callable[[], bool]) -> None:
