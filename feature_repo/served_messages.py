@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-SERVED_TOPIC = "served"
 DEFAULT_POSTS = 20  # of a page whose request names no number
 # What the door finds wrong with an answer that is no error.
 ANOTHER_ANSWERED = "another release answered"

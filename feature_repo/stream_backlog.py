@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from confluent_kafka import Consumer, TopicPartition
 
-EVENTS_TOPIC = "events"
+from feature_repo.broker_topics import EVENTS_TOPIC
+
 TIMEOUT_S = 2.0
 _FETCH_BYTES = 65_536  # one record is looked at, so little is fetched
 

@@ -13,8 +13,6 @@ import polars as pl
 from feature_repo.contracts import TABLES, split_events
 
 EVENT_SCHEMA = pl.from_arrow(TABLES["events"].empty_table()).schema
-EVENTS_TOPIC = "events"
-DEAD_LETTERS_TOPIC = "dead_letters"  # what clients sent and intake refused, for people
 
 
 class EventMessage(msgspec.Struct, gc=False):

@@ -9,10 +9,10 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from feature_repo.aggregates.event_messages import EVENTS_TOPIC
 from feature_repo.aggregates.fetch_rest import FetchRest
 from feature_repo.aggregates.stream_apply import Records
 from feature_repo.aggregates.stream_state import Position
+from feature_repo.broker_topics import EVENTS_TOPIC
 from infra.settings import Settings
 
 log = structlog.get_logger("stream_worker")

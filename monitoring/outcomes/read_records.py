@@ -13,9 +13,8 @@ import structlog
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from feature_repo.aggregates.event_messages import DEAD_LETTERS_TOPIC, EVENTS_TOPIC
 from feature_repo.aggregates.stream_output import read_progress
-from feature_repo.served_messages import SERVED_TOPIC
+from feature_repo.broker_topics import DEAD_LETTERS_TOPIC, EVENTS_TOPIC, SERVED_TOPIC
 from infra.settings import Settings
 from monitoring.outcomes.evidence import Outcomes
 

@@ -18,12 +18,13 @@ import polars as pl
 import structlog
 from confluent_kafka import KafkaException
 
-from feature_repo.aggregates.event_messages import EVENTS_TOPIC, decode
+from feature_repo.aggregates.event_messages import decode
 from feature_repo.aggregates.event_stream import EventStream
 from feature_repo.aggregates.stream_apply import Records
 from feature_repo.aggregates.stream_state import Position
+from feature_repo.broker_topics import EVENTS_TOPIC, SERVED_TOPIC
 from feature_repo.contracts import HISTORY_BEFORE
-from feature_repo.served_messages import SERVED_TOPIC, DoorAnswer, ServedPage, decode_served
+from feature_repo.served_messages import DoorAnswer, ServedPage, decode_served
 from infra.settings import Settings
 from monitoring.outcomes.answers import RELEVANT, Event
 from monitoring.outcomes.store import Offset, OutcomeStore, Taken

@@ -6,7 +6,8 @@ import time
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from feature_repo.served_messages import ANOTHER_ANSWERED, SERVED_TOPIC, DoorAnswer, fields_of
+from feature_repo.broker_topics import SERVED_TOPIC
+from feature_repo.served_messages import ANOTHER_ANSWERED, DoorAnswer, fields_of
 from services.gateway.arms import Choice
 from services.gateway.inquest import wrong_with
 from services.gateway.metrics import GatewayMetrics

@@ -6,7 +6,8 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from services.intake.events import DEAD_LETTERS, TOPIC, Examined, Rejected, dead_letter
+from feature_repo.broker_topics import DEAD_LETTERS_TOPIC, EVENTS_TOPIC
+from services.intake.events import Examined, Rejected, dead_letter
 from services.intake.producer import EventProducer, MessageTooLarge
 
 PLACES_NAMED = 20  # of events that were not delivered, in words
@@ -35,8 +36,8 @@ class Delivered:
 async def deliver(producer: EventProducer, examined: Examined) -> Delivered:
     """Send accepted events to their topic and refused ones to the dead letters; wait until each is there or failed."""
     received_us = time.time_ns() // 1000
-    sent = [producer.send(TOPIC, str(event["user_id"]), event) for event in examined.accepted]
-    letters = [producer.send(DEAD_LETTERS, "rejected", dead_letter(one, received_us)) for one in examined.rejected]
+    sent = [producer.send(EVENTS_TOPIC, str(event["user_id"]), event) for event in examined.accepted]
+    letters = [producer.send(DEAD_LETTERS_TOPIC, "rejected", dead_letter(one, received_us)) for one in examined.rejected]
     outcomes = await asyncio.gather(*map(asyncio.wrap_future, [*sent, *letters]), return_exceptions=True)
     places = [*examined.indexes, *(refused.index for refused in examined.rejected)]
     events = [event for event, outcome in zip(examined.accepted, outcomes, strict=False) if isinstance(outcome, int)]

@@ -13,7 +13,6 @@ import orjson
 import polars as pl
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-from feature_repo.aggregates.event_messages import DEAD_LETTERS_TOPIC
 from feature_repo.contracts import DERIVED, EVENTS, RESERVED_ID, SAMPLED, Action, split_events
 from feature_repo.event_times import EARLIEST, INTAKE_AHEAD_S
 from feature_repo.ids import RememberedIds
@@ -21,8 +20,6 @@ from feature_repo.surfaces import DEFAULT_SURFACE, check_surface
 from services.intake.id_fields import ClientId
 from services.intake.post_authors import another_author, authors_of_rows, claimed_authors
 
-TOPIC = "events"
-DEAD_LETTERS = DEAD_LETTERS_TOPIC
 MOST_BYTES = 1_000_000  # of one event as it was sent; what the producer takes in one message
 LETTER_CHARACTERS = 50_000  # of what was sent, kept in a dead letter
 _SHOWN = 64  # characters of a name that a reason quotes

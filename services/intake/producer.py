@@ -15,9 +15,10 @@ import polars as pl
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as KafkaProducer
 
+from feature_repo.broker_topics import EVENTS_TOPIC
 from feature_repo.contracts import check_table
 from infra.settings import Settings
-from services.intake.events import MOST_BYTES, TOPIC
+from services.intake.events import MOST_BYTES
 
 logger = logging.getLogger(__name__)
 
@@ -136,14 +137,14 @@ class EventProducer:
                 ends[message.partition()] = max(ends.get(message.partition(), 0), message.offset() + 1)
 
         for row in rows.iter_rows(named=True):
-            sending = _Sending(TOPIC, str(row["user_id"]).encode(), orjson.dumps(row), settled)
+            sending = _Sending(EVENTS_TOPIC, str(row["user_id"]).encode(), orjson.dumps(row), settled)
             self._begin()
             self._produce_patiently(sending)
         left = self.flush(2 * self._configuration["message.timeout.ms"] / 1000)
         if failures:
             raise failures[0]
         if left:
-            raise self._refused(TOPIC, f"{left} of {rows.height} events were not acknowledged")
+            raise self._refused(EVENTS_TOPIC, f"{left} of {rows.height} events were not acknowledged")
         return ends
 
     def flush(self, timeout_s: float = 10.0) -> int:

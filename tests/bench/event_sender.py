@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import orjson
 import polars as pl
 
-from feature_repo.aggregates.event_messages import EVENTS_TOPIC
+from feature_repo.broker_topics import EVENTS_TOPIC
 from feature_repo.contracts import EVENTS
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import polars as pl
 import psutil
 from confluent_kafka import Consumer, TopicPartition
 
-from feature_repo.aggregates.event_messages import EVENTS_TOPIC
 from feature_repo.aggregates.stream_output import read_progress
+from feature_repo.broker_topics import EVENTS_TOPIC
 from feature_repo.bulk_online.entity_keys import entity_keys
 from feature_repo.datasets.world.event_bulk import BulkWorld, bulk_events
 from feature_repo.online_store import PROJECT, online_file

@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from feature_repo.aggregates.event_messages import DEAD_LETTERS_TOPIC, EVENTS_TOPIC
 from feature_repo.aggregates.stream_output import write_progress
+from feature_repo.broker_topics import DEAD_LETTERS_TOPIC, EVENTS_TOPIC, SERVED_TOPIC
 from feature_repo.contracts import EVENTS
-from feature_repo.served_messages import SERVED_TOPIC, DoorAnswer, ServedPage, fields_of, packed
+from feature_repo.served_messages import DoorAnswer, ServedPage, fields_of, packed
 from infra.settings import Settings
 from monitoring.outcomes import read_records
 from monitoring.outcomes.evidence import Outcomes

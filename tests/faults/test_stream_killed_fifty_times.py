@@ -24,13 +24,13 @@ from confluent_kafka import Producer
 from feature_repo.aggregates.batch_cells import coded_cells_as_of, to_cells
 from feature_repo.aggregates.cells import CELL, faded_at, sliding_at
 from feature_repo.aggregates.coded_events import coded_events
-from feature_repo.aggregates.event_messages import EVENTS_TOPIC
 from feature_repo.aggregates.families import FAMILIES, Family
 from feature_repo.aggregates.measures import COUNTED
 from feature_repo.aggregates.stream_apply import LATE_US
 from feature_repo.aggregates.stream_output import read_progress
 from feature_repo.aggregates.stream_seed import seed_stream_state
 from feature_repo.aggregates.stream_state import StreamState
+from feature_repo.broker_topics import EVENTS_TOPIC
 from feature_repo.datasets.world.event_bulk import BulkWorld, bulk_events
 from feature_repo.feature_store import apply, open_store
 from feature_repo.lake import Lake

@@ -20,7 +20,6 @@ import pytest
 from confluent_kafka import Producer
 
 from feature_repo.aggregates.batch import write_states
-from feature_repo.aggregates.event_messages import EVENTS_TOPIC
 from feature_repo.aggregates.ranking_projection import ranking_states
 from feature_repo.aggregates.ranking_state import Key
 from feature_repo.aggregates.stream_events import text_hashes
@@ -29,6 +28,7 @@ from feature_repo.aggregates.stream_parts import stream_parts
 from feature_repo.aggregates.stream_seed import WorkerRunning, seed_stream_state
 from feature_repo.aggregates.stream_state import StreamState
 from feature_repo.blocks import user_block
+from feature_repo.broker_topics import EVENTS_TOPIC
 from feature_repo.event_log import read_events, read_table
 from feature_repo.exposures import exposure_log
 from feature_repo.feature_store import apply, build_offline, materialise

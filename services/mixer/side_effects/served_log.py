@@ -9,8 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
+from feature_repo.broker_topics import SERVED_TOPIC
 from feature_repo.heads import HEADS
-from feature_repo.served_messages import SERVED_TOPIC, ServedPage, fields_of, packed
+from feature_repo.served_messages import ServedPage, fields_of, packed
 from services.mixer.components import Component
 from services.mixer.engine import Result
 

@@ -10,11 +10,10 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from starlette.testclient import TestClient
 
+from feature_repo.broker_topics import DEAD_LETTERS_TOPIC, EVENTS_TOPIC, SERVED_TOPIC
 from feature_repo.contracts import EdgeKind
-from feature_repo.served_messages import SERVED_TOPIC as SERVED
 from infra.processes import broker
 from infra.supervisor import Supervisor
-from services.intake.events import DEAD_LETTERS, TOPIC
 from services.intake.producer import BrokerUnavailable, EventProducer
 from services.mixer.app import create_app
 from services.mixer.runtime import MixerRuntime
@@ -78,10 +77,12 @@ def test_good_events_reach_the_topic_bad_ones_the_dead_letters(connected, settin
     assert [refused["index"] for refused in answer["rejected"]] == [1, 2, 3]
     assert answer["rejected"][0]["reason"].startswith("action 'applaud' is not known; known actions: impression")
     assert "mixer_events_unmatched_total 1.0" in client.get("/metrics").text
-    good = find(settings_with_broker, TOPIC, lambda message: message["event_id"] == "e-1")
+    good = find(settings_with_broker, EVENTS_TOPIC, lambda message: message["event_id"] == "e-1")
     assert (good["user_id"], good["author_id"]) == (5, runtime.author_of(post))
     for one in bad:
-        assert find(settings_with_broker, DEAD_LETTERS, lambda letter, one=one: json.loads(letter["sent"]) == one)["reason"]
+        assert find(settings_with_broker, DEAD_LETTERS_TOPIC, lambda letter, one=one: json.loads(letter["sent"]) == one)[
+            "reason"
+        ]
 
 
 @pytest.mark.slow
@@ -103,7 +104,7 @@ def test_what_was_served_is_logged_with_release_and_propensity(connected, settin
     asked = {"user_id": 3, "count": 4, "requested_at": as_of, "request_id": "served-1"}
     page = client.post("/for_you", json=asked).json()["posts"]
     # The side effect runs on the app's loop after the answer; its message is awaited by reading the topic until it is there.
-    logged = find(settings_with_broker, SERVED, lambda message: message["request_id"] == "served-1")
+    logged = find(settings_with_broker, SERVED_TOPIC, lambda message: message["request_id"] == "served-1")
 
     assert (logged["release"], logged["user_id"]) == ("r-events", 3)
     assert logged["posts"] == [post["post_id"] for post in page]
@@ -140,7 +141,7 @@ def test_a_copy_that_nobody_saw_is_logged_as_one_and_no_impression_can_name_it(c
     client, runtime = connected
     asked = {"user_id": 3, "count": 4, "requested_at": as_of, "request_id": "copied-1"}
     page = client.post("/for_you", json=asked, headers={"x-mixer-shadow": "r-test"}).json()
-    logged = find(settings_with_broker, SERVED, lambda message: message["request_id"] == "copied-1")
+    logged = find(settings_with_broker, SERVED_TOPIC, lambda message: message["request_id"] == "copied-1")
     assert logged["shadow"] is True
     assert logged["propensity"] == [0.0] * 4
     assert runtime.recently_served.of("copied-1", 3, page["posts"][0]["post_id"]) is None
@@ -154,4 +155,4 @@ def test_a_closed_producer_takes_nothing(small_settings):
     producer = EventProducer(small_settings, delivery_timeout_ms=200)
     producer.close()
     with pytest.raises(BrokerUnavailable, match="closed"):
-        producer.send(TOPIC, "1", {}).result(timeout=5)
+        producer.send(EVENTS_TOPIC, "1", {}).result(timeout=5)

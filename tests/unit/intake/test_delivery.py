@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Future
 
+from feature_repo.broker_topics import EVENTS_TOPIC
 from infra.settings import Settings
 from services.intake.delivery import deliver
-from services.intake.events import MOST_BYTES, TOPIC, Examined, Rejected
+from services.intake.events import MOST_BYTES, Examined, Rejected
 from services.intake.producer import BrokerUnavailable, EventProducer, MessageTooLarge
 from tests.free_ports import free_port
 
@@ -62,16 +63,16 @@ def test_many_failures_are_not_all_named():
 
 def test_a_waiter_that_goes_away_does_not_end_the_deliveries(tmp_path):
     producer = EventProducer(Settings(home=tmp_path, broker_port=free_port()), delivery_timeout_ms=100)
-    first = producer.send(TOPIC, "1", {})
+    first = producer.send(EVENTS_TOPIC, "1", {})
     assert not first.cancel()
     # Its report comes although nobody waits any more, and so does the next one: the thread that brings them is alive.
     assert isinstance(first.exception(timeout=20), BrokerUnavailable)
-    assert isinstance(producer.send(TOPIC, "1", {}).exception(timeout=20), BrokerUnavailable)
+    assert isinstance(producer.send(EVENTS_TOPIC, "1", {}).exception(timeout=20), BrokerUnavailable)
     producer.close()
 
 
 def test_the_producer_knows_what_is_too_large_before_it_sends_it(tmp_path):
     producer = EventProducer(Settings(home=tmp_path, broker_port=free_port()))
-    refusal = producer.send(TOPIC, "1", {"text": "x" * MOST_BYTES}).exception(timeout=5)
+    refusal = producer.send(EVENTS_TOPIC, "1", {"text": "x" * MOST_BYTES}).exception(timeout=5)
     assert str(refusal) == "the message has 1,000,012 bytes; the limit is 1,000,000"
     producer.close()

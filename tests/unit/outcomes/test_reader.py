@@ -10,7 +10,8 @@ import pytest
 from confluent_kafka import KafkaException
 
 from feature_repo.aggregates.stream_apply import Records
-from feature_repo.served_messages import SERVED_TOPIC, ServedPage, fields_of
+from feature_repo.broker_topics import SERVED_TOPIC
+from feature_repo.served_messages import ServedPage, fields_of
 from infra.settings import Settings
 from monitoring.outcomes import reader as module
 from monitoring.outcomes.evidence import Outcomes
