@@ -18,9 +18,9 @@ from feature_repo.broker_topics import DEAD_LETTERS_TOPIC, EVENTS_TOPIC, SERVED_
 from infra.settings import Settings
 from monitoring.outcomes.evidence import Outcomes
 
-EVERY_S = 10.0
+EVERY_S = 5.0
 LETTERS_KEPT = 10_000  # newest records of the topic that no program reads
-KEPT_S = 30.0  # what came since stays in any case: readers begin that far back where the broker was killed, and people look
+KEPT_S = 5.0  # what came since stays in any case: the broker may be killed before it has written it
 BROKER_S = 5.0  # that the broker has for one answer
 
 log = structlog.get_logger("outcomes")

@@ -36,7 +36,7 @@ WRITTEN_AFTER_S = 1.5  # the broker of one machine writes every second
 HELD_RECORDS = 20_000  # of each topic
 NEAR_END_S = 3.0  # of a record of `served`: older ones tell that more wait behind them
 OLD_S = 6.0  # what the broker got so long ago needs no holding back
-TAKE_EVERY_S = 0.5  # between two transactions: one for each page would cost more than the pages
+TAKE_EVERY_S = 1.0  # between two transactions: one for each page would cost more than the pages
 TIDY_EVERY_S = 5.0  # between two looks at the broker, and at pages whose labels are complete by now
 
 log = structlog.get_logger("outcomes")
