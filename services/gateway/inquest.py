@@ -34,8 +34,8 @@ class FastPathPolicy:
     rest_s: float = 5.0  # after an inquest, before the next into the same release
     slow_ratio: float = 5.0  # an answer is slow that took so many times what the other's took,
     slow_s: float = 0.5  # and at least so long
-    slow_for_s: float = 2.5  # since the first slow one: a process that stood still for a moment makes a handful of them at once
-    slow_share: float = 0.8  # of the suspect's answers, where most of the bad ones are slow
+    slow_for_s: float = 2.5  # since the first slow or late one: a process that stood still makes a handful of them at once
+    slow_share: float = 0.8  # of the suspect's answers, where most of the bad ones are slow or late
     loaded_findings: int = (
         3  # that find a release with all the load slow or late, before it is broken: it may have too much to do
     )
@@ -114,7 +114,7 @@ class Inquests:
 
     def _found(self, case: _Case, now: float) -> bool:
         bounds = self.policy
-        mostly_slow = 2 * case.wrongs.count(SLOW) > len(case.wrongs)
+        mostly_slow = 2 * sum(wrong in (SLOW, LATE) for wrong in case.wrongs) > len(case.wrongs)
         if mostly_slow and now - case.opened < bounds.slow_for_s:
             return False
         share = bounds.slow_share if mostly_slow else bounds.bad_share

@@ -170,10 +170,10 @@ class _Bench:
             ended = time.monotonic()
         self.ledger.remove_arm(release_id)
         self._allow(self._allowed[-1][1] - {release_id})
-        met = [reply.at for reply in self.probe.since(began) if release_id in (reply.release, reply.meant)]
+        met = [reply.came for reply in self.probe.since(began) if release_id in (reply.release, reply.meant)]
         entry = self.ledger.entries_of(release_id)[-1]
         return {
-            "seconds": round(ended - (met[0] if met else began), 2),
+            "seconds": round(max(ended - min(met, default=began), 0.0), 2),
             "by": entry.actor,
             "bad_pages_seen": sum(reply.release == release_id for reply in self.probe.since(began)),
         }

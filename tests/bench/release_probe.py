@@ -15,9 +15,11 @@ TIMEOUT_S = 20.0
 
 @dataclass(frozen=True)
 class Reply:
-    """One request: when it was sent (monotonic), its status (0: no answer at all), and who answered for whom."""
+    """One request: when it was sent and when its answer came (monotonic), its status (0: no answer at all), and who answered
+    for whom."""
 
     at: float
+    came: float
     status: int
     release: str | None
     meant: str | None  # the release that should have answered, where another one did
@@ -65,7 +67,7 @@ class Probe:
         try:
             answer = await client.post("/for_you", json={"user_id": user, "count": 10})
         except httpx.HTTPError:
-            self.replies.append(Reply(at, 0, None, None))
+            self.replies.append(Reply(at, time.monotonic(), 0, None, None))
             return
         meant = answer.headers.get("x-mixer-fallback", "").partition(":")[0] or None
-        self.replies.append(Reply(at, answer.status_code, answer.headers.get("x-mixer-release"), meant))
+        self.replies.append(Reply(at, time.monotonic(), answer.status_code, answer.headers.get("x-mixer-release"), meant))

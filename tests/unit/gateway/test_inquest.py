@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from services.gateway.inquest import FastPathPolicy, Heard, Inquests, wrong_with
 
+LATE = Heard("no answer in time", 1.5)
 WELL, ERROR, SLOW = Heard(None, 0.02), Heard("error 500", 0.02), Heard(None, 3.0)
 POLICY = FastPathPolicy()
 
@@ -23,7 +24,7 @@ def pairs(inquests: Inquests, suspect: Heard, other: Heard, count: int, now: flo
     return [finding for finding in found if finding]
 
 
-@pytest.mark.parametrize("bad", [ERROR, Heard("an empty page", 0.02), Heard("no answer in time", 1.5)])
+@pytest.mark.parametrize("bad", [ERROR, Heard("an empty page", 0.02)])
 def test_a_release_that_is_broken_is_found_by_five_requests(bad):
     inquests = Inquests()
     usual(inquests)
@@ -35,14 +36,24 @@ def test_a_release_that_is_broken_is_found_by_five_requests(bad):
     assert not inquests.suspected("r2", 1.1)  # the case is closed
 
 
-def test_a_release_that_is_slow_is_found_when_it_stays_so_and_not_by_a_busy_moment():
+@pytest.mark.parametrize(("bad", "words"), [(SLOW, "slow"), (LATE, "no answer in time")])
+def test_a_release_that_is_slow_or_late_is_found_when_it_stays_so_and_not_by_a_busy_moment(bad, words):
     inquests = Inquests()
     usual(inquests)
-    inquests.heard("r2", "r1", SLOW, 1.0)
-    assert pairs(inquests, SLOW, WELL, 20) == []  # all within a fifth of a second
-    found = pairs(inquests, SLOW, WELL, 1, now=3.6)
+    inquests.heard("r2", "r1", bad, 1.0)
+    assert pairs(inquests, bad, WELL, 20) == []  # all within a fifth of a second
+    found = pairs(inquests, bad, WELL, 1, now=3.6)
     assert len(found) == 1
-    assert "most often slow" in found[0]
+    assert f"most often {words}" in found[0]
+
+
+def test_a_process_that_stood_still_for_some_seconds_is_no_broken_release():
+    inquests = Inquests()
+    usual(inquests)
+    inquests.heard("r2", "r1", LATE, 1.0)
+    assert pairs(inquests, LATE, WELL, 8) == []
+    assert pairs(inquests, WELL, WELL, 12, now=3.0) == []
+    assert pairs(inquests, WELL, WELL, 5, now=3.7) == []
 
 
 def found_in_rounds(bad: Heard, rounds: int, apart_s: float = 10.0) -> list[str]:
@@ -57,7 +68,7 @@ def found_in_rounds(bad: Heard, rounds: int, apart_s: float = 10.0) -> list[str]
     return found
 
 
-@pytest.mark.parametrize("bad", [SLOW, Heard("no answer in time", 1.5)])
+@pytest.mark.parametrize("bad", [SLOW, LATE])
 def test_a_release_with_all_the_load_is_not_slow_because_one_without_any_is_quicker(bad):
     assert found_in_rounds(bad, 6) == []
 
