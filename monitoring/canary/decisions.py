@@ -25,6 +25,7 @@ class Clock:
     last: bool
     step_s: np.ndarray | float
     left_s: np.ndarray | float
+    age_s: np.ndarray | float = np.inf  # of the rollout
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Finding:
     detectable: np.ndarray  # smallest worsening told from none with the policy's power
     detectable_last: np.ndarray  # the same at the end of the step
     powered: np.ndarray
+    settled: np.ndarray  # the rollout is old enough for this metric to roll back
     # Reasons not to step up.
     doubtful: np.ndarray  # estimated beyond the margin, and not by mere noise
     unproven: np.ndarray  # has the power to decide and is not shown to be no worse yet
@@ -62,7 +64,7 @@ class Finding:
     @property
     def rolls_back(self) -> np.ndarray:
         """Whether the metric asks for a rollback."""
-        return self.worse & (self.metric.role != "signals" and not self.metric.dry_run)
+        return self.worse & self.settled & (self.metric.role != "signals" and not self.metric.dry_run)
 
 
 def find(metric: MetricPolicy, estimate: Pooled, policy: JudgePolicy, clock: Clock) -> Finding:
@@ -99,6 +101,7 @@ def find(metric: MetricPolicy, estimate: Pooled, policy: JudgePolicy, clock: Clo
         detectable=now,
         detectable_last=end,
         powered=powered,
+        settled=np.asarray(clock.age_s) >= metric.settle_s,
         doubtful=judged & has & (harm > margin) & (harm >= DOUBTFUL_Z * np.sqrt(variance)),
         unproven=(metric.role == "decides") & clock.last & powered & ~no_worse,
         unseen=judged & clock.last & has & (now > resolution) & ((end <= resolution) | impatient),

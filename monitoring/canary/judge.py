@@ -8,6 +8,7 @@ answer, never an error.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,7 +26,8 @@ __all__ = ["JudgePolicy", "MetricResult", "Place", "Verdict", "judge"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where the rollout stands: whether this is the ramp's last step, and seconds since it began and until it is given up.
+    """Where the rollout stands: whether this is the ramp's last step, seconds since that began and until it is given up, and
+    since the first step began.
 
     Pauses do not count in `step_s`.
     """
@@ -33,11 +35,12 @@ class Place:
     last: bool
     step_s: float
     left_s: float
+    age_s: float = math.inf
 
 
 def judge(evidence: RolloutEvidence, policy: JudgePolicy, place: Place) -> Verdict:
     """Whether the canary may take its next step ("promote"; at the last one: be put to people), must go, or neither yet."""
-    clock = Clock(place.last, max(place.step_s, 0.0), max(place.left_s, 0.0))
+    clock = Clock(place.last, max(place.step_s, 0.0), max(place.left_s, 0.0), max(place.age_s, 0.0))
     findings, silent = _findings(evidence, policy, clock)
     counts = users_by_step(evidence.requests, len(evidence.shares))
     users, in_step = counts.max(axis=0, initial=0), counts[-1] if len(counts) else np.zeros(2, np.int64)

@@ -30,6 +30,7 @@ class MetricPolicy(BaseModel):
     margin: float = Field(gt=0, description="The worsening that is tolerated, in `scale`; a ratio lies above 1.")
     resolution: float | None = Field(None, gt=0, description="A worsening that may not go unseen at the last step.")
     prior: float = Field(gt=0, description="The worsening that the bounds are tuned for.")
+    settle_s: float = Field(0.0, ge=0, description="First seconds of a rollout in which it only holds, and rolls nothing back.")
     dry_run: bool = Field(False, description="Judged and shown, with no effect.")
 
     @model_validator(mode="after")

@@ -119,6 +119,7 @@ class Controller:
         place = place_of(
             last=row.plan.after(steps[-1].percent or 0.0) is None,
             since=self._since(steps[-1], row, now),
+            began=datetime.fromisoformat(steps[0].at).timestamp(),
             plan=row.plan,
             now=now,
         )

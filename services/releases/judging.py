@@ -83,8 +83,9 @@ class Judging:
         return self.policy.model_copy(update=changes)
 
 
-def place_of(*, last: bool, since: float, plan: RolloutPlan, now: float | None = None) -> Place:
-    """Where a rollout stands; since: Unix seconds from which the step's deadline counts."""
-    spent = max((time.time() if now is None else now) - since, 0.0)
+def place_of(*, last: bool, since: float, began: float, plan: RolloutPlan, now: float | None = None) -> Place:
+    """Where a rollout stands. Unix seconds: since, from which the step's deadline counts; began, of the first step."""
+    now = time.time() if now is None else now
+    spent = max(now - since, 0.0)
     waits_s = plan.step_timeout_s if plan.wait_s is None else min(plan.wait_s, plan.step_timeout_s)
-    return Place(last=last, step_s=spent, left_s=max(waits_s - spent, 0.0))
+    return Place(last=last, step_s=spent, left_s=max(waits_s - spent, 0.0), age_s=max(now - began, 0.0))

@@ -56,7 +56,8 @@ class Retrospect:
         row = next((one for one in self._rollouts.all() if one.release_id == release_id), None)
         plan = RolloutPlan() if row is None else row.plan
         since = _seconds(steps[-1]) + (0.0 if row is None else paused_s(row, _seconds(steps[-1]), moment))
-        place = place_of(last=plan.after(steps[-1].percent or 0.0) is None, since=since, plan=plan, now=moment)
+        last, began = plan.after(steps[-1].percent or 0.0) is None, _seconds(steps[0])
+        place = place_of(last=last, since=since, began=began, plan=plan, now=moment)
         look = self._looks.newest(release_id)
         verdict = self._judging.judge_now(release_id, plan, steps, place)
         return JudgedAgain(release_id, ended, None if look is None else look["decision"], verdict)

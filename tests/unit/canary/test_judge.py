@@ -55,6 +55,16 @@ def test_each_kind_of_harm_is_rolled_back_and_named(rng, harm, metric):
     assert all(one.says.startswith(one.label) for one in verdict.metrics)
 
 
+def test_a_process_that_has_just_begun_is_not_rolled_back_for_its_latency_but_held(rng):
+    evidence, settle_s = rollout(rng, ENOUGH, slower=1.45), 120.0
+    young = judge(evidence, POLICY, replace(EARLIER, age_s=settle_s - 1))
+    assert (young.metric("latency_p95").decision, young.decision) == ("worse", "inconclusive")
+    assert any(reason.startswith(young.metric("latency_p95").label) for reason in young.reasons)
+    assert judge(evidence, POLICY, replace(EARLIER, age_s=settle_s)).decision == "rollback"
+    failing = judge(rollout(rng, ENOUGH, failed=0.007), POLICY, replace(EARLIER, age_s=1.0))
+    assert failing.decision == "rollback"
+
+
 def test_what_is_tolerated_is_tolerated_however_surely_it_is_shown(rng):
     """Harm was once judged at zero, whatever the margin."""
     verdict = judge(rollout(rng, ENOUGH, log_loss=0.006), POLICY, LAST)
