@@ -263,6 +263,7 @@ def _measured(name: str, work: Callable[[Path], dict]) -> dict:
         termination_unwinds(),
         TemporaryDirectory(dir=scratch, prefix=f"{name}-") as folder,
         err.status(name) as status,
-        listening(status.update),
+        # A log gets a line for each; a terminal shows the newest.
+        listening(status.update if err.is_terminal else err.print),
     ):
         return measured(name, lambda: work(Path(folder)))
