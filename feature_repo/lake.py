@@ -115,7 +115,8 @@ class Lake:
     @staticmethod
     def read_part(name: str, file: Path) -> pl.DataFrame:
         """One part of `posts`, `users` or `edges`, with the optional columns that were not yet known when it was written."""
-        return completed(name, pl.read_parquet(file, hive_partitioning=False))
+        # From memory: by its path a file is opened twice, and a day's part may be replaced in between.
+        return completed(name, pl.read_parquet(file.read_bytes(), hive_partitioning=False))
 
     # ---- rows that are kept but not served ------------------------------------------------------------------------
     def quarantine(self, name: str, rows: pl.DataFrame) -> None:

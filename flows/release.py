@@ -70,7 +70,13 @@ def release_flow(
     if run_id and (other := rollout.enter(release_id, run_id)) != run_id:
         announce(f"release {release_id} is on its way already, with flow run {other}: that one is to be cancelled")
         return outcome(rollout, release_id)
+    serves = rollout.ledger.route().live == release_id
     checks = _started(rollout, release_id)
+    if serves:
+        said = f"{model} is live already, as {release_id}: no release was made. `mixer run retrain` makes a challenger."
+        announce(said)
+        rollout.finish()
+        return {"nothing_done": said, **record(rollout, release_id), "readiness": checks}
     if rollout.ledger.route().live in (None, release_id):
         rollout.go_live_first(release_id, checks)
         rollout.finish()

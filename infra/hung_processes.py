@@ -24,7 +24,7 @@ class _Signs:
     asked: float = 0.0
     under_way: bool = False  # whether it was asked and has not answered yet
     answered: bool = False  # since the last look; set by the thread that asks
-    beat: float = 0.0  # the heartbeat file's time, as last seen
+    beat: float | None = None  # the heartbeat file's time, as last seen
 
 
 class HungProcesses:
@@ -47,7 +47,7 @@ class HungProcesses:
         if signs is None or signs.life != life:
             signs = self._signs[running.name] = _Signs(life)
         if spec.beats:
-            self._look_at(heartbeat, running, signs)
+            self._look_at(heartbeat, signs)
         elif spec.ready_url is not None:
             self._ask(spec.ready_url, signs, now)
         if signs.answered:
@@ -58,12 +58,14 @@ class HungProcesses:
         self._signs.pop(name, None)
 
     @staticmethod
-    def _look_at(heartbeat: Path, running: Running, signs: _Signs) -> None:
+    def _look_at(heartbeat: Path, signs: _Signs) -> None:
         try:
             beat = heartbeat.stat().st_mtime
         except FileNotFoundError:
+            signs.beat = 0.0
             return
-        signs.answered |= beat != signs.beat and beat >= running.started_at
+        # A time that changes is a beat, whatever the clock says. What the file holds at first may be another life's.
+        signs.answered |= signs.beat is not None and beat != signs.beat
         signs.beat = beat
 
     @staticmethod

@@ -84,8 +84,8 @@ class ProcessKeeper:
         silent_s = self._hung.silent_for(running, spec, self.supervisor.heartbeat(running.name), now)
         if silent_s > spec.silent_s:
             log.warning("process hangs", process=running.name, pid=running.pid, silent_s=round(silent_s))
+            self.supervisor.kill(running)  # first: on a full disk nothing can be noted
             self.events.add(running.name, "hung", f"pid {running.pid} gave no sign for {silent_s:.0f} s, and was killed")
-            self.supervisor.kill(running)
 
     def _start_again(self, name: str, restarts: Restarts, now: float) -> None:
         if restarts.loops():

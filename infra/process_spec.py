@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import psutil
@@ -39,8 +39,9 @@ class ProcessSpec:
 
     @classmethod
     def from_json(cls, text: str) -> ProcessSpec:
-        content = json.loads(text)
-        file = content.pop("ready_file")
+        known = {one.name for one in fields(cls)}  # another version of the platform may have written more
+        content = {name: value for name, value in json.loads(text).items() if name in known}
+        file = content.pop("ready_file", None)
         listens = content.pop("listens", None)
         return cls(
             **{**content, "command": tuple(content["command"])},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.dataset import data
@@ -51,7 +52,7 @@ def main() -> None:
     try:
         app()
     except (RuntimeError, ValueError, FileNotFoundError, DiskFull) as error:
-        err.print(f"[bold red]error:[/] {error}", highlight=False)
+        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)
 
 
@@ -90,10 +91,11 @@ def start(
     """
     settings = apply_environment()
     from flows.cli.first_release import make_first_release
-    from flows.steps.platform import Platform
+    from flows.steps.platform import Platform, one_change_at_a_time
 
     platform = Platform(settings)
-    mended = _bring_up(platform)
+    with one_change_at_a_time(settings, _say):
+        mended = _bring_up(platform)
     made = make_first_release(platform, out, full=full)
     _say_what_runs(platform, mended, platform.bring_back_releases() if not made else [])
     out.print("The platform goes on from here by itself: schedules are active (`mixer deploy` lists them).")
@@ -103,15 +105,20 @@ def start(
 def up() -> None:
     """Start the platform as local processes, mend what an earlier run left, and bring the live release back."""
     settings = apply_environment()
-    from flows.steps.platform import Platform
+    from flows.steps.platform import Platform, one_change_at_a_time
 
     platform = Platform(settings)
-    mended = _bring_up(platform)
-    with out.status("releases"):
-        arms = platform.bring_back_releases()
+    with one_change_at_a_time(settings, _say):
+        mended = _bring_up(platform)
+        with out.status("releases"):
+            arms = platform.bring_back_releases()
     _say_what_runs(platform, mended, arms)
     if not arms:
         out.print("no release yet: `mixer start` takes your data to a live one")
+
+
+def _say(text: str) -> None:
+    out.print(text, highlight=False)
 
 
 def _bring_up(platform: Platform) -> list[str]:
@@ -139,9 +146,11 @@ def _say_what_runs(platform: Platform, mended: list[str], arms: list[dict[str, s
 @app.command()
 def down() -> None:
     """Stop the platform's processes; all state stays."""
-    from flows.steps.platform import Platform
+    from flows.steps.platform import Platform, one_change_at_a_time
 
-    stopped = Platform(get_settings()).stop()
+    settings = get_settings()
+    with one_change_at_a_time(settings, _say):
+        stopped = Platform(settings).stop()
     out.print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running", highlight=False)
 
 
@@ -163,6 +172,8 @@ def status() -> None:
         said = "dies again and again: see its log" if one.looping_since else "" if running else dead
         pid, size = (str(running.pid), f"{memory.get(name, 0):,.0f} MB") if running else ("-", "-")
         table.add_row(name, pid, size, str(one.restarts), f"[red]{said}[/]")
+    for name, part in platform.missing_mixers().items():
+        table.add_row(name, "-", "-", "-", f"[red]was not started, and the ledger needs it ({part}): `mixer up` starts it[/]")
     out.print(table)
     if memory:
         _print_pages(platform.pages())

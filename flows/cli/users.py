@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from infra.settings import get_settings
@@ -41,8 +42,8 @@ def list_people() -> None:
     """Everybody, with role and until when their token holds."""
     table = Table("name", "role", "since", "until")
     for person in _people().all():
-        until = f"revoked {person.revoked_at[:16]}" if person.revoked_at else (person.expires_at or "revoked")[:16]
-        table.add_row(person.name, person.role, person.added_at[:16], until if person.revoked_at or person.expires_at else "")
+        until = f"revoked {person.revoked_at[:16]}" if person.revoked_at else (person.expires_at or "")[:16]
+        table.add_row(escape(person.name), person.role, person.added_at[:16], until)
     out.print(table)
 
 
@@ -58,5 +59,5 @@ def refused(most: Annotated[int, typer.Option(min=1, help="How many, the newest 
     """Who was not let do what, and why."""
     table = Table("at", "who", "what", "why")
     for one in _people().refusals(most):
-        table.add_row(one["at"][:19], one["who"] or "nobody known", one["what"], one["why"])
+        table.add_row(one["at"][:19], escape(one["who"]) or "nobody known", escape(one["what"]), escape(one["why"]))
     out.print(table)

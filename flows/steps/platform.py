@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -29,6 +30,19 @@ def stream_worker_paused(settings: Settings) -> Iterator[None]:
     finally:
         if worked or (supervisor.running() and is_seeded(settings)):
             supervisor.start(spec)
+
+
+@contextmanager
+def one_change_at_a_time(settings: Settings, tell: Tell) -> Iterator[None]:
+    """While the block runs, no other command brings this home's platform up or down; where one does, it is waited for."""
+    settings.paths.pids.mkdir(parents=True, exist_ok=True)
+    with (settings.paths.pids / "platform.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell("another command brings this platform up or down; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class Platform:
@@ -120,6 +134,18 @@ class Platform:
         from flows.reconcile import reconcile_flow
 
         return reconcile_flow()
+
+    def missing_mixers(self) -> dict[str, str]:
+        """By process, what the ledger's route needs it for, of mixers that nobody has started."""
+        from services.releases.ledger import Ledger
+
+        if not self.is_wanted():
+            return {}  # it is down
+        ledger, wanted = Ledger(self.settings.platform_database_url), self.supervisor.wanted_names()
+        route = ledger.route()
+        parts = {"live": route.live, "canary": route.canary, "stand by": ledger.standby()}
+        needed = {processes.mixer_name(release): part for part, release in parts.items() if release is not None}
+        return {name: part for name, part in needed.items() if name not in wanted}
 
     def pages(self) -> dict[str, str]:
         """Where a person looks, by name."""

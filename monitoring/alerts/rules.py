@@ -50,7 +50,7 @@ def _urgent(settings: Settings) -> tuple[AlertRule, ...]:
             for_s=30,
             severity=Severity.PAGE,
             words="a release that the route names does not answer its probe",
-            remedy="run the reconcile flow (`mixer run reconcile`), or roll the release back",
+            remedy="the keeper starts it again; else see its log, run the reconcile flow (`mixer run reconcile`), or roll the release back",
         ),
         AlertRule(
             name="StandbyAnswers",

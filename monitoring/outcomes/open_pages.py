@@ -73,7 +73,7 @@ def take_in(pages: dict[int, list[Page]], message: ServedPage) -> list[Page]:
     """
     own = pages.setdefault(message.user_id, [])
     page = next((one for one in reversed(own) if one.request_id == message.request_id), None)
-    if page is not None and _came_before(page, message):
+    if any(_came_before(one, message) for one in own):
         return []
     predictions, changed = _predictions(message), []
     if page is not None and page.shown and not message.shadow and not _is_same_request(page, message):
@@ -93,9 +93,11 @@ def take_in(pages: dict[int, list[Page]], message: ServedPage) -> list[Page]:
 
 
 def _came_before(page: Page, message: ServedPage) -> bool:
+    """Whether the page came with this very message, under its request_id or as one whose id was used again since."""
     came = (page.release, page.at_us, page.logged_us, page.assigned, page.canary, page.step)
     again = (message.release, message.served_at, message.logged_at, message.assigned, message.canary, message.step)
-    return page.shown and not message.shadow and came == again
+    same_request = page.request_id.partition("\n")[0] == message.request_id[:160]
+    return page.shown and not message.shadow and same_request and came == again
 
 
 def _is_same_request(page: Page, message: ServedPage) -> bool:

@@ -10,7 +10,7 @@ import threading
 import time
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from feature_repo.aggregates.stream_output import read_progress
@@ -39,8 +39,8 @@ class ReadRecords:
         while not leaving.wait(EVERY_S):
             try:
                 self.delete()
-            except KafkaException as error:  # it is away: what was read stays for another while
-                log.info("read records were not deleted", why=str(error))
+            except Exception as error:  # it is away, or slow: what was read stays for another while
+                log.warning("read records were not deleted", why=f"{type(error).__name__}: {error}")
         self._consumer.close()
 
     def delete(self, kept_s: float = KEPT_S) -> dict[tuple[str, int], int]:

@@ -177,6 +177,9 @@ def _messages(served: list[Records]) -> tuple[list[ServedPage], list[DoorAnswer]
             except msgspec.DecodeError as error:
                 odd.append(f"{SERVED_TOPIC} {records.partition}/{offset}: {error}")
                 continue
+            if b"\\u0000" in text:  # no text column of PostgreSQL holds one
+                odd.append(f"{SERVED_TOPIC} {records.partition}/{offset}: holds a NUL character")
+                continue
             (pages if isinstance(message, ServedPage) else answers).append(message)
     return pages, answers, odd
 

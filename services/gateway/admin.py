@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from services.gateway.auth import bearer
+from services.gateway.bodies import body_of
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
 from services.releases.approvals import ApprovalError, NothingPending
@@ -39,12 +40,14 @@ async def act(request: Request) -> Response:
     door: Door = request.app.state.door
     release_id, action = request.path_params["release_id"], request.path_params["action"]
     try:
+        if "\0" in release_id:
+            raise DoorError(404, "unknown_release", "no release has a NUL character in its name", "see the control room")
         if action not in ACTIONS:
             raise DoorError(404, "unknown_action", f"no action {action[:40]!r}", f"use one of {', '.join(ACTIONS)}")
         token = bearer(request.headers.get("authorization"))
         what = f"{action} {release_id}"
         person = await asyncio.to_thread(door.gatekeeper.let_in, token, action, what)
-        claimed, reason = _who_and_why(await request.body())
+        claimed, reason = _who_and_why(await body_of(request))
         done = await asyncio.to_thread(carry_out, door, release_id, action, person or claimed, reason)
         await door.pool.refresh()
         return JSONResponse(done)

@@ -28,6 +28,5 @@ def nothing_live() -> DoorError:
         503,
         "nothing_live",
         "no release is live",
-        "`mixer status` shows whether one is starting; `mixer demo` makes the first, or `mixer run` with ingest, validate, "
-        "features, train and `release champion`; `mixer run reconcile` brings back one that was live",
+        "`mixer start` makes the first, and takes some minutes; where one was live before, `mixer up` brings it back",
     )

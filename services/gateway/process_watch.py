@@ -11,7 +11,6 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from infra.process_events import ProcessEvent, ProcessEvents
-from infra.process_spec import ProcessFailed
 from infra.process_status import ProcessStatus, StatusFile
 from infra.processes import KEEPER
 from infra.settings import Settings
@@ -56,8 +55,8 @@ class ProcessWatch(Collector):
             await asyncio.sleep(LOOK_EVERY_S)
             try:
                 revived = await asyncio.to_thread(self._supervisor.revive, KEEPER)
-            except (ProcessFailed, OSError) as error:
-                log.error("the process keeper could not be started", error=str(error))
+            except Exception as error:  # whatever it is, the next look tries again: nobody else revives the keeper
+                log.error("the process keeper could not be started", error=f"{type(error).__name__}: {error}")
                 continue
             if revived is not None:
                 log.warning("the process keeper was started again", pid=revived.pid)

@@ -20,6 +20,7 @@ from feature_repo.ids.id_texts import id_text
 from feature_repo.served_messages import EXPERIMENTS_HEADER, KNOBS_HEADER
 from services.gateway.answer_log import AnswerLog, Asked
 from services.gateway.arms import Arm, ArmPool, Choice
+from services.gateway.bodies import body_of
 from services.gateway.errors import DoorError, nothing_live
 from services.gateway.fast_path import FastPath
 from services.gateway.inquest import LATE, Heard, wrong_with
@@ -32,7 +33,6 @@ PROXIED = ("/for_you", "/following", "/score", "/explain", "/events")
 LOADING_HEADER = "x-mixer-loading"  # with which a mixer says that it does not answer yet
 PATIENT_S = 15.0  # that the last arm which could answer has for it
 IMPATIENT_S = 3.0  # that one has beside which another could answer
-MAX_BODY_BYTES = 2_000_000
 UNKNOWN_KNOBS = 501  # what a release answers that can't do what an experiment asks for
 UNANSWERED = "unanswered"  # under which the traffic panel counts what no arm answered
 NOBODY = "nobody"  # whose a batch of events is in which none names a user: some release has to say so of each
@@ -80,7 +80,7 @@ class Proxy:
         started, path = time.perf_counter(), request.url.path
         asked, choice = None, Choice()
         try:
-            body = await request.body()
+            body = await body_of(request)
             asked = asked_of(body)
             choice = self.pool.choose(asked.user)
             headers = {name: value for name in _PASSED_ON if (value := request.headers.get(name)) is not None}
@@ -200,13 +200,11 @@ class Proxy:
 
 
 def asked_of(body: bytes) -> Asked:
-    """Who asks, and for how many posts; raises DoorError 400 or 413 where there is no user.
+    """Who asks, and for how many posts; raises DoorError 400 where there is no user.
 
     The user's id is text: 17 and "17" are one user. Of a batch of events it is the first that is an id. A batch in which no
     event has one is NOBODY's: its release rejects each event with the reason.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise DoorError(413, "body_too_large", f"the body has {len(body)} bytes", f"send at most {MAX_BODY_BYTES} at a time")
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:

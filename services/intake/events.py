@@ -171,6 +171,9 @@ def _size(item: object) -> int:
 def _row(event: ClientEvent, platform: Platform, now: datetime) -> dict:
     """The event as a row of the contract, its ids still as they were sent; ValueError says what cannot be."""
     check_surface(event.product, "product")
+    for name in ("request_id", "event_id"):
+        if "\0" in (getattr(event, name) or ""):
+            raise ValueError(f"{name} holds a NUL character; leave it out")
     if event.event_id is not None and event.event_id.startswith((DERIVED, SAMPLED)):
         raise ValueError(RESERVED_ID)
     occurred_at = event.occurred_at or now

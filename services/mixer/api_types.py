@@ -47,6 +47,8 @@ class RankingRequest(BaseModel):
     def _says_something(cls, value: str | None) -> str | None:
         if value is not None and not value.strip():
             raise ValueError("nothing but white space; give a name or leave it out")
+        if value is not None and "\0" in value:
+            raise ValueError("holds a NUL character; leave it out")
         return value
 
     @field_validator("product")

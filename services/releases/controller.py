@@ -38,6 +38,14 @@ TOLD = (ReleaseState.LIVE, ReleaseState.ROLLED_BACK)
 log = structlog.get_logger("releases.controller")
 
 
+def question_of(actor: str, verdict: dict[str, Any]) -> str:
+    """What is asked of people: whether the judge found no harm, or a person went on without its yes."""
+    if actor == ACTOR:
+        return QUESTION
+    said = f"the judge's last word was {verdict['decision']}" if verdict.get("decision") else "the judge has not looked yet"
+    return f"{actor} moved it on without the judge's yes ({said}); may it serve everybody?"
+
+
 class Controller:
     """Looks at the rollouts of the platform whose database is at `url`."""
 
@@ -157,7 +165,7 @@ class Controller:
         if percent is not None:
             return self._step(release_id, percent, verdict, entry, actor, reason)
         self.ledger.transition(release_id, ReleaseState.AWAITING_APPROVAL, actor, reason, evidence=verdict, after=entry.seq)
-        self.approvals.request(release_id, QUESTION, verdict, requested_by=actor)
+        self.approvals.request(release_id, question_of(actor, verdict), verdict, requested_by=actor)
         return f"{release_id} awaits a person's approval"
 
     def _step(
@@ -181,7 +189,8 @@ class Controller:
         decision = self.approvals.decision(entry.release_id)
         if decision is None:
             if not self.approvals.pending_for(entry.release_id):  # killed between the move and the question
-                self.approvals.request(entry.release_id, QUESTION, entry.evidence, requested_by=ACTOR)
+                question = question_of(entry.actor, entry.evidence)
+                self.approvals.request(entry.release_id, question, entry.evidence, requested_by=ACTOR)
             if now - self._since(entry, row, now) > row.plan.approval_timeout_s:
                 return self._roll_back(entry, f"no answer within {row.plan.approval_timeout_s:,.0f} s", None, ACTOR)
             return None

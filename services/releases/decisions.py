@@ -21,7 +21,7 @@ def decide(url: str, release_id: str, action: str, actor: str, reason: str, *, f
 
     approve: records the yes, by which the controller makes the release live. reject, abort and rollback take the release off
     all traffic in the transaction that records them. promote: one step up without the judge. pause and resume: of the rollout.
-    four_eyes: whether whoever asked for the release is refused its approval.
+    four_eyes: whether whoever asked for the release, or moved it up without the judge, is refused its approval.
     Raises UnknownRelease, ApprovalError (no name, no reason), TransitionError or NotSubmitted where it can't be done.
     """
     actor, reason = named(actor, reason)
@@ -29,8 +29,8 @@ def decide(url: str, release_id: str, action: str, actor: str, reason: str, *, f
     state = ledger.state(release_id)
     done: dict[str, Any] = {}
     if action == "approve":
-        if four_eyes and actor == asked_by(url, release_id):
-            raise TransitionError(f"{actor} asked for {release_id}, and may not approve it too: somebody else has to")
+        if four_eyes:
+            _refuse_own(url, ledger, release_id, actor)
         done["approval"] = asdict(Approvals(url).approve(release_id, actor, reason))
     elif action in ("pause", "resume"):
         if state not in ON_ITS_WAY:
@@ -51,6 +51,16 @@ def decide(url: str, release_id: str, action: str, actor: str, reason: str, *, f
 def asked_by(url: str, release_id: str) -> str | None:
     """Who asked for the release; None where nobody submitted it."""
     return next((row.submitted_by for row in Rollouts(url).all() if row.release_id == release_id), None)
+
+
+def _refuse_own(url: str, ledger: Ledger, release_id: str, actor: str) -> None:
+    """Raise TransitionError where the actor had a hand in what is to be approved; names are compared as people read them."""
+    asker, moved = asked_by(url, release_id), "may not approve it too: somebody else has to"
+    if asker is not None and actor.casefold() == asker.casefold():
+        raise TransitionError(f"{actor} asked for {release_id}, and {moved}")
+    steps = (ReleaseState.CANARY, ReleaseState.AWAITING_APPROVAL)
+    if actor.casefold() in {entry.actor.casefold() for entry in ledger.entries_of(release_id) if entry.state in steps}:
+        raise TransitionError(f"{actor} moved {release_id} up without the judge, and {moved}")
 
 
 def _take_out(

@@ -64,6 +64,15 @@ def _send(address: Any, title: str, body: str) -> bool:
     return bool(address.notify(title=title, body=body))
 
 
+def _sent(send: Send, title: str, body: str) -> bool:
+    """Whether the address took it. One that raises did not, and keeps nobody else from being told."""
+    try:
+        return send(title, body)
+    except Exception:  # of somebody's library
+        log.exception("an address could not be told", title=title)
+        return False
+
+
 class Notifier:
     """Follows the ledger of the platform database at `url` and the keeper's status, and sends what is new."""
 
@@ -108,7 +117,9 @@ class Notifier:
     def _tell(self, message: str, title: str, body: str) -> bool:
         """Send to every address that has not taken it yet; one that does not in TRIES tries is passed over, and named."""
         took = self._took.setdefault(message, set())
-        took |= {place for place, send in enumerate(self._senders) if place not in took and send(title, body)}
+        for place, send in enumerate(self._senders):
+            if place not in took and _sent(send, title, body):
+                took.add(place)
         left = len(self._senders) - len(took)
         self._tries[message] = self._tries.get(message, 0) + 1
         if left and self._tries[message] < TRIES:

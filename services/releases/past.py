@@ -29,9 +29,12 @@ def served_at(entries: Iterable[LedgerEntry], moment: datetime, user_id: str | i
 
 
 def moment_of(text: str) -> datetime:
-    """A time as people write it, ISO 8601; without a zone it is UTC. Raises ValueError with an example."""
+    """A time that has passed, as people write it, ISO 8601; without a zone it is UTC. Raises ValueError with an example."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f"{text!r} is no time; write it as 2026-01-31T18:30 (UTC) or 2026-01-31T18:30+02:00") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if moment > datetime.now(UTC):
+        raise ValueError(f"{text} has not been yet; the ledger knows moments that have passed")
+    return moment

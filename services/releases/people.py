@@ -77,6 +77,8 @@ class People:
         name = name.strip()
         if not name:
             raise PersonError("the name is empty; give the name that the ledger should hold")
+        if not name.isprintable():
+            raise PersonError(f"the name {name!r} holds characters that nobody sees; leave them out")
         if days is not None and days <= 0:
             raise PersonError(f"a token that holds for {days:g} days has expired already; give a number above 0")
         token, now = secrets.token_urlsafe(TOKEN_BYTES), datetime.now(UTC)
@@ -88,6 +90,9 @@ class People:
             "revoked_at": None,
         }
         with write_transaction(self._engine) as connection:
+            alike = [one for one in connection.execute(select(PEOPLE.c.name)).scalars() if one.casefold() == name.casefold()]
+            if alike and name not in alike:
+                raise PersonError(f"there is {alike[0]!r} already, who reads like {name!r}; give a name that nobody confuses")
             known = connection.execute(select(PEOPLE).where(PEOPLE.c.name == name)).mappings().first()
             if known is None:
                 connection.execute(insert(PEOPLE).values(name=name, **values))

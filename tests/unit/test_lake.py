@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -118,6 +119,28 @@ def test_posts_users_and_edges_are_replaced_by_part(tmp_path: Path) -> None:
     lake.write("edges", pl.DataFrame([{**edge, "target_id": 5}]), "b")
     assert sorted(lake.read("edges")["target_id"]) == [4, 5]
     assert lake.read("users").is_empty()
+
+
+def test_a_part_that_is_replaced_while_it_is_read_is_read_as_one_of_both(tmp_path: Path) -> None:
+    """By its path polars opens a file twice: what comes between the two once ended the stream worker."""
+    lake, done = Lake(tmp_path), threading.Event()
+    sizes = (1, 4_000)
+    edge = {"user_id": 1, "kind": "follow", "weight": 1.0, "derived": True, "created_at": MIDNIGHT}
+    tables = [pl.DataFrame([{**edge, "target_id": target} for target in range(size)]) for size in sizes]
+    lake.write("edges", tables[0], "day")
+
+    def replace() -> None:
+        for number in range(150):
+            lake.write("edges", tables[number % 2], "day")
+        done.set()
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        seen.add(lake.read("edges").height)
+    writer.join()
+    assert seen <= set(sizes)
 
 
 def test_a_marker_is_read_back_and_an_unwritten_one_is_none(tmp_path: Path) -> None:

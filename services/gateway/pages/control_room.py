@@ -16,6 +16,7 @@ from feature_repo.ids.own_actions import slots_by_name, with_own_names
 from monitoring.canary.policy import policy_of
 from monitoring.canary.verdict import verdict_in
 from services.gateway.admin import carry_out
+from services.gateway.bodies import body_of
 from services.gateway.door import Door
 from services.gateway.errors import DoorError
 from services.gateway.pages.alerts import alerts_view
@@ -49,12 +50,11 @@ async def show(request: Request) -> Response:
 async def decide_by_form(request: Request) -> Response:
     """POST /releases/{release_id}/decision: the forms of the page. The token is asked each time and kept nowhere."""
     door: Door = request.app.state.door
-    form = {
-        name: values[-1]
-        for name, values in parse_qs((await request.body()).decode(errors="replace"), max_num_fields=10).items()
-    }
-    release_id, action = request.path_params["release_id"], form.get("action", "")
+    release_id, form = request.path_params["release_id"], {}
     try:
+        sent = (await body_of(request)).decode(errors="replace")
+        form = {name: values[-1] for name, values in parse_qs(sent, max_num_fields=10).items()}
+        action = form.get("action", "")
         if action not in ACTIONS:
             raise DoorError(404, "unknown_action", f"no action {action[:40]!r}", f"use one of {', '.join(ACTIONS)}")
         token, what = form.get("token", ""), f"{action} {release_id}"

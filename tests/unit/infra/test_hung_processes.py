@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import time
 
@@ -84,4 +86,16 @@ def test_what_has_given_no_sign_yet_is_starting_and_a_keeper_that_stood_still_bl
     assert [silent(0.0), silent(10.0)] == [0.0, 0.0]
     beat.touch()
     assert [silent(11.0), silent(15.0)] == [0.0, 4.0]
-    assert silent(15.0 + hung_processes.STOOD_STILL_S + 1) == 0.0
+    os.utime(beat, (1.0, 1.0))  # the clock was set back
+    assert silent(16.0) == 0.0
+    assert silent(16.0 + hung_processes.STOOD_STILL_S + 1) == 0.0
+
+
+def test_a_disk_that_is_full_keeps_nothing_hung_alive(keeper, monkeypatch):
+    first = keeper.supervisor.start(ProcessSpec("loop", (sys.executable, "-c", BEATING), beats=True, silent_s=2.5))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(keeper.events, "add", full)
+    _until_killed_for_hanging(keeper, "loop", first.pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
@@ -103,6 +104,14 @@ def test_a_port_that_nobody_holds_any_more_is_waited_for(supervisor, monkeypatch
     spec = _server(dying.getsockname()[1])
     supervisor.start(spec)
     supervisor.wait_ready(spec)
+
+
+def test_what_another_version_wrote_of_a_process_is_read_as_far_as_it_is_known(supervisor):
+    spec = ProcessSpec("worker", (sys.executable, "-c", "import time; time.sleep(60)"))
+    supervisor.start(spec)
+    file = supervisor.paths.pids / "wanted" / "worker.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "of_tomorrow": 1}))
+    assert supervisor.wanted("worker") == spec
 
 
 def test_a_stale_pid_file_is_not_taken_for_a_process(supervisor):

@@ -99,6 +99,15 @@ def test_events_are_taken_in_while_pages_never_stop_coming(logs, reading):
     assert outcomes.taken_at() is not None
 
 
+def test_a_message_that_no_database_can_hold_is_left_out_and_stops_nothing(logs, reading):
+    reader, outcomes = reading
+    logs[SERVED_TOPIC].add({**page(0), "request_id": "a\0b"}, age_s=600)
+    logs[SERVED_TOPIC].add(page(1), age_s=600)
+    for _ in range(20):
+        reader.step()
+    assert outcomes.evidence("r2", [(STEP, 0.5)]).pages.sums["pages"].sum() == 1.0
+
+
 def test_events_wait_for_their_pages_where_those_wait_at_the_broker(logs, reading):
     reader, outcomes = reading
     for number in range(3 * POLL_RECORDS + 100):

@@ -111,6 +111,13 @@ def test_a_page_whose_message_comes_twice_counts_once(store, url):
     assert (sums(url, "pages"), sums(url, "engagement")) == (1.0, 1.0)
 
 
+def test_two_pages_of_one_request_id_whose_messages_come_twice_count_once_each(store, url):
+    both = page(request="x", posts=(10,)), page(request="x", posts=(20,), served_at=NOON + MINUTE, logged_at=NOON + MINUTE)
+    for _ in range(3):
+        take(store, *both)
+    assert sums(url, "pages") == 2.0
+
+
 def test_a_trial_of_which_nothing_new_was_learned_for_long_is_forgotten_and_no_other(url):
     store = OutcomeStore(url, engagement_weights({}), WAIT, kept_us=10 * HOUR)
     take(store, page(), page(user=2, canary="r3"), now=NOON)

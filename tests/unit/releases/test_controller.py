@@ -249,6 +249,14 @@ def test_a_person_may_promote_without_the_judge_up_to_the_question_and_no_furthe
         decide(run.url, "r2", "promote", "Ada", "more")
 
 
+def test_the_question_says_who_went_past_the_judge(run):
+    run.look()
+    run.controller.promote("r2", "Ada", "in a hurry")
+    run.controller.promote("r2", "Ada", "in a hurry")
+    asked = run.controller.approvals.pending()[0].request_reason
+    assert asked == "Ada moved it on without the judge's yes (the judge has not looked yet); may it serve everybody?"
+
+
 def test_what_can_not_be_done_now_is_refused_by_name(run):
     for action in ("pause", "resume", "abort"):
         with pytest.raises(TransitionError, match="r1 is live"):

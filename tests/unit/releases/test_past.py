@@ -57,6 +57,8 @@ def test_a_time_without_a_zone_is_utc_and_no_time_is_refused_with_an_example():
     assert moment_of("2026-01-31T18:30") == moment_of("2026-01-31T20:30+02:00") == datetime(2026, 1, 31, 18, 30, tzinfo=UTC)
     with pytest.raises(ValueError, match="'yesterday' is no time; write it as 2026-01-31T18:30"):
         moment_of("yesterday")
+    with pytest.raises(ValueError, match="2999-01-01T00:00 has not been yet"):
+        moment_of("2999-01-01T00:00")
 
 
 def test_the_command_says_who_was_live(entries, url, monkeypatch):
@@ -65,7 +67,7 @@ def test_the_command_says_who_was_live(entries, url, monkeypatch):
     monkeypatch.setenv("MIXER_DATABASE_URL", url)
     get_settings.cache_clear()
     try:
-        assert CliRunner().invoke(release, ["at", "2100-01-01"]).output == "r1 was live\n"
+        assert CliRunner().invoke(release, ["at", datetime.now(UTC).isoformat()]).output == "r1 was live\n"
         assert CliRunner().invoke(release, ["at", "2100-01-01", "--user", "x7"]).output == "user x7 belonged to r1\n"
         assert "nothing was live" in CliRunner().invoke(release, ["at", "2000-01-01", "--user", "x7"]).output
     finally:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.releases.approvals import Approvals
 from services.releases.decisions import ACTIONS, decide
 from services.releases.ledger import Ledger
 from services.releases.people import REFUSALS_KEPT, People, PersonError
@@ -93,16 +94,36 @@ def test_refusals_are_kept_newest_first_up_to_a_bound(people):
     assert kept[0]["what"] == f"approve r{REFUSALS_KEPT + 4}"
 
 
+def test_with_four_eyes_whoever_went_past_the_judge_may_not_approve(url):
+    ledger = Ledger(url)
+    built(ledger, "r1", "r2")
+    ledger.transition("r1", "live", "flow", "first release")
+    ledger.transition("r2", "canary", "controller", "try it", percent=50)
+    ledger.transition("r2", "awaiting_approval", "Cy", "in a hurry")
+    Approvals(url).request("r2", "may it?")
+    with pytest.raises(TransitionError, match="Cy moved r2 up without the judge, and may not approve it too"):
+        decide(url, "r2", "approve", "Cy", "mine too", four_eyes=True)
+    assert decide(url, "r2", "approve", "Bo", "looked at the pages", four_eyes=True)["approval"]["actor"] == "Bo"
+
+
+def test_nobody_is_added_whose_name_reads_like_another_one(url):
+    People(url).add("Ada", Role.APPROVER)
+    with pytest.raises(PersonError, match="there is 'Ada' already"):
+        People(url).add("ada", Role.APPROVER)
+    with pytest.raises(PersonError, match="characters that nobody sees"):
+        People(url).add("Bo\0", Role.VIEWER)
+
+
 def test_with_four_eyes_whoever_asked_for_a_release_may_not_approve_it(url):
     ledger = Ledger(url)
     built(ledger, "r1", "r2")
     ledger.transition("r1", "live", "flow", "first release")
     Rollouts(url).submit("r2", RolloutPlan(), "Ada")
-    from services.releases.approvals import Approvals
-
     ledger.transition("r2", "canary", "controller", "try it", percent=50)
     ledger.transition("r2", "awaiting_approval", "controller", "no harm")
     Approvals(url).request("r2", "may it?")
     with pytest.raises(TransitionError, match="Ada asked for r2, and may not approve it too"):
         decide(url, "r2", "approve", "Ada", "mine is good", four_eyes=True)
+    with pytest.raises(TransitionError, match="aDa asked for r2, and may not approve it too"):
+        decide(url, "r2", "approve", "aDa", "spelt otherwise", four_eyes=True)
     assert decide(url, "r2", "approve", "Bo", "looked at the pages", four_eyes=True)["approval"]["actor"] == "Bo"
