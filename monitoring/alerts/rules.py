@@ -50,7 +50,7 @@ def _urgent(settings: Settings) -> tuple[AlertRule, ...]:
             for_s=30,
             severity=Severity.PAGE,
             words="a release that the route names does not answer its probe",
-            remedy="the keeper starts it again; else see its log, run the reconcile flow (`mixer run reconcile`), or roll the release back",
+            remedy="the keeper starts it again; where it can not: its log, `mixer run reconcile`, or a rollback",
         ),
         AlertRule(
             name="StandbyAnswers",
