@@ -62,56 +62,61 @@ def at(
     out.print(f"{route.live or 'nothing'} was live{canary}", highlight=False)
 
 
-def _answer(verb: str, release_id: str, actor: str, reason: str) -> None:
-    from flows.steps.admin_client import answer
+def _answer(verb: str, release_id: str, actor: str, reason: str, as_json: bool) -> None:
+    from flows.steps.admin_client import answer, in_words
 
-    out.print_json(data=answer(get_settings(), verb, release_id, actor, reason), default=str)
+    done = answer(get_settings(), verb, release_id, actor, reason)
+    if as_json:
+        out.print_json(data=done, default=str)
+    else:
+        out.print(in_words(verb, done), highlight=False, markup=False)
 
 
 Actor = Annotated[str, typer.Option("--as", help="Your name, for the ledger; not needed with MIXER_TOKEN.")]
 Reason = Annotated[str, typer.Option(help="Why, for the ledger.")]
+AsJson = Annotated[bool, typer.Option("--json", help="All that the gateway answered, as JSON.")]
 
 
 @release.command()
-def approve(release_id: str, reason: Reason, actor: Actor = "") -> None:
+def approve(release_id: str, reason: Reason, actor: Actor = "", as_json: AsJson = False) -> None:
     """Let a release that awaits approval go live."""
-    _answer("approve", release_id, actor, reason)
+    _answer("approve", release_id, actor, reason, as_json)
 
 
 @release.command()
-def reject(release_id: str, reason: Reason, actor: Actor = "") -> None:
+def reject(release_id: str, reason: Reason, actor: Actor = "", as_json: AsJson = False) -> None:
     """Turn a release down that awaits approval."""
-    _answer("reject", release_id, actor, reason)
+    _answer("reject", release_id, actor, reason, as_json)
 
 
 @release.command()
-def rollback(release_id: str, reason: Reason, actor: Actor = "") -> None:
+def rollback(release_id: str, reason: Reason, actor: Actor = "", as_json: AsJson = False) -> None:
     """Take a release out of traffic at once; where it is live, the one before it takes over."""
-    _answer("rollback", release_id, actor, reason)
+    _answer("rollback", release_id, actor, reason, as_json)
 
 
 @release.command()
-def abort(release_id: str, reason: Reason, actor: Actor = "") -> None:
+def abort(release_id: str, reason: Reason, actor: Actor = "", as_json: AsJson = False) -> None:
     """End a rollout that is under way; everybody is back on the live release at once."""
-    _answer("abort", release_id, actor, reason)
+    _answer("abort", release_id, actor, reason, as_json)
 
 
 @release.command()
-def promote(release_id: str, reason: Reason, actor: Actor = "") -> None:
+def promote(release_id: str, reason: Reason, actor: Actor = "", as_json: AsJson = False) -> None:
     """Take a canary to its next step without the judge's yes; from the last step, to the question for approval."""
-    _answer("promote", release_id, actor, reason)
+    _answer("promote", release_id, actor, reason, as_json)
 
 
 @release.command()
-def pause(release_id: str, reason: Reason, actor: Actor = "") -> None:
+def pause(release_id: str, reason: Reason, actor: Actor = "", as_json: AsJson = False) -> None:
     """Hold a rollout where it is. Harm still rolls it back."""
-    _answer("pause", release_id, actor, reason)
+    _answer("pause", release_id, actor, reason, as_json)
 
 
 @release.command()
-def resume(release_id: str, reason: Reason, actor: Actor = "") -> None:
+def resume(release_id: str, reason: Reason, actor: Actor = "", as_json: AsJson = False) -> None:
     """Let a paused rollout go on."""
-    _answer("resume", release_id, actor, reason)
+    _answer("resume", release_id, actor, reason, as_json)
 
 
 @release.command()
