@@ -196,7 +196,7 @@ class _Bench:
         """A release from its build to live, and the controller killed at each of its moves."""
         announce("a release on its way, and the controller killed at each move")
         version, kills, seen, before = self._copy_of_champion(), 0, 0, time.monotonic()
-        self.platform.mixer("run", "release", version, "--min-users", "20", "--warm-up-s", "15", "--look-every-s", "2")
+        self.platform.mixer("run", "release", version, "--min-users", "8", "--warm-up-s", "15", "--look-every-s", "2")
         release_id = self.ledger.releases()[-1].release_id
         self._allow({*self._allowed[-1][1], release_id}, before)
         deadline = time.monotonic() + 5 * WAIT_S
