@@ -19,6 +19,7 @@ from services.gateway.metrics import GatewayMetrics
 
 PAIRED = frozenset({"/for_you", "/score"})  # pages that are ranked by predictions
 AT_ONCE = 4  # copies under way; more are skipped, never queued
+BUSY = 3  # people's requests under way at a release: one that has so many is asked for nothing besides
 BURST_S = 1.0  # of the allowance may be saved up
 _PASSED_ON = ("user_id", "requested_at", "weights")
 
@@ -39,7 +40,8 @@ class PairedScores:
         if canary is None or path not in PAIRED or release not in (canary, pool.route.live):
             return
         arm = pool.arms.get(str(pool.route.live if release == canary else canary))
-        if arm is None or not arm.healthy or len(self._under_way) >= AT_ONCE or not self._may(time.monotonic()):
+        busy = arm is None or not arm.healthy or arm.in_flight >= BUSY or len(self._under_way) >= AT_ONCE
+        if busy or not self._may(time.monotonic()):
             self.metrics.paired_scores.labels("skipped").inc()
             return
         task = asyncio.create_task(self._ask(pool, arm, path, body, answer))
