@@ -274,4 +274,6 @@ def _nobody_asks(message: Message | None, error: Exception | None) -> None:
 
 
 def _is_fatal(error: KafkaException) -> bool:
-    return isinstance(error.args[0], KafkaError) and error.args[0].fatal()
+    """Whether the session is over; a message that is refused for it carries the code alone."""
+    reason = error.args[0]
+    return isinstance(reason, KafkaError) and (reason.fatal() or reason.code() in _SESSION_OVER)
