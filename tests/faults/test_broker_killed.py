@@ -12,19 +12,10 @@ from feature_repo.aggregates.event_stream import BrokerWasAway, EventStream
 from feature_repo.aggregates.stream_state import StreamState
 from infra.settings import Settings
 from services.intake.producer import EventProducer
-from tests.local_broker import LocalBroker
 
 pytestmark = pytest.mark.slow
 
 LIMIT_S = 60
-
-
-@pytest.fixture
-def broker(tmp_path):
-    broker = LocalBroker(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.end()
 
 
 def test_what_is_sent_before_during_and_after_the_brokers_death_arrives(broker, tmp_path):

@@ -22,7 +22,6 @@ from monitoring.outcomes import read_records
 from monitoring.outcomes.evidence import Outcomes
 from monitoring.outcomes.read_records import ReadRecords
 from services.intake.producer import EventProducer
-from tests.local_broker import LocalBroker
 
 pytestmark = pytest.mark.slow
 
@@ -30,14 +29,6 @@ NOON = 1_700_000_000_000_000
 USERS = 60
 ROUNDS = 3
 STEP = 5
-
-
-@pytest.fixture
-def broker(tmp_path):
-    broker = LocalBroker(tmp_path / "broker")
-    broker.start()
-    yield broker
-    broker.end()
 
 
 @pytest.fixture
