@@ -72,9 +72,8 @@ class StreamWorker:
         dropped = drop_uncommitted_parts(state, self._lake)
         if dropped:
             log.info("unsaved lake parts removed, their records are read again", parts=dropped)
-        stream = EventStream(
-            settings, state, doubt_since_ms=doubt_since_ms
-        )  # first of all that is to be closed: there may be no broker
+        # First of all that is to be closed: there may be no broker.
+        stream = EventStream(settings, state, doubt_since_ms=doubt_since_ms)
         self._mirror = SnapshotMirror(settings, self._lake, state)
         self._writer = OnlineWriter(settings, self._lake, state)
         self._applier = Applier(state, self._lake)

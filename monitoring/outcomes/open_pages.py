@@ -96,7 +96,7 @@ def _came_before(page: Page, message: ServedPage) -> bool:
     """Whether the page came with this very message, under its request_id or as one whose id was used again since."""
     came = (page.release, page.at_us, page.logged_us, page.assigned, page.canary, page.step)
     again = (message.release, message.served_at, message.logged_at, message.assigned, message.canary, message.step)
-    same_request = page.request_id.partition("\n")[0] == message.request_id[:160]
+    same_request = f"{page.request_id}\n".startswith(f"{message.request_id}\n")
     return page.shown and not message.shadow and same_request and came == again
 
 

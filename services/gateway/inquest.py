@@ -36,10 +36,6 @@ class FastPathPolicy:
     slow_s: float = 0.5  # and at least so long
     slow_for_s: float = 2.5  # since the first slow or late one: a process that stood still makes a handful of them at once
     slow_share: float = 0.8  # of the suspect's answers, where most of the bad ones are slow or late
-    loaded_findings: int = (
-        3  # that find a release with all the load slow or late, before it is broken: it may have too much to do
-    )
-    loaded_within_s: float = 60.0  # in which they come
     fresh_s: float = 3600.0  # a live release is suspected for so long after it went live; later it is people's business
 
 
