@@ -19,8 +19,7 @@ log = structlog.get_logger("stream_worker")
 
 BROKER_TIMEOUT_S = 10.0
 BEHIND_TIMEOUT_S = 2.0
-REST_AFTER_S = 1.0  # without a record; a client that was paused takes up to a second until it fetches again
-REST_S = 0.01  # between two looks at the end of a log that was read to its end
+LOOK_EVERY_S = 0.05  # between two looks at the end of a log that was read to its end, where the broker is the local one
 FETCH_AGAIN_MS = 10  # between two looks at whether what was fetched has been read
 POLL_BYTES = 16 << 20  # messages may hold several events: a poll's events should be applied within a second
 _CHUNK = 2_000
@@ -56,9 +55,10 @@ class EventStream:
         topic: str = EVENTS_TOPIC,
         reader: str = "stream-worker",
         doubt_since_ms: int | None = None,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         """doubt_since_ms: what the broker got since then (Unix milliseconds) is read again. `state` has to know records that
-        come twice."""
+        come twice. look_every_s: see FetchRest."""
         self._topic, self._doubt_since_ms = topic, doubt_since_ms
         local = settings.broker_address is None
         self._was_away = False
@@ -81,8 +81,7 @@ class EventStream:
         )
         starts = {one: self._start(state, one) for one in self._partitions(settings)}
         self._consumer.assign([TopicPartition(topic, one, start) for one, start in starts.items()])
-        self._rest = FetchRest(self._consumer, topic, starts) if local else None
-        self._came_at = time.monotonic()  # when records came last
+        self._rest = FetchRest(self._consumer, topic, starts, look_every_s) if local else None
         self._next = starts  # by partition, the offset after the last record that was given
 
     def _partitions(self, settings: Settings) -> list[int]:
@@ -134,17 +133,10 @@ class EventStream:
 
     def poll(self, most: int, timeout_s: float) -> list[Records]:
         """Up to `most` records, by partition. Raises KafkaException on an error that does not pass."""
-        resting = False
-        if self._rest is not None and time.monotonic() - self._came_at >= REST_AFTER_S:
-            resting = not self._anything_new()
-            if not resting:
-                self._came_at = time.monotonic()  # or as good as: fetching begins again
+        resting = self._rest is not None and not self._anything_new(self._rest, timeout_s)
         messages = self._consumer.consume(most, timeout=0 if resting else timeout_s)
         if self._was_away:  # told while we consumed: what came may be of another log than what was read before
             raise BrokerWasAway(f"the broker was away; topic {self._topic} is to be read anew from where all is known")
-        if resting and not messages:
-            time.sleep(REST_S)
-            return []
         errors = list(map(Message.error, messages))
         if any(errors):  # never compared with None: KafkaError's comparison leaves a TypeError behind, which comes up later
             for error in filter(None, errors):
@@ -153,12 +145,9 @@ class EventStream:
                 log.info("broker hiccup", error=str(error))
             messages = [message for message, error in zip(messages, errors, strict=True) if error is None]
         polled = _by_partition(messages)
-        if polled:
-            self._came_at = time.monotonic()
         for one in polled:
             self._next[one.partition] = one.offsets[-1] + 1
-        if self._rest is not None:
-            for one in polled:
+            if self._rest is not None:
                 self._rest.read(one.partition, one.offsets[-1] + 1)
         return polled
 
@@ -170,9 +159,10 @@ class EventStream:
             waiting += high - max(following, low)
         return waiting
 
-    def _anything_new(self) -> bool:
+    @staticmethod
+    def _anything_new(rest: FetchRest, timeout_s: float) -> bool:
         try:
-            return self._rest.anything_new()
+            return rest.anything_new(timeout_s)
         except KafkaException as error:
             reason = error.args[0]
             if reason.code() not in _PASSING and not reason.retriable():

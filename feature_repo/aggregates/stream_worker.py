@@ -43,7 +43,9 @@ POLL_S = 0.05
 SHOW_EVERY_S = 0.2  # touched users become visible online
 SHOW_SHARE = 4  # under a heavy load they wait for this many times what showing them took
 SNAPSHOT_EVERY_S = 2.0
+SNAPSHOT_IDLE_S = 1.0  # between two, where nothing else is to do: mixers look every second
 SAVE_EVERY_S = 1.0
+SAVE_IDLE_S = 0.25
 SAVE_SHARE = 2  # a save waits for this many times the duration of the one before: at most a third of the time goes into it
 BACKLOG_S = 0.1  # spent at a time on online rows that no request waits for
 BACKLOG_SHARE = 10  # while events come, at most one part in so many of the time
@@ -86,7 +88,7 @@ class StreamWorker:
         self._stale = True  # the snapshot on disk may be older than the state
         self._told: tuple[str | None, dict[int, int], bool] | None = None  # what `write_progress` said last
         self._materialised = self._materialisation()
-        self._show(idle=True)
+        self._show(idle=True, all_of_it=True)
 
     def step(self) -> int:
         """Apply what one poll gives; returns the records it held."""
@@ -117,7 +119,7 @@ class StreamWorker:
 
     def close(self) -> None:
         """Show and save everything that was applied, and let go of the broker and the store."""
-        self._show(idle=True)
+        self._show(idle=True, all_of_it=True)
         self._note_saved(wait=True)
         if self._unsaved():
             self._begin_save()
@@ -126,18 +128,19 @@ class StreamWorker:
         self._writer.close()
         self._events.close()
 
-    def _show(self, *, idle: bool) -> None:
-        """Show what is due, all of it when nothing else is to do; then save, and tell others how far that is."""
+    def _show(self, *, idle: bool, all_of_it: bool = False) -> None:
+        """Show what is due, more of it when nothing else is to do; then save, and tell others how far that is."""
         now = time.monotonic()
         if idle or now >= self._show_next:
             self._show_touched()
             took_s = time.monotonic() - now
             self._show_next = now + max(SHOW_EVERY_S, SHOW_SHARE * took_s)
-        if self._stale and (idle or now - self._snapshot_at >= SNAPSHOT_EVERY_S):
+        if self._stale and (all_of_it or now - self._snapshot_at >= (SNAPSHOT_IDLE_S if idle else SNAPSHOT_EVERY_S)):
             self._snapshot = self._mirror.publish((self._state.number("newest_event_us") or 0) + 1)
             self._snapshot_at, self._stale = time.monotonic(), False
         self._note_saved(wait=False)
-        if self._unsaved() and (idle or now - self._saved_at >= max(SAVE_EVERY_S, SAVE_SHARE * self._save_took_s)):
+        least_s = SAVE_IDLE_S if idle else max(SAVE_EVERY_S, SAVE_SHARE * self._save_took_s)
+        if self._unsaved() and (all_of_it or now - self._saved_at >= least_s):
             self._begin_save()
         self._work_off_backlog(idle=idle)
 

@@ -36,6 +36,7 @@ WRITTEN_AFTER_S = 1.5  # the broker of one machine writes every second
 HELD_RECORDS = 20_000  # of each topic
 NEAR_END_S = 3.0  # of a record of `served`: older ones tell that more wait behind them
 OLD_S = 6.0  # what the broker got so long ago needs no holding back
+LOOK_EVERY_S = 0.25  # between two looks at the end of a topic
 TAKE_EVERY_S = 1.0  # between two transactions: one for each page would cost more than the pages
 TIDY_EVERY_S = 5.0  # between two looks at the broker, and at pages whose labels are complete by now
 
@@ -84,7 +85,8 @@ class OutcomeReader:
             for topic in (SERVED_TOPIC, EVENTS_TOPIC)
         }
         self._served, self._events = (
-            EventStream(settings, self._positions[topic], topic, "outcomes") for topic in (SERVED_TOPIC, EVENTS_TOPIC)
+            EventStream(settings, self._positions[topic], topic, "outcomes", look_every_s=LOOK_EVERY_S)
+            for topic in (SERVED_TOPIC, EVENTS_TOPIC)
         )
         written_after_s = WRITTEN_AFTER_S if settings.broker_address is None else 0.0
         self._pages, self._acts = Held(written_after_s), Held(written_after_s + HELD_BACK_S)

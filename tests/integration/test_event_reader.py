@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from feature_repo.aggregates import event_stream
@@ -34,12 +35,6 @@ def state(settings):
     state.close()
 
 
-@pytest.fixture
-def soon_at_rest(monkeypatch):
-    """A reader that rests at once where nothing comes."""
-    monkeypatch.setattr(event_stream, "REST_AFTER_S", 0.0)
-
-
 def send(settings: Settings, numbers: range) -> None:
     producer = EventProducer(settings)
     for one in [producer.send("events", str(number), {"number": number}) for number in numbers]:
@@ -58,7 +53,7 @@ def read(reader: EventReader, records: int) -> dict[int, list[int]]:
     return offsets
 
 
-def test_every_record_comes_once_and_those_sent_after_a_rest_too(settings, state, soon_at_rest):
+def test_every_record_comes_once_and_those_sent_after_a_rest_too(settings, state):
     send(settings, range(50))
     reader = EventReader(EventStream(settings, state))
     assert read(reader, 50) == {0: list(range(50))}
@@ -76,7 +71,24 @@ def test_reading_goes_on_where_the_state_stood(settings, state):
     reader.close()
 
 
-def test_several_partitions_rest_and_resume(settings, state, soon_at_rest):
+def test_records_that_trickle_in_are_fetched_in_batches(settings, state, monkeypatch):
+    """The local broker holds no fetch: asked again and again it and the client would be busy with nothing."""
+    told: list[str] = []
+    monkeypatch.setattr(
+        event_stream, "Consumer", lambda made: Consumer({**made, "statistics.interval.ms": 100, "stats_cb": told.append})
+    )
+    reader = EventReader(EventStream(settings, state))
+    producer = EventProducer(settings)
+    for number in range(40):
+        producer.send("events", str(number), {"number": number}).result(timeout=20)
+        read(reader, 1)
+    producer.close()
+    reader.close()
+    fetches = sum(broker["req"].get("Fetch", 0) for broker in json.loads(told[-1])["brokers"].values())
+    assert 0 < fetches <= 4 * 40
+
+
+def test_several_partitions_rest_and_resume(settings, state):
     admin = AdminClient({"bootstrap.servers": settings.broker})
     admin.create_topics([NewTopic("events", num_partitions=3, replication_factor=1)])["events"].result(timeout=20)
     reader = EventReader(EventStream(settings, state))
