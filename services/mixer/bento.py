@@ -50,6 +50,7 @@ REQUIREMENTS = (
     "safetensors",
     "scipy",
     "sqlalchemy",
+    "threadpoolctl",
     "torch",
 )
 
