@@ -45,8 +45,8 @@ COMPONENT_THREADS = 8  # components are short, and most wait for one another; ov
 # Requests are ranked side by side. Measured on two busy cores, a second thread for one request costs more than it gives: at
 # concurrency 8 one thread served 93 /score requests a second, two served 61.
 RANKER_THREADS = 1
-# Of BLAS and OpenMP, for one product: where all cores are busy, a second thread spins while it waits for its turn. Measured at 32
-# requests a second on two busy cores: p50 620 ms with two threads, 25 ms with one.
+# Of BLAS and OpenMP, for one product: where all cores are busy, a second thread spins while it waits for its turn. Measured at
+# 32 requests a second on two busy cores: p50 620 ms with two threads, 25 ms with one.
 ARRAY_THREADS = 1
 REFRESH_S = 1.0  # how often the process looks for a newer snapshot and for new posts
 BEFORE_FIRST_POST = timedelta(days=1)  # an event this much older than the oldest post is no event of this home
