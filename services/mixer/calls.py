@@ -1,4 +1,4 @@
-"""Calling a component: in a worker thread, within its deadline, behind its breaker; a failure is a value, not an exception."""
+"""Calling a component, behind its breaker: in place, or in a thread and within its deadline. A failure is a value."""
 
 from __future__ import annotations
 
@@ -40,6 +40,10 @@ class Outcome:
 Observer = Callable[[str, str, str, float], None]
 
 
+class _Overrun(Exception):
+    """A call was cut at its deadline."""
+
+
 @dataclass
 class _Line:
     """What is remembered of one component of one pipeline."""
@@ -58,7 +62,7 @@ class _Line:
 
 
 class Caller:
-    """Runs components in `threads` worker threads; made for one event loop. One breaker a pipeline and component."""
+    """Runs components, those that are not inline in `threads` threads; for one event loop. One breaker each a pipeline."""
 
     def __init__(self, threads: int, observer: Observer | None = None, new_breaker: Callable[[], Breaker] = Breaker) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="mixer-component")
@@ -74,14 +78,14 @@ class Caller:
         if (refusal := line.refusal()) is not None:
             return self._finish(pipeline, component, None, *refusal, 0.0)
         started = time.perf_counter()
-        running = self._pool.submit(function, *arguments)
         try:
-            value = await asyncio.wait_for(asyncio.wrap_future(running), component.deadline_ms / 1000)
-        except TimeoutError:
+            if component.inline:
+                value = function(*arguments)
+            else:
+                value = await self._in_thread(line, component, function, arguments)
+        except _Overrun as error:
             line.breaker.failed()
-            line.overrun.append(running)
-            message = f"deadline of {component.deadline_ms:g} ms passed"
-            return self._finish(pipeline, component, None, "deadline", message, time.perf_counter() - started)
+            return self._finish(pipeline, component, None, "deadline", str(error), time.perf_counter() - started)
         except (MissingFeature, MissingColumn) as error:
             # Somebody before it failed: that one is named and counted. This one has shown nothing about itself, and an
             # open circuit here would go on failing requests after the other has recovered.
@@ -93,6 +97,16 @@ class Caller:
             return self._finish(pipeline, component, None, "error", message, time.perf_counter() - started)
         line.breaker.succeeded()
         return self._finish(pipeline, component, value, "ok", "", time.perf_counter() - started)
+
+    async def _in_thread(self, line: _Line, component: Component, function: Callable[..., Any], arguments: tuple) -> Any:
+        running = self._pool.submit(function, *arguments)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(running), component.deadline_ms / 1000)
+        except TimeoutError:
+            if running.done() and running.exception() is not None:
+                raise  # the component's own
+            line.overrun.append(running)
+            raise _Overrun(f"deadline of {component.deadline_ms:g} ms passed") from None
 
     def open_circuits(self) -> list[str]:
         """`pipeline/component` of every breaker that is open now."""

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 FailurePolicy = Literal["open", "closed"]
 
 
-# A component that closes the page when it fails gets more time than others: a late answer beats an empty timeline.
-CLOSED_DEADLINE_MS = 1_000.0
-
-
 class Component:
     """Declarations shared by all kinds, with the defaults of a component that reads and writes nothing."""
 
@@ -33,7 +29,10 @@ class Component:
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
-    deadline_ms: float = 200.0
+    # Pure array work on the candidates runs where it stands: it waits for nothing, so it has no deadline, and handing it to a
+    # thread costs more than most of it. What waits (stores, sockets) or computes for long outside Python (models) does not.
+    inline: bool = False
+    deadline_ms: float = 200.0  # of a component that is not inline
     on_failure: FailurePolicy = "open"
 
 
@@ -44,6 +43,7 @@ class QueryHydrator(Protocol):
     name: str
     needs: tuple[str, ...]
     writes: tuple[str, ...]
+    inline: bool
     deadline_ms: float
     on_failure: FailurePolicy
 
@@ -56,6 +56,7 @@ class Source(Protocol):
 
     name: str
     needs: tuple[str, ...]
+    inline: bool
     deadline_ms: float
     on_failure: FailurePolicy
 
@@ -70,6 +71,7 @@ class CandidateHydrator(Protocol):
     needs: tuple[str, ...]
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    inline: bool
     deadline_ms: float
     on_failure: FailurePolicy
 
@@ -83,6 +85,7 @@ class Filter(Protocol):
     name: str
     needs: tuple[str, ...]
     reads: tuple[str, ...]
+    inline: bool
     deadline_ms: float
     on_failure: FailurePolicy
 
@@ -97,6 +100,7 @@ class Scorer(Protocol):
     needs: tuple[str, ...]
     reads: tuple[str, ...]
     writes: tuple[str, ...]
+    inline: bool
     deadline_ms: float
     on_failure: FailurePolicy
 
@@ -110,6 +114,7 @@ class Selector(Protocol):
     name: str
     needs: tuple[str, ...]
     reads: tuple[str, ...]
+    inline: bool
     deadline_ms: float
     on_failure: FailurePolicy
 
@@ -121,6 +126,7 @@ class SideEffect(Protocol):
     """Runs after the response is on its way; its failure is counted and changes nothing for the user."""
 
     name: str
+    inline: bool
     deadline_ms: float
     on_failure: FailurePolicy
 

@@ -1,14 +1,17 @@
 """The engine: takes a request through a product's components.
 
-It owns, for every component alike, what a component must not care about: running in parallel, deadlines, failure policy,
-funnel counts, the trace, refilling the page. Law: every candidate ends selected, removed by a named rule, or in reserve.
+It owns, for every component alike, what a component must not care about: running in place or beside others, deadlines,
+failure policy, funnel counts, the trace, refilling the page. Law: every candidate ends selected, removed by a named rule, or
+in reserve.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +36,7 @@ class Result:
 
 
 class Engine:
-    """Runs pipelines on the caller's event loop; components run in `caller`'s threads."""
+    """Runs pipelines on the caller's event loop."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -82,7 +85,7 @@ class _Run:
 
     async def hydrate_query(self, query: Query) -> Query:
         for wave in self.pipeline.query_waves:
-            outcomes = await asyncio.gather(*(self._call(h, _hydrate_query, h, query) for h in wave))
+            outcomes = await _all(self._call(h, _hydrate_query, h, query) for h in wave)
             for hydrator, outcome in zip(wave, outcomes, strict=True):
                 self._record(hydrator, 0, 0, outcome)
                 if not outcome.failed:
@@ -91,7 +94,7 @@ class _Run:
 
     async def fetch(self, query: Query) -> Candidates:
         sources = self.pipeline.sources
-        outcomes = await asyncio.gather(*(self._call(source, source.fetch, query) for source in sources))
+        outcomes = await _all(self._call(source, source.fetch, query) for source in sources)
         proposals = []
         for source, outcome in zip(sources, outcomes, strict=True):
             proposed = outcome.value if not outcome.failed else Candidates.proposed(np.empty(0), np.empty(0))
@@ -165,7 +168,7 @@ class _Run:
         return kept
 
     async def _add_columns(self, group: tuple[Component, ...], run, query: Query, candidates: Candidates) -> Candidates:
-        outcomes = await asyncio.gather(*(self._call(c, run, c, query, candidates) for c in group))
+        outcomes = await _all(self._call(c, run, c, query, candidates) for c in group)
         size = len(candidates)
         for component, outcome in zip(group, outcomes, strict=True):
             if not outcome.failed:
@@ -187,6 +190,12 @@ class _Run:
     ) -> None:
         kind = self.pipeline.kinds[component.name]
         self.trace.record(StageRecord(component.name, kind, before, after, outcome.took_ms, outcome.failure), candidates)
+
+
+async def _all(calls: Iterable[Coroutine[Any, Any, Outcome]]) -> list[Outcome]:
+    """The outcomes of calls that run beside one another. One alone needs no task of its own."""
+    calls = list(calls)
+    return [await calls[0]] if len(calls) == 1 else await asyncio.gather(*calls)
 
 
 def _hydrate_query(hydrator, query: Query):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from services.mixer.candidates import Candidates
-from services.mixer.components import CLOSED_DEADLINE_MS, Component
+from services.mixer.components import Component
 from services.mixer.query import Query
 
 
@@ -16,7 +16,7 @@ class PostAttributesHydrator(Component):
 
     name = "post_attributes"
     writes = ("snapshot_row", "created_at_us")
-    deadline_ms = CLOSED_DEADLINE_MS  # the known_posts filter depends on it
+    inline = True
 
     def hydrate(self, query: Query, candidates: Candidates) -> Mapping[str, np.ndarray]:
         snapshot = query.corpus.snapshot

@@ -18,7 +18,7 @@ class RankingRowsHydrator(Component):
     needs = ("context",)
     reads = ("snapshot_row",)
     writes = ("rows",)
-    deadline_ms = 400.0
+    inline = True
 
     def hydrate(self, query: Query, candidates: Candidates) -> Mapping[str, Column]:
         context: RankingContext = query["context"]

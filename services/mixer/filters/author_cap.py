@@ -15,6 +15,7 @@ class AuthorCapFilter(Component):
 
     name = "author_cap"
     reads = ("author_allowance",)
+    inline = True
 
     def keep(self, query: Query, candidates: Candidates) -> np.ndarray:
         return occurrence(candidates.author_id) < candidates["author_allowance"]

@@ -13,6 +13,7 @@ class DuplicatesFilter(Component):
     """The first proposal stays; `source_mask` remembers the other sources."""
 
     name = "duplicates"
+    inline = True
 
     def keep(self, query: Query, candidates: Candidates) -> np.ndarray:
         keep = np.zeros(len(candidates), bool)

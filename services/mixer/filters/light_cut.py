@@ -17,6 +17,7 @@ class LightCutFilter(Component):
 
     name = "light_cut"
     reads = ("score",)
+    inline = True
 
     def keep(self, query: Query, candidates: Candidates) -> np.ndarray:
         keep = np.zeros(len(candidates), bool)

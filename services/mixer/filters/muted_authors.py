@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from services.mixer.candidates import Candidates
-from services.mixer.components import CLOSED_DEADLINE_MS, Component
+from services.mixer.components import Component
 from services.mixer.query import Query
 
 
 class MutedAuthorsFilter(Component):
     name = "muted_authors"
     needs = ("muted",)
+    inline = True
     on_failure = "closed"
-    deadline_ms = CLOSED_DEADLINE_MS
 
     def keep(self, query: Query, candidates: Candidates) -> np.ndarray:
         return ~np.isin(candidates.author_id, query["muted"])

@@ -11,6 +11,7 @@ from services.mixer.query import Query
 
 class OwnPostsFilter(Component):
     name = "own_posts"
+    inline = True
 
     def keep(self, query: Query, candidates: Candidates) -> np.ndarray:
         return candidates.author_id != query.user_id

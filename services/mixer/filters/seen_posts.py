@@ -16,6 +16,7 @@ class SeenPostsFilter(Component):
     """
 
     name = "seen_posts"
+    inline = True
 
     def keep(self, query: Query, candidates: Candidates) -> np.ndarray:
         keep = ~np.isin(candidates.post_id, query.seen_ids)

@@ -12,6 +12,7 @@ from services.mixer.query import Query
 class UnpublishedPostsFilter(Component):
     name = "unpublished_posts"
     reads = ("created_at_us",)
+    inline = True
 
     def keep(self, query: Query, candidates: Candidates) -> np.ndarray:
         return candidates["created_at_us"] <= query.now_us

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from feature_repo.contracts import EdgeKind
-from services.mixer.components import CLOSED_DEADLINE_MS, Component
+from services.mixer.components import Component
 from services.mixer.query import Query
 from services.mixer.social_graph import RecentRelations, SocialGraph, Targets
 
@@ -18,7 +18,7 @@ class SocialGraphHydrator(Component):
 
     name = "social_graph"
     writes = ("following", "muted", "blocked")
-    deadline_ms = CLOSED_DEADLINE_MS  # the safety filters depend on it
+    inline = True
 
     def __init__(self, graph: Callable[[], SocialGraph], recent: RecentRelations) -> None:
         self._graph = graph

@@ -22,6 +22,7 @@ class AuthorDiversityScorer(Component):
     name = "author_diversity"
     reads = ("score",)
     writes = ("diversity_factor", "score", "author_allowance")
+    inline = True
 
     def score(self, query: Query, candidates: Candidates) -> Mapping[str, np.ndarray]:
         score = candidates["score"]

@@ -28,6 +28,7 @@ class LightScorer(Component):
     needs = ("context",)
     reads = ("rows", "snapshot_row")
     writes = ("light_score", "score")
+    inline = True
 
     def __init__(self, ranker: LightRanker) -> None:
         self._ranker = ranker

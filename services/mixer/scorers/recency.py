@@ -17,6 +17,7 @@ class RecencyScorer(Component):
     name = "recency"
     reads = ("created_at_us",)
     writes = ("score",)
+    inline = True
 
     def score(self, query: Query, candidates: Candidates) -> Mapping[str, np.ndarray]:
         return {"score": candidates["created_at_us"] / 1e6}

@@ -18,6 +18,7 @@ class WeightedScorer(Component):
     name = "weighted"
     reads = ("predictions",)
     writes = ("weighted_score", "score")
+    inline = True
 
     def score(self, query: Query, candidates: Candidates) -> Mapping[str, np.ndarray]:
         weighted = weighted_score(candidates["predictions"], query.preset)

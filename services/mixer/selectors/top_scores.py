@@ -12,6 +12,7 @@ from services.mixer.query import Query
 class TopScoresSelector(Component):
     name = "top_scores"
     reads = ("score",)
+    inline = True
 
     def select(self, query: Query, candidates: Candidates) -> np.ndarray:
         return np.lexsort((candidates.post_id, -candidates["score"]))

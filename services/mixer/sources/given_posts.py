@@ -13,6 +13,7 @@ class GivenPostsSource(Component):
     """Proposes the query's `given_posts`, int64, as they are; a post outside the snapshot has author -1."""
 
     name = "given_posts"
+    inline = True
 
     def fetch(self, query: Query) -> Candidates:
         given, snapshot = query["given_posts"], query.corpus.snapshot

@@ -16,6 +16,7 @@ class InNetworkSource(Component):
 
     name = "in_network"
     needs = ("following",)
+    inline = True
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit

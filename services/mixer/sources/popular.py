@@ -13,6 +13,7 @@ class PopularSource(Component):
     """Proposes the `limit` posts of the highest smoothed engagement rate. Reads no user feature, so it works for anyone."""
 
     name = "popular"
+    inline = True
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit

@@ -48,6 +48,25 @@ def test_an_overrunning_source_is_cut_and_named_and_the_others_are_served(releas
     assert stage(result, "slow").failure == "deadline of 20 ms passed"
 
 
+def test_inline_components_run_where_they_stand_and_their_failures_are_named_alike():
+    threads = []
+
+    class Inline(RuleFilter):
+        inline = True
+
+        def keep(self, asked, candidates):
+            threads.append(threading.current_thread())
+            return super().keep(asked, candidates)
+
+    odd = Inline("odd", lambda posts: posts % 2 == 1)
+    broken = Inline("broken", lambda posts: posts > 0, broken=True)
+    result = run(product([ListSource("all", range(6))], [odd, broken, PostIdScorer()]))
+
+    assert threads == [threading.main_thread()]
+    assert result.page.post_id.tolist() == [5, 3, 1]
+    assert result.trace.degraded == ["broken"]
+
+
 def test_a_circuit_opens_after_repeated_failures_and_spares_the_component():
     heard = []
     pipeline = product([ListSource("down", [], broken=True), ListSource("up", [1])])

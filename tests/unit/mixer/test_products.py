@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from services.mixer.components import CLOSED_DEADLINE_MS
 from services.mixer.pipeline import Pipeline
 from services.mixer.products.following import following
 from services.mixer.products.for_you import for_you
@@ -32,7 +31,13 @@ def test_what_is_shown_has_passed_the_safety_rules_which_fail_closed(product: Pi
     rules = {step.name: step for step in product.steps}
     for name in ("muted_authors", "blocked_authors", "known_posts"):
         assert rules[name].on_failure == "closed"
-        assert rules[name].deadline_ms == CLOSED_DEADLINE_MS
+        assert rules[name].inline, "a deadline that passes on a busy machine would empty the page"
+
+
+@pytest.mark.parametrize("product", PRODUCTS, ids=lambda product: product.name)
+def test_only_stores_models_and_side_effects_are_waited_for(product: Pipeline):
+    in_threads = {component.name for component in product.components() if not component.inline}
+    assert in_threads <= {"user_features", "two_tower", "similar_content", "heavy", "served_log", "served_vectors"}
 
 
 def test_for_you_runs_cheap_rules_before_the_light_ranker_and_that_before_the_heavy_one():
