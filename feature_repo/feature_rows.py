@@ -103,7 +103,7 @@ class FeatureRows:
         return self.take(slice(start, end))
 
     def take(self, index: np.ndarray | slice) -> FeatureRows:
-        """The rows at `index` (int array or bool mask: copies; a slice: views)."""
+        """The rows at `index` (int array or bool mask: copies; a slice: views). A block broadcast from one row stays so."""
         shared = len(self.history) == 1 and len(self) != 1
         return FeatureRows(
             user_id=self.user_id[index],
@@ -111,7 +111,7 @@ class FeatureRows:
             author_id=self.author_id[index],
             topic=self.topic[index],
             product=self.product[index],
-            blocks={name: block[index] for name, block in self.blocks.items()},
+            blocks={name: _rows_of(block, index) for name, block in self.blocks.items()},
             history=self.history if shared else self.history.rows(index),
             labels=None if self.labels is None else self.labels[index],
             occurred_at=None if self.occurred_at is None else self.occurred_at[index],
@@ -119,3 +119,10 @@ class FeatureRows:
             dwell_s=None if self.dwell_s is None else self.dwell_s[index],
             asked_us=None if self.asked_us is None else self.asked_us[index],
         )
+
+
+def _rows_of(block: np.ndarray, index: np.ndarray | slice) -> np.ndarray:
+    if isinstance(index, slice) or len(block) < 2 or block.strides[0]:
+        return block[index]
+    rows = np.count_nonzero(index) if index.dtype == bool else len(index)
+    return np.broadcast_to(block[0], (rows, *block.shape[1:]))

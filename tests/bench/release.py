@@ -35,6 +35,7 @@ from tests.unit.releases.made_releases import manifest
 WAIT_S = 120.0  # for anything; beyond it, it did not happen
 REST_S = 5.0  # between two kills
 SPEED = 500  # of the world's time: 1,500 people ask for some ten pages a second then, and act on them
+STEP_S = 24 * 3_600 / SPEED  # a day of the world's, which is what a step may take where nobody says otherwise
 GRACE_S = 1.0  # in which the door follows the ledger
 ENDED = (ReleaseState.ROLLED_BACK, ReleaseState.RETIRED)
 ACTOR, WHY = "bench", "measuring"
@@ -196,7 +197,8 @@ class _Bench:
         """A release from its build to live, and the controller killed at each of its moves."""
         announce("a release on its way, and the controller killed at each move")
         version, kills, seen, before = self._copy_of_champion(), 0, 0, time.monotonic()
-        self.platform.mixer("run", "release", version, "--min-users", "8", "--warm-up-s", "15", "--look-every-s", "2")
+        options = {"--min-users": "8", "--warm-up-s": "15", "--look-every-s": "2", "--step-timeout-s": f"{STEP_S:g}"}
+        self.platform.mixer("run", "release", version, *(word for option in options.items() for word in option))
         release_id = self.ledger.releases()[-1].release_id
         self._allow({*self._allowed[-1][1], release_id}, before)
         deadline = time.monotonic() + 5 * WAIT_S
