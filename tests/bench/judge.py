@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from flows.steps.progress import announce
 from monitoring.canary.policy import JudgePolicy
@@ -36,7 +37,8 @@ def bench_judge(
     is a mapping with `rate` and its 95 % Wilson interval. A rollout is missed when a bad release was put to people as good.
     drawn: people that are simulated one by one.
     """
-    with ProcessPoolExecutor(processes or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    one_thread = (threadpool_limits, (1,))  # each: a second one of the array libraries would spin beside the other process
+    with ProcessPoolExecutor(processes or os.cpu_count(), get_context("spawn"), *one_thread) as pool:
         by_size = {size: _at_size(_Runs(pool, rollouts, seed, size, drawn)) for size in users}
     keys = ("false_rollback", "promoted_aa", "missed", "median_users", "median_hours", "detectable", "detectable_told")
     return {
