@@ -74,9 +74,13 @@ class SocialGraph:
 
         Only declared follows count on either side: an inferred one is good enough to rank by, not to tell a person about.
         """
-        followers = self.followed_by.of_user(target_id)
-        declared = following.ids[~following.derived]
-        return int(np.count_nonzero(np.isin(declared, followers.ids[~followers.derived])))
+        few, many = sorted((following, self.followed_by.of_user(target_id)), key=lambda targets: len(targets.ids))
+        if not len(few.ids):
+            return 0
+        # Both are sorted: the shorter list is looked up in the longer one, which may be a large account's millions.
+        at = np.searchsorted(many.ids, few.ids).clip(max=len(many.ids) - 1)
+        declared = ~few.derived & ~many.derived[at]
+        return int(np.count_nonzero((many.ids[at] == few.ids) & declared))
 
 
 class RecentRelations:

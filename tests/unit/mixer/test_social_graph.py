@@ -102,3 +102,18 @@ def test_reasons_and_answers_call_an_own_action_by_its_name_and_leave_out_what_w
     shown = candidates([1], authors=[50]).with_columns({"predictions": predictions})
     assert reasons(asked, shown, graph(), heads)[0].endswith("Ranked by the chance that you do “listen” (40%).")
     assert heads.by_name(predictions) == [{"click": 0.0, "listen": pytest.approx(0.4)}]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_followers_among_the_followed_are_counted_whichever_list_is_longer(seed):
+    draws = np.random.default_rng(seed)
+    pairs = pl.DataFrame({"user_id": draws.integers(0, 40, 400), "target_id": draws.integers(0, 40, 400)})
+    edges = pairs.unique(("user_id", "target_id"), maintain_order=True).with_columns(
+        kind=pl.lit("follow"), derived=pl.Series(draws.random(pairs.unique(("user_id", "target_id")).height) < 0.3)
+    )
+    graph = SocialGraph.from_edges(edges)
+    declared = set(edges.filter(~pl.col("derived")).select("user_id", "target_id").rows())
+    for reader in range(40):
+        for author in range(42):
+            expected = sum((reader, other) in declared and (other, author) in declared for other in range(40))
+            assert graph.followers_among(graph.follow.of_user(reader), author) == expected
