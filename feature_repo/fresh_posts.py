@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 
@@ -10,14 +12,20 @@ from feature_repo.event_log import first_topics
 from feature_repo.lake import Lake
 from feature_repo.snapshot import Snapshot, assemble_snapshot
 
+FileAsWritten = tuple[str, int]  # its name, and when it was written
+
 
 class FreshPosts:
-    """Looks for posts of `lake` that a snapshot does not hold. A file is read when it is new or was written again."""
+    """Looks for posts of `lake` that a snapshot does not hold.
+
+    A file is read when it is new or was written again, and when a new snapshot lacks some of its posts.
+    """
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
         self._of: str | None = None  # version of the snapshot that was looked at last
-        self._read: set[tuple[str, int]] = set()
+        self._compared: set[FileAsWritten] = set()  # with that snapshot
+        self._ids: dict[FileAsWritten, np.ndarray] = {}  # posts of each file, int64
 
     def beyond(self, snapshot: Snapshot) -> Snapshot | None:
         """The posts that are missing in `snapshot`, with its version, sorted by id; None where there is none.
@@ -26,16 +34,28 @@ class FreshPosts:
         of them, empty where it knows no other post of theirs.
         """
         if snapshot.version != self._of:
-            self._of, self._read = snapshot.version, set()
-        files = {(file, file.stat().st_mtime_ns) for file in (self._lake.root / "posts").glob("*.parquet")}
-        changed = sorted(file for file, written in files if (file.name, written) not in self._read)
-        if not changed:
+            self._of, self._compared = snapshot.version, set()
+        files = {(file.name, file.stat().st_mtime_ns): file for file in (self._lake.root / "posts").glob("*.parquet")}
+        parts = [self._lacking(as_written, files[as_written], snapshot) for as_written in sorted(files.keys() - self._compared)]
+        self._compared = set(files)
+        self._ids = {as_written: ids for as_written, ids in self._ids.items() if as_written in files}
+        rows = [part for part in parts if part is not None]
+        if not rows:
             return None
-        rows = pl.concat([self._lake.read_part("posts", file) for file in changed])
-        self._read = {(file.name, written) for file, written in files}
-        posts = rows.unique("post_id", keep="last", maintain_order=True).sort("post_id")
-        posts = posts.filter(pl.Series(snapshot.rows_of(posts["post_id"].to_numpy()) < 0))
-        return _assembled(posts, snapshot) if posts.height else None
+        posts = pl.concat(rows).unique("post_id", keep="last", maintain_order=True).sort("post_id")
+        return _assembled(posts, snapshot)
+
+    def _lacking(self, as_written: FileAsWritten, file: Path, snapshot: Snapshot) -> pl.DataFrame | None:
+        """The posts of one file that `snapshot` lacks; None where it lacks none."""
+        rows = None
+        if as_written not in self._ids:
+            rows = self._lake.read_part("posts", file)
+            self._ids[as_written] = rows["post_id"].to_numpy()
+        lacking = snapshot.rows_of(self._ids[as_written]) < 0
+        if not lacking.any():
+            return None
+        rows = self._lake.read_part("posts", file) if rows is None else rows
+        return rows.filter(pl.Series(snapshot.rows_of(rows["post_id"].to_numpy()) < 0))
 
 
 def _assembled(posts: pl.DataFrame, snapshot: Snapshot) -> Snapshot:

@@ -78,6 +78,24 @@ def test_a_file_is_read_when_it_is_new_or_written_again_and_all_are_for_another_
     assert len(fresh.beyond(newer)) == 23
 
 
+def test_a_snapshot_that_holds_all_of_a_file_costs_no_read_of_it(lake, snapshot, monkeypatch):
+    """A stream publishes a snapshot every second or two, of a lake that may hold millions of posts."""
+    read, read_part = [], Lake.read_part
+    noted = staticmethod(lambda name, file: read.append(file.name) or read_part(name, file))
+    monkeypatch.setattr(Lake, "read_part", noted)
+    lake.write("posts", POSTS.head(2).with_columns(post_id=pl.Series([900, 901])), "later")
+    fresh = FreshPosts(lake)
+    held = snapshot.with_posts(fresh.beyond(snapshot))
+    assert sorted(read) == ["dataset.parquet", "later.parquet"]
+    read.clear()
+    assert fresh.beyond(replace(held, version=f"{AS_OF_US}-20240502T000000000001")) is None
+    assert read == []
+    lake.write("posts", POSTS.head(3).with_columns(post_id=pl.Series([900, 901, 902])), "later")
+    os.utime(lake.root / "posts" / "later.parquet", ns=(1, 1))
+    assert fresh.beyond(replace(held, version="another")).post_id.tolist() == [902]
+    assert read == ["later.parquet"]
+
+
 def test_added_posts_stand_last_and_are_found_by_their_ids(lake, snapshot):
     found = FreshPosts(lake).beyond(snapshot)
     first, second = (replace_rows(found, part) for part in (slice(10, None), slice(0, 10)))
