@@ -25,6 +25,9 @@ demo: install ## Run the main job end to end on real feed logs (or on the simula
 
 # Every process of the tests keeps its compiled modules, whatever the shell says: compiled anew, they double its start.
 test test-fast: export PYTHONDONTWRITEBYTECODE :=
+# Where test processes fill the cores, a second thread of the array libraries spins while it waits for its turn.
+test test-fast: export OPENBLAS_NUM_THREADS := 1
+test test-fast: export OMP_NUM_THREADS := 1
 
 test: install ## Lint and run the whole test suite; the slowest twenty tests are listed at the end
 	@./infra/set_up_tests.sh
