@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from infra.settings import get_settings
 
+if TYPE_CHECKING:
+    from services.releases.ledger import ReleaseSummary
+
 release = typer.Typer(help="Releases: list and follow them, approve, pause, promote, abort, roll back.", no_args_is_help=True)
 
 out = Console()
+
+MIN_FOLDED = 16  # characters a line of what a narrow terminal folds
+NAMES = ("release", "state", "since", "model")  # of the columns that are never cut
 
 
 @release.command("list")
@@ -24,22 +32,29 @@ def release_list() -> None:
     from services.releases.published_heads import PublishedHeads
 
     ledger = Ledger(get_settings().platform_database_url)
-    table = Table("release", "state", "model", "since", "who", "why")
-    for one in ledger.releases():
-        table.add_row(
-            one.release_id,
-            str(one.state),
-            f"v{one.manifest.model_version}",
-            one.entry.at[:19],
-            escape(one.entry.actor),
-            escape(one.entry.reason),
-        )
-    out.print(table)
+    out.print(releases_table(ledger.releases(), out.width), crop=False)
     problems = ledger.verify(PublishedHeads(get_settings().paths.releases))
     out.print(
         "ledger: " + (escape("; ".join(problems)) if problems else "every hash and link holds"),
         style="red" if problems else "green",
     )
+
+
+def releases_table(releases: Sequence[ReleaseSummary], width: int) -> Table:
+    """A row a release, for a terminal of `width` characters.
+
+    Why is folded; id, state, since and model stay whole, beyond the terminal's edge at worst.
+    """
+    rows = [(one.release_id, str(one.state), one.entry.at[:19], f"v{one.manifest.model_version}") for one in releases]
+    longest = [max(map(len, column)) for column in zip(NAMES, *rows, strict=True)]
+    narrowest = sum(longest) + MIN_FOLDED + 3 * len(NAMES) + 2  # with the room between columns
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, width=narrowest if width < narrowest else None)
+    for name, length in zip(NAMES, longest, strict=True):
+        table.add_column(name, no_wrap=True, min_width=length)
+    table.add_column("why", overflow="fold")
+    for row, one in zip(rows, releases, strict=True):
+        table.add_row(*row, escape(f"{one.entry.reason} ({one.entry.actor})"))
+    return table
 
 
 @release.command()
