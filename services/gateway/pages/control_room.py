@@ -23,7 +23,7 @@ from services.gateway.pages.alerts import alerts_view
 from services.gateway.pages.canary_view import canary_view
 from services.gateway.pages.charts import area, binned, interval_bar
 from services.gateway.pages.headline import headline
-from services.gateway.pages.loop import latest_drift, loop_stages, open_drift_verdict
+from services.gateway.pages.loop import ASKING, latest_drift, loop_stages, open_drift_verdict
 from services.gateway.pages.rendering import page
 from services.releases.decisions import ACTIONS
 from services.releases.published_heads import PublishedHeads
@@ -77,6 +77,9 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
     live = next((release for release in releases if release.release_id == route.live), None)
     alerts, looping = alerts_view(door), door.processes.looping()
     failover = door.pool.standby if door.pool.failover else None
+    waits = open_drift_verdict(paths.reports, drift, entries)
+    answered = drift["verdict"] if drift and waits is None and drift.get("verdict") in ASKING else None
+    ledger_problems = door.ledger.verify(PublishedHeads(paths.releases))
     return {
         "page": "room",
         "problem": problem,
@@ -88,7 +91,9 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
             looping=looping,
             firing=[state for state in alerts.states if state.firing],
             pending=pending,
-            drift=open_drift_verdict(paths.reports, drift, entries),
+            ledger_broken=bool(ledger_problems),
+            drift=waits,
+            drift_answered=answered,
         ),
         "failover": failover,
         "looping": looping,
@@ -105,12 +110,13 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "shadow": door.shadow,
         "alerts": alerts,
         "drift": drift,
+        "drift_answered": ASKING.get(answered),
         "drift_columns": _drift_columns(drift, slots_by_name(IdTable(door.settings.platform_database_url))),
         "releases": list(reversed(releases)),
         "arms": door.pool.arms,
         "entries": list(reversed(entries))[:LEDGER_SHOWN],
         "entry_count": len(entries),
-        "ledger_problems": door.ledger.verify(PublishedHeads(paths.releases)),
+        "ledger_problems": ledger_problems,
         "dataset": _dataset(paths.lake),
         "links": _links(door, drift),
     }

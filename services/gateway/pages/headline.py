@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monitoring.alerts.rule import AlertState, Severity
+from services.gateway.pages.loop import ASKING
 from services.releases.approvals import Approval
 from services.releases.route import Route
 
@@ -19,12 +20,14 @@ def headline(
     looping: Sequence[str],
     firing: Sequence[AlertState],
     pending: Sequence[Approval],
+    ledger_broken: bool,
     drift: str | None,
+    drift_answered: str | None,
 ) -> Headline:
     """The worst first.
 
     looping: processes that die again and again; failover: the release that answers in the place of the live one; drift: the
-    newest verdict of the drift check.
+    newest verdict of the drift check, unless what it asked for was done since: then it is drift_answered.
     """
     urgent = [state for state in firing if state.rule.severity is Severity.PAGE]
     if route.live is None:
@@ -35,14 +38,20 @@ def headline(
         return "alarm", f"{looping[0]} dies again and again"
     if urgent:
         return "alarm", _sentence(urgent[0].rule.words)
+    if ledger_broken:
+        return "alarm", "The ledger's chain is broken"
     if pending:
         return "attention", f"{pending[0].release_id} waits for your answer"
     if route.canary is not None:
         return "attention", f"A canary is under way: {route.canary_percent:g} % of users"
-    if drift in ("retrain", "rollback"):
-        return "attention", f"The drift check asks for a {'retraining' if drift == 'retrain' else 'rollback'}"
+    if drift in ASKING:
+        return "attention", f"The drift check asks for a {ASKING[drift]}"
     if firing:
         return "attention", _sentence(firing[0].rule.words)
+    if drift == "warn":
+        return "attention", "The drift check warns: inputs or predictions moved, not far enough to act on"
+    if drift_answered in ASKING:
+        return "calm", f"All is calm: the {ASKING[drift_answered]} that the drift check asked for is done"
     return "calm", "All is calm"
 
 

@@ -12,6 +12,7 @@ from infra.storage import Paths
 from services.releases.chain import LedgerEntry
 from services.releases.route import Route
 
+ASKING = {"retrain": "retraining", "rollback": "rollback"}  # verdicts of a drift check that want something done, and what
 StageState = Literal["done", "now", "waiting", "alarm"]
 
 # Centres of the stages in a 1000 x 256 drawing: five from left to right above, five back below.
@@ -31,7 +32,7 @@ class Stage:
 
 def loop_stages(paths: Paths, route: Route, entries: list[LedgerEntry], drift: dict | None, asked: bool) -> list[Stage]:
     """What the files and the ledger say about each stage; reads names of files, never their rows."""
-    verdict = drift.get("verdict") if drift else None
+    waits = open_drift_verdict(paths.reports, drift, entries)
     built = len({entry.release_id for entry in entries})
     facts: list[tuple[str, str, StageState]] = [
         ("Ingest", *_ingest(paths.lake)),
@@ -42,12 +43,8 @@ def loop_stages(paths: Paths, route: Route, entries: list[LedgerEntry], drift: d
         ("Release", "approval asked", "now") if asked else ("Release", *_newest_release(entries)),
         ("Serve", route.live or "nothing live", "done" if route.live else "alarm" if entries else "waiting"),
         ("Canary", *_canary(route, entries)),
-        ("Drift", *_drift(verdict, drift)),
-        (
-            "Retrain",
-            "asked for by drift" if verdict == "retrain" else "on schedule",
-            "now" if verdict == "retrain" else "waiting",
-        ),
+        ("Drift", *_drift(drift, waits)),
+        ("Retrain", "asked for by drift", "now") if waits == "retrain" else ("Retrain", "on schedule", "waiting"),
     ]
     return [Stage(label, note, state, x, y) for (label, note, state), (x, y) in zip(facts, _PLACES, strict=True)]
 
@@ -86,11 +83,13 @@ def _canary(route: Route, entries: list[LedgerEntry]) -> tuple[str, StageState]:
     return ("idle", "done") if any(entry.state == "canary" for entry in entries) else ("none yet", "waiting")
 
 
-def _drift(verdict: str | None, drift: dict | None) -> tuple[str, StageState]:
-    if verdict is None:
+def _drift(drift: dict | None, waits: str | None) -> tuple[str, StageState]:
+    if drift is None or drift.get("verdict") is None:
         return "not checked yet", "waiting"
-    planted = " (planted)" if drift and drift.get("planted") else ""
-    return f"{verdict}{planted}", "alarm" if verdict in ("retrain", "rollback") else "done"
+    if waits is None and drift["verdict"] in ASKING:
+        return f"{drift['verdict']}: done since", "done"
+    planted = " (planted)" if drift.get("planted") else ""
+    return f"{drift['verdict']}{planted}", "alarm" if waits in ASKING else "done"
 
 
 def latest_drift(reports: Path) -> dict | None:
@@ -104,10 +103,10 @@ def latest_drift(reports: Path) -> dict | None:
 
 
 def open_drift_verdict(reports: Path, drift: dict | None, entries: list[LedgerEntry]) -> str | None:
-    """What the newest drift check asked for (`retrain`, `rollback`), unless it was done since; else None."""
+    """What the newest drift check says (`warn`) or asks for (`retrain`, `rollback`), unless it was done since; else None."""
     verdict = (drift or {}).get("verdict")
-    if verdict not in ("retrain", "rollback"):
-        return None
+    if verdict not in ASKING:
+        return "warn" if verdict == "warn" else None
     asked = (reports / "drift" / "latest.json").stat().st_mtime
     if verdict == "retrain":
         answers = [file.stat().st_mtime for file in (reports / "training").glob("v*.json")]
