@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import httpx
 
-from services.releases.ledger import Ledger
-from services.releases.states import TransitionError
+from services.releases.ledger import Ledger, ReleaseSummary
+from services.releases.states import ReleaseState, TransitionError
 
 RELEASE_HEADER = "x-mixer-release"  # with which every answer of an arm says whose it is
 TIMEOUT_S = 2.0
@@ -45,3 +47,24 @@ def check_heir(ledger: Ledger, release_id: str) -> None:
             f"release {release_id} stays live: {standby} would take over, but {problem}; "
             f"`mixer run reconcile` starts it, then roll back again"
         )
+
+
+def why_no_return(live: str, standby: str | None, releases: Sequence[ReleaseSummary], problem: str | None) -> str | None:
+    """Why the live release can't be rolled back now, in one sentence; None where the standby can take over.
+
+    problem: what is wrong with the standby's process; None where it answers.
+    """
+    if standby is not None:
+        wrong = f"{live} can't be rolled back now: {standby} would take over, and it does not answer ({problem})"
+        return None if problem is None else f"{wrong}; `mixer run reconcile` starts it."
+    retired = [one for one in releases if one.state is ReleaseState.RETIRED]
+    if not retired:
+        return (
+            f"{live} can't be rolled back: no other release was live before it; "
+            "`mixer run release` brings another model, which then takes its place."
+        )
+    newest = max(retired, key=lambda one: one.entry.seq).release_id
+    return (
+        f"{live} can't be rolled back now: {newest} was live before it, and its process does not run; "
+        "`mixer run reconcile` starts it."
+    )

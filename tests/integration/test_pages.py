@@ -88,6 +88,20 @@ def test_the_control_room_before_the_first_release(rig):
     assert "Nothing was released yet" in page.text
 
 
+def test_a_rollback_of_the_live_release_is_offered_only_where_another_takes_over(rig):
+    rig.live(SmallArm("r1"))
+    page = rig.client.get("/").text
+    assert "r1 can&#39;t be rolled back: no other release was live before it" in page
+    assert 'value="rollback"' not in page
+    rig.ask_for_approval(SmallArm("r2"))
+    rig.approvals.approve("r2", "Ada", "clear")
+    rig.ledger.transition("r2", "live", "Ada", "clear")
+    rig.until(lambda: rig.client.get("/healthz").json()["live"] == "r2")
+    page = rig.client.get("/").text
+    assert 'action="/releases/r2/decision"' in page
+    assert 'value="rollback"' in page
+
+
 def test_the_control_room_shows_what_is_live_what_waits_and_why(rig):
     furnish(rig)
     page = rig.client.get("/").text

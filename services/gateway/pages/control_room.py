@@ -26,6 +26,8 @@ from services.gateway.pages.headline import headline
 from services.gateway.pages.loop import ASKING, latest_drift, loop_stages, open_drift_verdict
 from services.gateway.pages.rendering import page
 from services.releases.decisions import ACTIONS
+from services.releases.handover import why_no_return
+from services.releases.ledger import ReleaseSummary
 from services.releases.published_heads import PublishedHeads
 from services.releases.states import ReleaseState
 
@@ -100,6 +102,7 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "process_events": door.processes.newest(PROCESS_EVENTS_SHOWN),
         "route": route,
         "live": live,
+        "no_return": _no_return(door, route.live, releases),
         "stages": loop_stages(paths, route, entries, drift, bool(pending)),
         "canary": canary_view(door, shown, entries, route) if shown else None,
         "canaried": canaried,
@@ -120,6 +123,16 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "dataset": _dataset(paths.lake),
         "links": _links(door, drift),
     }
+
+
+def _no_return(door: Door, live: str | None, releases: list[ReleaseSummary]) -> str | None:
+    """Why a rollback of the live release would be refused, in one sentence; None where it would not."""
+    if live is None:
+        return None
+    standby = door.ledger.standby()
+    arm = door.pool.arms.get(standby or "")
+    problem = None if arm is None or arm.healthy else arm.last_error or "no reason given"
+    return why_no_return(live, standby, releases, problem)
 
 
 def _traffic(door: Door) -> list[dict[str, Any]]:
