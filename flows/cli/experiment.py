@@ -74,7 +74,7 @@ def list_all() -> None:
 @experiment.command()
 def show(name: str, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
     """What the users of both arms did, with intervals that hold however often one looks."""
-    from monitoring.canary.amounts import amount, signed
+    from monitoring.canary.amounts import seen, signed
     from services.experiments.results import results_of
     from services.experiments.store import ExperimentError
 
@@ -99,7 +99,7 @@ def show(name: str, as_json: Annotated[bool, typer.Option("--json", help="As JSO
             continue
         interval = f"{signed(metric, metric.low)} to {signed(metric, metric.high)}"
         values = f"{metric.control:.4g}", f"{metric.treatment:.4g}", signed(metric, metric.difference)
-        table.add_row(metric.label, *values, interval, amount(metric, metric.detectable))
+        table.add_row(metric.label, *values, interval, seen(metric))
     out.print(table)
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from monitoring.canary.verdict import MetricResult
+
+NOT_EVEN = {"higher": "not even a loss of everything", "lower": "not even the worst there can be"}  # by which is better
 
 
 def compared(result: MetricResult) -> str:
@@ -22,6 +25,8 @@ def signed(result: MetricResult, value: float) -> str:
     if result.scale == "ratio":
         return plain(value)
     percent = result.scale == "relative"
+    if percent or result.unit == "share":
+        value = max(value, -1.0)  # nothing falls by more than all of it, however wide the interval is
     sign = "-" if value < 0 else "+"
     if percent or result.unit == "share":
         return f"{sign}{plain(abs(100 * value))} {'%' if percent else 'points'}"
@@ -30,13 +35,31 @@ def signed(result: MetricResult, value: float) -> str:
 
 def amount(result: MetricResult, value: float) -> str:
     """A worsening, without a sign."""
-    if not math.isfinite(value):
-        return "any size"
     if result.scale == "ratio":
         return f"a factor of {plain(value)}"
     if result.scale == "relative":
         return f"{plain(100 * value)} %"
     return f"{plain(100 * value)} points" if result.unit == "share" else plain(value)
+
+
+def seen(result: MetricResult) -> str:
+    """The smallest worsening that the evidence would tell from none, or that it would tell none."""
+    return amount(result, result.detectable) if result.detectable <= most(result) else NOT_EVEN[result.better]
+
+
+def loss_seen(result: MetricResult) -> str:
+    """The same as the subject of a sentence: which loss would show."""
+    return f"a loss of {seen(result)}" if result.detectable <= most(result) else seen(result)
+
+
+def most(result: MetricResult) -> float:
+    """The largest worsening that there can be, in the result's scale: everything is lost, or every request fails."""
+    loses = result.better == "higher"
+    if result.scale == "relative" and loses:
+        return 1.0
+    if result.scale == "absolute" and result.unit == "share":
+        return result.control if loses else 1.0 - result.control
+    return sys.float_info.max
 
 
 def plain(value: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from monitoring.canary.amounts import amount
+from monitoring.canary.amounts import seen
 from monitoring.canary.policy import MetricPolicy
 from monitoring.canary.verdict import MetricResult
 
@@ -80,7 +80,7 @@ def in_unit(value: float | None, unit: str) -> str:
 
 def sees(metric: MetricResult) -> str:
     """The smallest worsening that a metric would have shown, in words; nothing for a look that did not say."""
-    return f"sees {amount(metric, metric.detectable)}" if math.isfinite(metric.detectable) else ""
+    return f"sees {seen(metric)}" if math.isfinite(metric.detectable) else ""
 
 
 def tolerance(metric: MetricPolicy) -> str:
