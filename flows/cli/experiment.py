@@ -94,8 +94,8 @@ def show(name: str, as_json: Annotated[bool, typer.Option("--json", help="As JSO
     )
     table = Table("metric", "usual", "treatment", "difference", "interval", "sees")
     for metric in verdict.metrics:
-        if metric.decision == "no_data":
-            table.add_row(metric.label, *["–"] * 5)
+        if metric.decision == "no_data" or metric.missing:
+            table.add_row(metric.label, *["–"] * 4, metric.missing or "no data yet")
             continue
         interval = f"{signed(metric, metric.low)} to {signed(metric, metric.high)}"
         values = f"{metric.control:.4g}", f"{metric.treatment:.4g}", signed(metric, metric.difference)

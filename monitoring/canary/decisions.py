@@ -50,6 +50,7 @@ class Finding:
     doubtful: np.ndarray  # estimated beyond the margin, and not by mere noise
     unproven: np.ndarray  # has the power to decide and is not shown to be no worse yet
     unseen: np.ndarray  # would not see yet what may not go unseen
+    missing: str = ""  # why the arms' values are unknown
 
     @property
     def holds(self) -> np.ndarray:

@@ -16,7 +16,14 @@ import numpy as np
 from feature_repo.ids.own_actions import with_own_names
 from monitoring.canary import sentences
 from monitoring.canary.decisions import ROLL_BACK, STEP_UP, UNDECIDED, Clock, Finding, answer, find, mismatched
-from monitoring.canary.metric_sources import SOURCES, deciding_heads, estimate_latency, estimate_loss, estimate_ratio
+from monitoring.canary.metric_sources import (
+    SOURCES,
+    deciding_heads,
+    estimate_latency,
+    estimate_loss,
+    estimate_ratio,
+    latency_answers,
+)
 from monitoring.canary.policy import JudgePolicy, MetricPolicy
 from monitoring.canary.rollout_evidence import RolloutEvidence, UserSums
 from monitoring.canary.verdict import MetricDecision, MetricResult, Unit, Verdict
@@ -113,7 +120,10 @@ def _findings(evidence: RolloutEvidence, policy: JudgePolicy, clock: Clock) -> t
                 named = replace(found, name=f"log_loss.{head}", label=f"{metric.label}, {_words(head, policy)}")
                 (findings if head in chosen else silent).append(named)
         elif metric.name == "latency_p95":
-            findings.append(find(metric, estimate_latency(evidence.times, len(evidence.shares)), policy, clock))
+            found = find(metric, estimate_latency(evidence.times, len(evidence.shares)), policy, clock)
+            unknown = not np.isfinite(found.estimate.control)
+            said = sentences.too_few_answers(*latency_answers(evidence.times, len(evidence.shares))) if unknown else ""
+            findings.append(replace(found, missing=said))
         else:
             findings.append(find(metric, estimate_ratio(metric, evidence), policy, clock))
     return findings, silent
@@ -151,6 +161,7 @@ def _result(finding: Finding, policy: JudgePolicy) -> MetricResult:
         detectable_last=float(outer(finding.detectable_last)),
         powered=bool(finding.powered),
         dry_run=metric.dry_run,
+        missing=finding.missing,
     )
     return replace(result, says=sentences.told(result, finding, policy))
 

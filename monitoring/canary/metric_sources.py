@@ -88,6 +88,15 @@ def estimate_latency(times: RequestTimes, steps: int) -> Pooled:
     return replace(pooled, difference=np.zeros(()), variance=np.asarray(UNKNOWN))
 
 
+def latency_answers(times: RequestTimes, steps: int) -> tuple[int, int]:
+    """Answers with a known time of either arm, in the step where the arm with fewer has most."""
+    known = times.bin >= 0
+    cells = np.bincount(2 * times.step[known] + times.treated[known], weights=times.count[known], minlength=2 * steps)
+    by_step = cells.reshape(steps, 2) if steps else np.zeros((1, 2))
+    control, treatment = by_step[np.argmax(by_step.min(axis=1))]
+    return int(control), int(treatment)
+
+
 def estimate_loss(losses: PairedLosses, head: str) -> Pooled:
     """The canary's log loss relative to the live release's on the same posts; `control` and `treatment` are nats a post."""
     live, canary, rows = losses.live[head], losses.canary[head], losses.rows

@@ -20,6 +20,8 @@ from monitoring.canary.time_bins import RATIO, edges_ms
 
 LATENCY_QUANTILE = 0.95
 _WOODRUFF = 2.0  # standard errors to both sides over which the density is averaged
+# Below so many answers the upper quantile of Woodruff's two lies beyond the slowest answer, even where all are independent.
+LEAST_ANSWERS = math.floor(_WOODRUFF**2 * LATENCY_QUANTILE / (1 - LATENCY_QUANTILE) + 1e-9) + 1
 _LOG_EDGES = np.log(edges_ms)
 
 

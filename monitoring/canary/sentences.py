@@ -9,6 +9,7 @@ import numpy as np
 from monitoring.canary.amounts import amount, compared, loss_seen
 from monitoring.canary.decisions import DOUBTFUL_Z, Clock, Finding
 from monitoring.canary.policy import JudgePolicy
+from monitoring.canary.quantiles import LEAST_ANSWERS
 from monitoring.canary.verdict import MetricResult
 
 _WORDS = {"better": "better", "no_worse": "no worse than tolerated", "worse": "worse", "inconclusive": "not settled yet"}
@@ -37,6 +38,14 @@ def waiting(
     return reasons
 
 
+def too_few_answers(control: int, treatment: int) -> str:
+    """Why there is no p95 yet."""
+    return (
+        f"too few answers for a p95 yet: {control:,} and {treatment:,} in the two arms, at least {LEAST_ANSWERS} are needed in "
+        "each, and more where a user's answers are alike"
+    )
+
+
 def held(result: MetricResult, finding: Finding) -> str:
     """Why a metric stands against the step up."""
     if not finding.has_data:
@@ -44,6 +53,8 @@ def held(result: MetricResult, finding: Finding) -> str:
             f"{result.label}: no data to compare "
             f"({result.control_users:,} users on the live release, {result.treatment_users:,} on the canary)"
         )
+    if finding.missing:
+        return f"{result.label}: {finding.missing}"
     if finding.doubtful or finding.worse:
         return (
             f"{result.label} is estimated beyond its limit, {DOUBTFUL_Z} standard errors or more from alike: {compared(result)}"
@@ -60,6 +71,8 @@ def told(result: MetricResult, finding: Finding, policy: JudgePolicy) -> str:
     """What a metric says, and what it could have seen."""
     if not finding.has_data:
         return f"{result.label}: no data"
+    if finding.missing:
+        return f"{result.label}: {finding.missing}"
     if result.decision == "worse":
         return f"{result.label} is worse: {compared(result)}"
     seen = f"{loss_seen(result)} would have shown with {policy.power:.0%} certainty"

@@ -43,6 +43,7 @@ class MetricResult:
     detectable_last: float = math.nan  # the same, projected to the end of the step
     powered: bool = False  # whether it can show, now or by the end of the last step, that a release is no worse than its margin
     dry_run: bool = False  # judged and shown, with no effect
+    missing: str = ""  # why `control` and `treatment` are unknown, and how much is needed to know them
     says: str = ""  # the result in words, and what it could have seen
 
 

@@ -265,6 +265,15 @@ def test_the_last_step_goes_on_until_the_resolution_is_reached(rng):
     assert judge(rollout(rng, 300), POLICY, Place(True, 24 * HOURS - 60, 60.0)).decision == "promote"  # it never will be
 
 
+def test_a_p95_that_is_unknown_says_how_many_answers_there_are_and_how_many_it_needs(rng):
+    found = judge(rollout(rng, 20), POLICY, LAST).metric("latency_p95")
+    assert found.missing.startswith("too few answers for a p95 yet: ")
+    assert "at least 77 are needed in each" in found.missing
+    assert found.says == f"{found.label}: {found.missing}"
+    assert "unknown" not in found.says
+    assert judge(rollout(rng, 4_000), POLICY, LAST).metric("latency_p95").missing == ""
+
+
 def test_a_user_without_pages_is_met_all_the_same(rng):
     evidence = rollout(rng, ENOUGH)
     verdict = judge(replace(evidence, pages=with_sums(evidence.pages, pages=0.0, posts=0.0)), POLICY, LAST)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from monitoring.canary.metric_sources import UNKNOWN, estimate_latency
-from monitoring.canary.quantiles import log_quantile
+from monitoring.canary.metric_sources import UNKNOWN, estimate_latency, latency_answers
+from monitoring.canary.quantiles import LEAST_ANSWERS, log_quantile
 from monitoring.canary.rollout_evidence import RequestTimes
 from monitoring.canary.time_bins import BINS, NO_TIME, RATIO, bin_of, edges_ms
 
@@ -52,3 +52,15 @@ def test_few_answers_say_nothing_of_a_p95_and_none_at_all_are_missing():
     assert (float(few.difference), float(few.variance)) == (0.0, UNKNOWN)
     live_alone = replace(answers, treated=np.zeros(len(answers.bin), bool))
     assert not estimate_latency(live_alone, 1).has_data
+
+
+def test_fewer_answers_than_are_needed_give_no_p95_however_alike_users_are():
+    rng = np.random.default_rng(6)
+
+    def estimated(answers: int) -> tuple[bool, tuple[int, int]]:
+        users, treated = np.arange(2 * answers), np.arange(2 * answers) < answers
+        drawn = RequestTimes(0 * users, treated, users, bin_of(rng.lognormal(4, 0.4, len(users))), 0 * users + 1)
+        return bool(np.isfinite(estimate_latency(drawn, 1).control)), latency_answers(drawn, 1)
+
+    assert estimated(LEAST_ANSWERS - 1) == (False, (76, 76))
+    assert estimated(2 * LEAST_ANSWERS) == (True, (154, 154))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 
 from feature_repo.heads import HEADS
-from feature_repo.served_messages import ServedPage
+from feature_repo.served_messages import DoorAnswer, ServedPage
+from flows.cli.experiment import show
+from infra.settings import Settings
 from monitoring.outcomes.answers import Event
 from monitoring.outcomes.evidence import Outcomes
 from monitoring.outcomes.page import engagement_weights
@@ -137,3 +142,17 @@ def test_outcomes_are_kept_by_arm_beside_those_of_a_canary(tmp_path):
     assert dict(zip(found.treated.tolist(), found.sums["engagement"].tolist(), strict=True)) == {True: 2.0, False: 1.0}
     assert dict(zip(found.treated.tolist(), found.sums["before"].tolist(), strict=True)) == {True: 1.0, False: 0.0}
     assert Outcomes(url).evidence("r2", [(3, 0.5)]).pages.sums["engagement"].sum() == 4.0
+
+
+def test_what_is_unknown_says_how_much_is_needed(tmp_path, monkeypatch):
+    settings, out = Settings(home=tmp_path), Console(width=300, file=StringIO())
+    monkeypatch.setattr("flows.cli.experiment.get_settings", lambda: settings)
+    monkeypatch.setattr("flows.cli.experiment.out", out)
+    start(Experiments(settings.platform_database_url), "a")
+    store = OutcomeStore(settings.outcomes_url, engagement_weights({}), 0)
+    arms = dict(zip(range(4), (CONTROL, TREATMENT) * 2, strict=True))
+    asked = {"path": "/for_you", "status": 200, "ms": 20.0, "posts": 10, "asked": 10, "assigned": "r1", "release": "r1"}
+    answers = [DoorAnswer(user=str(user), at=NOON, experiments={"a": arm}, **asked) for user, arm in arms.items()]
+    store.take([], answers, [], {}, now_us=NOON)
+    show("a")
+    assert "too few answers for a p95 yet: 2 and 2 in the two arms, at least 77 are needed in each" in out.file.getvalue()
