@@ -13,7 +13,7 @@ import orjson
 import polars as pl
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
-from feature_repo.contracts import DERIVED, EVENTS, RESERVED_ID, SAMPLED, Action, split_events
+from feature_repo.contracts import DERIVED, EVENTS, MOST_EVENT_ID, RESERVED_ID, SAMPLED, Action, split_events
 from feature_repo.event_times import EARLIEST, INTAKE_AHEAD_S
 from feature_repo.ids import RememberedIds
 from feature_repo.surfaces import DEFAULT_SURFACE, check_surface
@@ -23,6 +23,7 @@ from services.intake.post_authors import another_author, authors_of_rows, claime
 MOST_BYTES = 1_000_000  # of one event as it was sent; what the producer takes in one message
 LETTER_CHARACTERS = 50_000  # of what was sent, kept in a dead letter
 _SHOWN = 64  # characters of a name that a reason quotes
+CONTRACT_ACTIONS = [action.value for action in Action if not action.value.startswith("own_")]
 _NOT_ASKED = "Ignored: the platform fills it in from what it served."
 
 
@@ -31,20 +32,29 @@ class ClientEvent(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    event_id: str | None = Field(None, description="Stable id; sending the same id again changes nothing. Made up when absent.")
-    user_id: ClientId
-    post_id: ClientId
+    event_id: str | None = Field(
+        None, description=f"Stable id, at most {MOST_EVENT_ID} characters; a repeat changes nothing. Made up when absent."
+    )
+    user_id: ClientId = Field(description="Who did it; may be left out where the batch names the user.")
+    post_id: ClientId = Field(
+        description="The post; of an action on its author, such as follow, the post at which it was done."
+    )
     author_id: ClientId | None = Field(
         None, description="Needed for a post that the platform does not know yet; looked up from the post otherwise."
     )
-    action: str
-    value: float | None = None
+    action: str = Field(description=f"What was done: one of {', '.join(CONTRACT_ACTIONS)}, or an action of the dataset's own.")
+    value: float | None = Field(
+        None,
+        description="How much of it: milliseconds, of dwell (needed there) and of video_view; of other actions any amount.",
+    )
     product: str = Field(DEFAULT_SURFACE, description="Surface: the place where the post was shown, as the logs name it.")
-    position: StrictInt | None = Field(None, ge=0, lt=2**31)
+    position: StrictInt | None = Field(None, ge=0, lt=2**31, description="Place of the post in the list shown, from 0.")
     release: Any = Field(None, description=_NOT_ASKED)
     propensity: Any = Field(None, description=_NOT_ASKED)
     request_id: str | None = Field(None, description="Of the page that showed the post: joins the event with what was served.")
-    occurred_at: AwareDatetime | None = Field(None, description="ISO 8601 with a time zone; the time of arrival when absent.")
+    occurred_at: AwareDatetime | None = Field(
+        None, description="When it was done, ISO 8601 with a time zone; the time of arrival when absent."
+    )
 
 
 class ServedPost(Protocol):
@@ -142,7 +152,7 @@ def dead_letter(refused: Rejected, received_us: int) -> dict:
 
 def action_of(name: str, own_actions: dict[str, str]) -> str:
     """The contract's action of a client's action name; ValueError names the known ones, or the two that it could be."""
-    known = [action.value for action in Action if not action.value.startswith("own_")]
+    known = CONTRACT_ACTIONS
     if name in known and name in own_actions:
         both = "an action of the contract and one of this dataset's own"
         raise ValueError(f"action {name!r} is both {both}: rename it in the mapping and ingest again")

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, fie
 from feature_repo.contracts import MOST_PRODUCT, MOST_REQUEST_ID
 from feature_repo.served_messages import DEFAULT_POSTS
 from feature_repo.surfaces import check_surface
+from services.intake.events import ClientEvent
 from services.intake.id_fields import ClientId, ShownId, id_list
 from services.ranking.weights import PRESETS
 
@@ -74,7 +75,7 @@ class TimelineRequest(RankingRequest):
         json_schema_extra={"examples": [{"user_id": 7, "count": 20, "seen_post_ids": [101, 102]}]},
     )
 
-    count: StrictInt = Field(DEFAULT_POSTS, ge=1, le=MOST_POSTS)
+    count: StrictInt = Field(DEFAULT_POSTS, ge=1, le=MOST_POSTS, description=f"Posts wanted, 1 to {MOST_POSTS}.")
     seen_post_ids: SeenPosts = Field(default_factory=list, description="Posts not to show again.")
 
 
@@ -85,7 +86,7 @@ class ScoreRequest(RankingRequest):
         extra="forbid", json_schema_extra={"examples": [{"user_id": 7, "post_ids": [101, 102], "product": "home"}]}
     )
 
-    post_ids: ScoredPosts
+    post_ids: ScoredPosts = Field(description=f"Posts to score, 1 to {MOST_SCORED:,}; scores come in their order.")
 
 
 class ExplainRequest(TimelineRequest):
@@ -93,7 +94,11 @@ class ExplainRequest(TimelineRequest):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"user_id": 7, "post_id": 101}]})
 
-    post_id: ClientId | None = None
+    post_id: ClientId | None = Field(None, description="The post asked about; every post of the page when absent.")
+
+
+# The user may be named once for all events.
+_EVENT_SCHEMA = {**ClientEvent.model_json_schema(), "required": ["post_id", "action"]}
 
 
 class EventsRequest(BaseModel):
@@ -109,7 +114,12 @@ class EventsRequest(BaseModel):
     )
 
     user_id: ClientId | None = Field(None, description="Of the events that name no user.")
-    events: list[Any] = Field(min_length=1, max_length=MOST_EVENTS)
+    events: list[Any] = Field(
+        min_length=1,
+        max_length=MOST_EVENTS,
+        description="Things that users did.",
+        json_schema_extra={"items": _EVENT_SCHEMA},  # for readers: each event is validated by itself, so that others pass
+    )
 
 
 class TimelinePost(BaseModel):

@@ -276,6 +276,16 @@ def test_before_the_stream_worker_tells_of_events_now_is_the_moment_of_the_featu
     assert arm_.asked[-1]["requested_at"] == "2022-05-03T12:00:00+00:00"
 
 
+def test_before_the_first_release_the_api_page_is_the_codes_own_and_says_so(rig):
+    answer = rig.client.get("/docs")
+    assert answer.status_code == 200
+    assert "No release is live: `mixer start` makes the first" in answer.text
+    assert "/for_you" in answer.text
+    assert "events[].post_id" in answer.text
+    assert rig.client.get("/openapi.json").json()["openapi"] == "3.1.0"
+    assert rig.client.get("/release").status_code == 503
+
+
 def test_the_api_page_is_the_live_releases_document(rig):
     rig.live(SmallArm("r1"))
     page = rig.client.get("/docs").text
