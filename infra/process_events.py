@@ -51,6 +51,10 @@ class ProcessEvents:
             return []
         return [event for line in lines if (event := _event(line)) is not None]
 
+    def last_death(self) -> ProcessEvent | None:
+        """The newest death that was noted."""
+        return next((event for event in reversed(self.newest()) if event.what == "died"), None)
+
     def shorten(self) -> None:
         """Drop all but the newest KEPT events."""
         kept = self.newest(KEPT)

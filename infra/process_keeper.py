@@ -7,7 +7,9 @@ nothing, and the next one takes over what runs without a restart. The gateway wa
 from __future__ import annotations
 
 import os
+import signal
 import time
+from contextlib import suppress
 from copy import deepcopy
 
 import structlog
@@ -37,6 +39,7 @@ class ProcessKeeper:
         self._seen: dict[str, Running] = {}
         self._restarts: dict[str, Restarts] = {}
         self._hung = HungProcesses()
+        self.exits: dict[int, int] = {}  # by pid, the exit codes of children that ended since the last look
         self._status = self._file.read()  # of the keeper before: a crash loop does not end with it
 
     def look(self, now: float) -> None:
@@ -65,7 +68,7 @@ class ProcessKeeper:
             self._end_if_hung(running, now)
             return
         if (gone := self._seen.pop(name, None)) is not None:
-            self._note_death(name, f"pid {gone.pid}", restarts, now)
+            self._note_death(name, f"pid {gone.pid}{self._how_ended(gone.pid)}", restarts, now)
         if now >= restarts.next_at:
             self._start_again(name, restarts, now)
 
@@ -107,6 +110,17 @@ class ProcessKeeper:
         self.events.add(name, "restarted" if again else "started", f"pid {running.pid}")
         log.info("started", process=name, pid=running.pid)
 
+    def _how_ended(self, pid: int) -> str:
+        """How a process ended, in words; nothing where that is not known, as of one that another process started."""
+        code = self.exits.pop(pid, None)
+        if code is None:
+            with suppress(ChildProcessError):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                code = os.waitstatus_to_exitcode(status) if ended else None
+        if code is None:
+            return ""
+        return f", killed by {signal.Signals(-code).name}" if code < 0 else f", exit code {code}"
+
     def _note_death(self, name: str, detail: str, restarts: Restarts, now: float) -> None:
         wait = restarts.died(now)
         log.warning("process died", process=name, detail=detail, next_start_in_s=wait)
@@ -128,15 +142,17 @@ class ProcessKeeper:
             self.events.add(name, "steady again", "it was stopped on purpose")
 
 
-def reap() -> None:
-    """Take the exit codes of children that ended: the keeper is the parent of what it started."""
+def reap() -> dict[int, int]:
+    """The exit codes, by pid, of children that ended: the keeper is the parent of what it started."""
+    codes: dict[int, int] = {}
     while True:
         try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
-            return
+            return codes
         if pid == 0:
-            return
+            return codes
+        codes[pid] = os.waitstatus_to_exitcode(status)
 
 
 def main() -> None:
@@ -150,7 +166,7 @@ def main() -> None:
         os.close(int(number))
     keeper.events.add(KEEPER, "keeper started", f"pid {os.getpid()}")
     while not leaving.is_set():
-        reap()
+        keeper.exits = reap()
         try:
             keeper.look(time.monotonic())
         except OSError:  # a full disk: the processes are kept as soon as there is room again

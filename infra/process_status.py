@@ -1,4 +1,4 @@
-"""What the keeper knows of each process, in one small file: starts after a death, and crash loops under way."""
+"""How each process does: in words, and what the keeper knows of it, in one small file: starts after a death, crash loops."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from infra.process_spec import ProcessSpec, Running
 from infra.storage import replace_atomically
 
 FILE_NAME = "keeper.status"  # no .json: those are the processes'
@@ -18,6 +19,21 @@ class ProcessStatus:
     restarts: int = 0
     looping_since: str | None = None
     said: str = ""
+
+
+def standing(spec: ProcessSpec, running: Running | None, *, ready: bool, status: ProcessStatus, kept: bool, now: float) -> str:
+    """What is to be said of a process; nothing where it is well.
+
+    ready: whether it passes its readiness check; kept: whether a keeper is there; now: Unix seconds.
+    """
+    if status.looping_since:
+        return "dies again and again: see its log"
+    if running is None:
+        return "dead; it is started again" if kept else "dead, and no keeper is there to start it: `mixer up` does"
+    age_s = now - running.started_at
+    if ready:
+        return ""
+    return f"starting for {age_s:.0f} s" if age_s < spec.ready_timeout_s else "runs and is not ready: see its log"
 
 
 class StatusFile:

@@ -137,18 +137,26 @@ class Supervisor:
         """Return when `spec` is ready; raise ProcessFailed when it ends or its time is up."""
         deadline = time.monotonic() + spec.ready_timeout_s
         while time.monotonic() < deadline:
-            if spec.ready_url and _answers(spec.ready_url):
-                return
             running = self.find(spec.name)
-            if spec.ready_file and running and _written_since(spec.ready_file, running.started_at):
-                return
-            silent = not spec.ready_url and not spec.ready_file
-            if silent and (spec.ready_port is None or _listens(self.settings.host, spec.ready_port)):
+            if self._passes_check(spec, running):
                 return
             if running is None:
                 raise ProcessFailed(f"{spec.name} ended before it was ready; {self._log_end(spec.name)}")
             time.sleep(POLL_S)
         raise ProcessFailed(f"{spec.name} was not ready within {spec.ready_timeout_s:.0f} s; {self._log_end(spec.name)}")
+
+    def _passes_check(self, spec: ProcessSpec, running: Running | None) -> bool:
+        if spec.ready_url and _answers(spec.ready_url):
+            return True
+        if spec.ready_file and running and _written_since(spec.ready_file, running.started_at):
+            return True
+        silent = not spec.ready_url and not spec.ready_file
+        return silent and (spec.ready_port is None or _listens(self.settings.host, spec.ready_port))
+
+    def is_ready(self, spec: ProcessSpec, running: Running) -> bool:
+        """Whether a live process is at work now: it passes the check of `spec`, and has beaten where it beats."""
+        beaten = not spec.beats or _written_since(self.heartbeat(spec.name), running.started_at)
+        return beaten and self._passes_check(spec, running)
 
     # ---- looking --------------------------------------------------------------------------------------------------
     def find(self, name: str) -> Running | None:

@@ -156,25 +156,15 @@ def down() -> None:
 
 @app.command()
 def status() -> None:
-    """What runs, what is dead, how often it was started again, and how much memory it takes."""
+    """What runs, starts or is dead, how often it was started again and how much memory it takes; then the releases."""
+    from flows.cli.platform_status import said_below, status_table
     from flows.steps.platform import Platform
-    from infra.process_status import ProcessStatus, StatusFile
-    from infra.supervisor import KEEPER
 
     platform = Platform(get_settings())
     memory = platform.supervisor.memory_mb()
-    table = Table("process", "pid", "memory", "restarts", "", title=str(get_settings().paths.home), title_justify="left")
-    known, kept = StatusFile(get_settings().paths.pids).read(), platform.supervisor.find(KEEPER) is not None
-    for name in platform.supervisor.wanted_names():
-        running = platform.supervisor.find(name)
-        one = known.get(name, ProcessStatus())
-        dead = "dead; it is started again" if kept else "dead, and no keeper is there to start it: `mixer up` does"
-        said = "dies again and again: see its log" if one.looping_since else "" if running else dead
-        pid, size = (str(running.pid), f"{memory.get(name, 0):,.0f} MB") if running else ("-", "-")
-        table.add_row(name, pid, size, str(one.restarts), f"[red]{said}[/]")
-    for name, part in platform.missing_mixers().items():
-        table.add_row(name, "-", "-", "-", f"[red]was not started, and the ledger needs it ({part}): `mixer up` starts it[/]")
-    out.print(table)
+    out.print(status_table(platform, memory))
+    for line in said_below(platform):
+        out.print(line, highlight=False, markup=False)
     if memory:
         _print_pages(platform.pages())
 

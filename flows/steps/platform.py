@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from feature_repo.aggregates.stream_seeded import is_seeded
 from infra import processes
@@ -13,6 +13,9 @@ from infra.process_spec import ProcessSpec
 from infra.processes import STOP_ORDER
 from infra.settings import Settings
 from infra.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from services.releases.route import Route
 
 Tell = Callable[[str], None]
 
@@ -146,6 +149,12 @@ class Platform:
         parts = {"live": route.live, "canary": route.canary, "stand by": ledger.standby()}
         needed = {processes.mixer_name(release): part for part, release in parts.items() if release is not None}
         return {name: part for name, part in needed.items() if name not in wanted}
+
+    def route(self) -> Route:
+        """Which releases have the traffic."""
+        from services.releases.ledger import Ledger
+
+        return Ledger(self.settings.platform_database_url).route()
 
     def pages(self) -> dict[str, str]:
         """Where a person looks, by name."""

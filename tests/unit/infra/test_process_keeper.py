@@ -83,6 +83,16 @@ def test_a_process_that_dies_is_started_again_and_told(keeper):
     assert keeper.supervisor.find("worker") == second
 
 
+@pytest.mark.parametrize(("code", "said"), [(3, "exit code 3"), (-signal.SIGKILL, "killed by SIGKILL")])
+def test_a_death_is_noted_with_how_the_process_ended(keeper, code, said):
+    gone = keeper.supervisor.start(ProcessSpec("worker", SLEEPER))
+    keeper.look(0.0)
+    _kill(gone.pid)
+    keeper.exits = {gone.pid: code}
+    keeper.look(1.0)
+    assert keeper.events.last_death().detail == f"pid {gone.pid}, {said}; started again at once"
+
+
 def test_what_was_stopped_on_purpose_stays_stopped(keeper):
     keeper.supervisor.start(ProcessSpec("worker", SLEEPER))
     keeper.look(0.0)

@@ -43,6 +43,18 @@ def test_a_started_process_is_ready_found_and_stopped(supervisor):
     assert not running.alive()
 
 
+def test_a_process_is_starting_until_it_passes_its_check_and_has_beaten(supervisor, tmp_path):
+    spec = ProcessSpec(
+        "worker", (sys.executable, "-c", "import time; time.sleep(60)"), ready_file=tmp_path / "at-work", beats=True
+    )
+    running = supervisor.start(spec)
+    assert not supervisor.is_ready(spec, running)
+    spec.ready_file.touch()
+    assert not supervisor.is_ready(spec, running)
+    supervisor.heartbeat("worker").touch()
+    assert supervisor.is_ready(spec, running)
+
+
 def test_a_running_process_is_adopted_by_another_supervisor(supervisor):
     spec = _server(free_port("127.0.0.1", 18_000))
     first = supervisor.start(spec)
