@@ -110,7 +110,10 @@ def sweep(
 def run_release(
     model: Annotated[str, typer.Argument(help="Alias or version in the model registry.")] = "challenger",
     note: Annotated[str, typer.Option(help="A line for the ledger's readers.")] = "",
-    asked_by: Annotated[str, typer.Option("--as", help="Your name; with MIXER_FOUR_EYES somebody else has to approve.")] = "",
+    asked_by: Annotated[
+        str,
+        typer.Option("--as", help="Your name; not needed with MIXER_TOKEN. With MIXER_FOUR_EYES somebody else has to approve."),
+    ] = "",
     ramp: Annotated[
         str | None, typer.Option(help="Per cent of users at each canary step, rising, with commas; default: 1,5,25,50.")
     ] = None,
@@ -128,7 +131,10 @@ def run_release(
 ) -> None:
     """Build, start and submit a registered model; `mixer release watch` follows it from there."""
     steps = None if ramp is None else ramp_of(ramp)
-    apply_environment()
+    settings = apply_environment()
+    from flows.steps.release_asker import release_asker
+
+    asked_by = release_asker(settings, asked_by, model)  # before the flow's imports: a refusal comes at once
     from flows.release import release_here
 
     plan = {

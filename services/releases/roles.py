@@ -9,7 +9,7 @@ class Role(StrEnum):
     """Each role may do what those before it may."""
 
     VIEWER = "viewer"  # see the state of releases
-    OPERATOR = "operator"  # pause, resume, and take a release off the traffic
+    OPERATOR = "operator"  # ask for a release, pause, resume, and take a release off the traffic
     APPROVER = "approver"  # bring a release onto more traffic
 
     def may(self, action: str) -> bool:
@@ -20,6 +20,6 @@ class Role(StrEnum):
 
 NEEDED = {
     "state": Role.VIEWER,
-    **dict.fromkeys(("pause", "resume", "abort", "reject", "rollback"), Role.OPERATOR),
+    **dict.fromkeys(("release", "pause", "resume", "abort", "reject", "rollback"), Role.OPERATOR),
     **dict.fromkeys(("approve", "promote"), Role.APPROVER),
 }

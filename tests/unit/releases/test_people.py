@@ -49,8 +49,8 @@ def test_each_action_needs_its_role(people, role):
         allowed
         == {
             Role.VIEWER: {"state"},
-            Role.OPERATOR: {"state", *takes_off},
-            Role.APPROVER: {"state", *takes_off, "approve", "promote"},
+            Role.OPERATOR: {"state", "release", *takes_off},
+            Role.APPROVER: {"state", "release", *takes_off, "approve", "promote"},
         }[role]
     )
     assert set(ACTIONS) <= set(NEEDED)
