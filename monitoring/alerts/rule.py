@@ -15,6 +15,7 @@ class Severity(StrEnum):
     TICKET = "ticket"  # today
 
 
+RUNBOOK = "docs/releases.md"
 _COMPARISONS = {">": operator.gt, "<": operator.lt}
 
 
@@ -35,6 +36,11 @@ class AlertRule:
     def __post_init__(self) -> None:
         if self.comparison not in _COMPARISONS:
             raise ValueError(f"alert {self.name!r} compares by {self.comparison!r}; use one of {', '.join(_COMPARISONS)}")
+
+    @property
+    def runbook(self) -> str:
+        """Where the documentation says what to do."""
+        return f"{RUNBOOK}#{self.name.lower()}"
 
     @property
     def expression(self) -> str:

@@ -1,4 +1,4 @@
-"""The platform's alert rules, their bounds from the settings, and the rules file of Prometheus made from them."""
+"""The platform's alert rules, their bounds from the settings; Prometheus's rules file and the runbook are made from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def _urgent(settings: Settings) -> tuple[AlertRule, ...]:
             for_s=30,
             severity=Severity.PAGE,
             words="events wait at the broker and are not applied: features grow stale",
-            remedy="look at the stream worker's log; `mixer up` starts it again, and it reads on where it stopped",
+            remedy=(
+                "`mixer status` tells whether the stream worker runs, its log is `var/logs/stream-worker.log`; "
+                "`mixer up` starts it again, and it reads on where it stopped"
+            ),
         ),
         AlertRule(
             name="BrokerNotSeen",
@@ -40,7 +43,7 @@ def _urgent(settings: Settings) -> tuple[AlertRule, ...]:
             for_s=60,
             severity=Severity.PAGE,
             words="the broker does not answer: events are refused, and freshness is not known",
-            remedy="look at the broker at MIXER_BROKER_ADDRESS; `mixer up` starts the local one",
+            remedy="the local broker's log is `var/logs/broker.log`, `mixer up` starts it; another is at MIXER_BROKER_ADDRESS",
         ),
         AlertRule(
             name="ArmDoesNotAnswer",
@@ -50,7 +53,10 @@ def _urgent(settings: Settings) -> tuple[AlertRule, ...]:
             for_s=30,
             severity=Severity.PAGE,
             words="a release that the route names does not answer its probe",
-            remedy="the keeper starts it again; where it can not: its log, `mixer run reconcile`, or a rollback",
+            remedy=(
+                "the keeper starts it again; where it can't, read the release's log, such as `var/logs/mixer-r2.log`: "
+                "`mixer run reconcile` starts what the ledger names, and `mixer release rollback` takes it out"
+            ),
         ),
         AlertRule(
             name="StandbyAnswers",
@@ -60,7 +66,7 @@ def _urgent(settings: Settings) -> tuple[AlertRule, ...]:
             for_s=10,
             severity=Severity.PAGE,
             words="the live release does not answer, and the one before it answers in its place",
-            remedy="look at the live release's log; it is started again by itself, and if it stays away, roll it back",
+            remedy="read the live release's log; it is started again by itself, if it stays away: `mixer release rollback`",
         ),
         AlertRule(
             name="ProcessDiesAgainAndAgain",
@@ -70,7 +76,7 @@ def _urgent(settings: Settings) -> tuple[AlertRule, ...]:
             for_s=0,
             severity=Severity.PAGE,
             words="a process of the platform dies again and again",
-            remedy="`mixer status` names it; its log says why, and it is tried again every half minute",
+            remedy="`mixer status` names it, the control room shows the end of its log; it is tried again every half minute",
         ),
     )
 
@@ -106,7 +112,7 @@ def _for_today(settings: Settings) -> tuple[AlertRule, ...]:
             for_s=600,
             severity=Severity.TICKET,
             words="the online store takes rows more slowly than the stream makes them",
-            remedy="give the store more room, or choose Redis (MIXER_ONLINE_STORE=redis)",
+            remedy="look at the store's machine and give it more room, or choose Redis (MIXER_ONLINE_STORE=redis)",
         ),
     )
 
@@ -124,8 +130,18 @@ def prometheus_rules(settings: Settings) -> str:
             "        annotations:",
             f"          summary: {json.dumps(rule.words)}",
             f"          remedy: {json.dumps(rule.remedy)}",
+            f"          runbook: {json.dumps(rule.runbook)}",
         ]
     return "\n".join(lines) + "\n"
+
+
+def runbook(settings: Settings) -> str:
+    """The entries of the runbook, as Markdown: of each rule what is wrong, and what to do."""
+    return "\n\n".join(f"### {rule.name}\n\n{_sentence(rule.words)} {_sentence(rule.remedy)}" for rule in alert_rules(settings))
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 if __name__ == "__main__":

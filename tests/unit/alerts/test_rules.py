@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from infra.settings import Settings
-from monitoring.alerts.rule import AlertRule, Sample, Severity, evaluate
-from monitoring.alerts.rules import alert_rules, prometheus_rules
+from monitoring.alerts.rule import RUNBOOK, AlertRule, Sample, Severity, evaluate
+from monitoring.alerts.rules import alert_rules, prometheus_rules, runbook
 
-FILE = Path(__file__).resolve().parents[3] / "infra" / "prometheus" / "alerts.yaml"
+ROOT = Path(__file__).resolve().parents[3]
+FILE = ROOT / "infra" / "prometheus" / "alerts.yaml"
 RULES = alert_rules(Settings(freshness_bound_s=10, consistency_bound=0.01))
 
 
@@ -23,6 +24,12 @@ def test_the_rules_file_of_prometheus_is_what_the_rules_say():
     assert FILE.read_text() == prometheus_rules(Settings.model_construct()), "write it anew: see its first lines"
 
 
+def test_the_runbook_says_of_each_alert_what_the_rule_says():
+    entries, page = runbook(Settings.model_construct()), ROOT / RUNBOOK
+    assert entries in page.read_text(), f"write into {RUNBOOK}, under its heading Alerts:\n{entries}"
+    assert RULES[0].runbook == "docs/releases.md#featuresnotfresh"  # as GitHub names the heading
+
+
 def test_the_rules_file_is_what_prometheus_reads():
     (group,) = yaml.safe_load(FILE.read_text())["groups"]
     assert [rule["alert"] for rule in group["rules"]] == [rule.name for rule in RULES]
@@ -30,6 +37,7 @@ def test_the_rules_file_is_what_prometheus_reads():
         assert set(rule) == {"alert", "expr", "for", "labels", "annotations"}
         assert rule["annotations"]["summary"]
         assert rule["annotations"]["remedy"]
+        assert rule["annotations"]["runbook"].startswith(RUNBOOK)
     by_name = {rule["alert"]: rule["expr"] for rule in group["rules"]}
     assert by_name["NoEvents"] == 'home_mixer_stream_newest_event_age_seconds{log="live"} > 900'
     assert by_name["BrokerNotSeen"] == "home_mixer_stream_broker_seen < 1"
