@@ -15,6 +15,7 @@ from rich.console import Console
 
 from feature_repo.aggregates.stream_seeded import is_seeded
 from feature_repo.snapshot import current_version
+from flows.cli.step_progress import StepProgress
 from flows.steps.apart import run_flow
 from flows.steps.platform import Platform
 from flows.steps.progress import listening
@@ -64,7 +65,7 @@ def make_first_release(platform: Platform, out: Console, *, full: bool = False) 
 
 def _run(step: Step, settings: Settings, out: Console) -> None:
     began = time.monotonic()
-    with out.status(step.title) as status, listening(lambda text: status.update(f"{step.title}: {text}")):
+    with StepProgress(step.title, out) as progress, listening(progress.tell):
         found = run_flow(step.target, settings.paths.logs / "start.log", **step.parameters)
     out.print(f"[green]✓[/] {step.title} ({time.monotonic() - began:.0f} s) {step.told(found)}", highlight=False)
 
