@@ -81,6 +81,7 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
     failover = door.pool.standby if door.pool.failover else None
     waits = open_drift_verdict(paths.reports, drift, entries)
     answered = drift["verdict"] if drift and waits is None and drift.get("verdict") in ASKING else None
+    traffic = _traffic(door)
     ledger_problems = door.ledger.verify(PublishedHeads(paths.releases))
     return {
         "page": "room",
@@ -94,6 +95,7 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
             firing=[state for state in alerts.states if state.firing],
             pending=pending,
             ledger_broken=bool(ledger_problems),
+            failed=(sum(row["numbers"].errors for row in traffic), sum(row["numbers"].requests for row in traffic)),
             drift=waits,
             drift_answered=answered,
         ),
@@ -109,7 +111,7 @@ def _context(door: Door, chosen: str | None, problem: str, done: str) -> dict[st
         "pending": [(approval, verdict_in(approval.evidence)) for approval in pending],
         "interval_bar": interval_bar,
         "policy": policy_of(door.settings.judge_policy),
-        "traffic": _traffic(door),
+        "traffic": traffic,
         "shadow": door.shadow,
         "alerts": alerts,
         "drift": drift,

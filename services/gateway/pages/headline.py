@@ -21,13 +21,15 @@ def headline(
     firing: Sequence[AlertState],
     pending: Sequence[Approval],
     ledger_broken: bool,
+    failed: tuple[int, int],
     drift: str | None,
     drift_answered: str | None,
 ) -> Headline:
     """The worst first.
 
-    looping: processes that die again and again; failover: the release that answers in the place of the live one; drift: the
-    newest verdict of the drift check, unless what it asked for was done since: then it is drift_answered.
+    failover: the release that answers in the place of the live one; looping: processes that die again and again; failed:
+    requests of the last two minutes that failed, and all of them; drift: the newest verdict of the drift check, unless what it
+    asked for was done since: then it is drift_answered.
     """
     urgent = [state for state in firing if state.rule.severity is Severity.PAGE]
     if route.live is None:
@@ -48,6 +50,8 @@ def headline(
         return "attention", f"The drift check asks for a {ASKING[drift]}"
     if firing:
         return "attention", _sentence(firing[0].rule.words)
+    if failed[0]:
+        return "attention", f"{failed[0]:,} of {failed[1]:,} requests failed in the last two minutes"
     if drift == "warn":
         return "attention", "The drift check warns: inputs or predictions moved, not far enough to act on"
     if drift_answered in ASKING:

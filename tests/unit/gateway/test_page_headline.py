@@ -17,7 +17,7 @@ from services.gateway.pages.loop import loop_stages, open_drift_verdict
 from services.releases.route import Route
 
 CALM = {"any_entry": True, "failover": None, "looping": (), "firing": (), "pending": ()}
-CALM |= {"ledger_broken": False, "drift": None, "drift_answered": None}
+CALM |= {"ledger_broken": False, "drift": None, "drift_answered": None, "failed": (0, 900)}
 LOOP = "stream-worker"
 RULES = {rule.name: rule for rule in alert_rules(Settings())}
 PAGE = AlertState(RULES["FeaturesNotFresh"], Sample("m", {}, 99.0))
@@ -30,6 +30,7 @@ TICKET = AlertState(RULES["NoEvents"], Sample("m", {}, 9_999.0))
         ({}, "calm", "All is calm"),
         ({"drift": "retrain"}, "attention", "The drift check asks for a retraining"),
         ({"drift": "rollback"}, "attention", "The drift check asks for a rollback"),
+        ({"failed": (12, 3_400), "drift": "warn"}, "attention", "12 of 3,400 requests failed in the last two minutes"),
         ({"drift": "warn"}, "attention", "The drift check warns"),
         ({"drift": "warn", "firing": (TICKET,)}, "attention", "No event has come for a while"),
         ({"drift_answered": "retrain"}, "calm", "All is calm: the retraining that the drift check asked for is done"),
