@@ -113,5 +113,6 @@ def test_the_control_room_shows_alerts_and_links_the_report_pages(tmp_path):
         assert 'href="/reports/consistency/index.html"' in page
         assert 'href="/reports/feature_quality/index.html"' in page
         assert "open the consistency report" in page.lower()
+        assert "<code>docs/releases.md#servedfeaturesdiffer</code>" in page
         text = rig.client.get("/metrics").text
         assert 'home_mixer_consistency_differing_share{family="user_author"} 0.25' in text
