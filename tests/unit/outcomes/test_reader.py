@@ -51,7 +51,7 @@ class Log:
 @pytest.fixture
 def logs(monkeypatch) -> dict[str, Log]:
     made = {SERVED_TOPIC: Log(), "events": Log()}
-    monkeypatch.setattr(module, "EventStream", lambda settings, positions, topic, name: made[topic])
+    monkeypatch.setattr(module, "EventStream", lambda settings, positions, topic, *_, **__: made[topic])
     monkeypatch.setattr(module, "TAKE_EVERY_S", 0.0)
     monkeypatch.setattr(module, "TIDY_EVERY_S", 0.0)
     return made
