@@ -57,7 +57,7 @@ class EventStream:
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         """doubt_since_ms: what the broker got since then (Unix milliseconds) is read again. `state` has to know records that
-        come twice. look_every_s: see FetchRest."""
+        come twice. look_every_s: least seconds between two looks at the end of the local broker's log."""
         self._topic, self._doubt_since_ms = topic, doubt_since_ms
         local = settings.broker_address is None
         self._was_away = False

@@ -1,4 +1,4 @@
-"""Rest for a consumer that has read all there is, where the broker does not give it any.
+"""Pauses a consumer at the end of the log: the local broker answers at once with nothing, instead of holding the request.
 
 Apache Kafka holds a fetch at the end of the log until records come (`fetch.wait.max.ms`). The local broker answers it at once
 with nothing, and the client asks again at once: measured, 37,000 times a second, which takes a core of the client's and the
@@ -20,7 +20,9 @@ class FetchRest:
     """Pauses and resumes the partitions of `consumer`. For the consumer's thread."""
 
     def __init__(self, consumer: Consumer, topic: str, following: Mapping[int, int], look_every_s: float) -> None:
-        """following: partition -> the next offset that the consumer will read, or OFFSET_BEGINNING."""
+        """following: partition -> the next offset that the consumer will read, or OFFSET_BEGINNING. look_every_s: least
+        seconds between two looks at the end of the log.
+        """
         self._consumer = consumer
         self._topic = topic
         self._following = dict(following)
@@ -32,8 +34,8 @@ class FetchRest:
     def anything_new(self, timeout_s: float) -> bool:
         """Whether there is something to fetch. Where any partition has more, all fetch; else all pause.
 
-        Where all is read that was known, the ends are looked at once it is time, which is waited for up to `timeout_s`. Raises
-        KafkaException where the broker does not answer.
+        When everything known has been read: wait until the next look is due, `timeout_s` at most, then ask the broker for the
+        ends. Raises KafkaException where it does not answer.
         """
         if self._known_unread():
             return True
@@ -63,11 +65,10 @@ class FetchRest:
     def _look(self) -> None:
         self._looked_at = time.monotonic()
         for partition, following in self._following.items():
-            if self._ends[partition] <= following or following == OFFSET_BEGINNING:
-                place = TopicPartition(self._topic, partition)
-                low, self._ends[partition] = self._consumer.get_watermark_offsets(place, timeout=LOOK_S)
-                if following == OFFSET_BEGINNING:
-                    self._following[partition] = low
+            place = TopicPartition(self._topic, partition)
+            low, self._ends[partition] = self._consumer.get_watermark_offsets(place, timeout=LOOK_S)
+            if following == OFFSET_BEGINNING:
+                self._following[partition] = low
 
     def _wake(self) -> None:
         """Ask the broker anything: the client's thread for it, which may sleep for a second, sees what was resumed."""

@@ -97,11 +97,10 @@ class OutcomeReader:
 
         Raises KafkaException for an error of the broker that does not pass by itself.
         """
-        caught_up = False
+        polled: list[Records] | None = None
         if self._pages.count < HELD_RECORDS:
             polled = self._served.poll(POLL_RECORDS, POLL_S)
             self._pages.add(polled)
-            caught_up = _is_newest(polled)
         if self._acts.count < HELD_RECORDS:
             self._acts.add(self._events.poll(POLL_RECORDS, POLL_S))
         now = time.monotonic()
@@ -109,12 +108,23 @@ class OutcomeReader:
             return None
         served = self._pages.due()
         # While pages wait at the broker, the one that an event answers may be among them.
+        caught_up = polled is not None and self._reaches_the_end(polled)
         events = self._acts.due() if caught_up else []
         fresh = now - self._looked_at >= TIDY_EVERY_S and self._is_fresh(now, caught_up=caught_up)
         if not served and not events and not fresh and now - self._taken_at < TIDY_EVERY_S:
             return None
         self._taken_at = now
         return self._take(served, events, fresh=fresh)
+
+    def _reaches_the_end(self, polled: list[Records]) -> bool:
+        """Whether no page waits at the broker for long, after a poll of them. One that gave nothing may have come too early."""
+        if polled:
+            return _is_newest(polled)
+        try:
+            return self._served.behind() == 0
+        except KafkaException as error:
+            log.warning("the broker does not answer", error=str(error))
+            return False
 
     def _is_fresh(self, now: float, *, caught_up: bool) -> bool:
         """Whether the broker answers and nothing waits there for long: a judge may then believe that it has seen everything."""
@@ -158,10 +168,9 @@ class OutcomeReader:
 
 
 def _is_newest(polled: list[Records]) -> bool:
-    """Whether what one poll gave reaches the end of the log, or nearly so: it always goes on while people come."""
-    return not polled or (
-        _records(polled) < POLL_RECORDS and time.time() - min(one.stamps_ms[-1] for one in polled) / 1_000 < NEAR_END_S
-    )
+    """Whether what a poll gave reaches the end of the log, or nearly so: it always goes on while people come."""
+    oldest_s = time.time() - min(one.stamps_ms[-1] for one in polled) / 1_000
+    return _records(polled) < POLL_RECORDS and oldest_s < NEAR_END_S
 
 
 def _records(some: Iterable[Records]) -> int:

@@ -195,7 +195,11 @@ class Controller:
                 return self._roll_back(entry, f"no answer within {row.plan.approval_timeout_s:,.0f} s", None, ACTOR)
             return None
         if decision.status == "approved" and not self._is_well(entry.release_id):
-            return None
+            decided = datetime.fromisoformat(decision.decided_at or entry.at).timestamp()
+            if now - decided <= row.plan.approval_timeout_s:
+                return None
+            waited = f"{row.plan.approval_timeout_s:,.0f} s after its approval it could not go live"
+            return self._roll_back(entry, f"{waited}: {self._problem(entry.release_id)}", None, ACTOR)
         state = ReleaseState.LIVE if decision.status == "approved" else ReleaseState.ROLLED_BACK
         self.ledger.transition(
             entry.release_id, state, decision.actor or ACTOR, decision.reason or decision.status, after=entry.seq

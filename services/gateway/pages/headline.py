@@ -11,6 +11,8 @@ from services.releases.route import Route
 
 Headline = tuple[str, str]  # a tone (calm, quiet, attention, alarm) and a sentence
 
+ALARMING_SHARE = 0.05  # of requests that failed
+
 
 def headline(
     route: Route,
@@ -42,6 +44,9 @@ def headline(
         return "alarm", _sentence(urgent[0].rule.words)
     if ledger_broken:
         return "alarm", "The ledger's chain is broken"
+    failing = f"{failed[0]:,} of {failed[1]:,} requests failed in the last two minutes"
+    if failed[0] > ALARMING_SHARE * failed[1]:
+        return "alarm", failing
     if pending:
         return "attention", f"{pending[0].release_id} waits for your answer"
     if route.canary is not None:
@@ -51,7 +56,7 @@ def headline(
     if firing:
         return "attention", _sentence(firing[0].rule.words)
     if failed[0]:
-        return "attention", f"{failed[0]:,} of {failed[1]:,} requests failed in the last two minutes"
+        return "attention", failing
     if drift == "warn":
         return "attention", "The drift check warns: inputs or predictions moved, not far enough to act on"
     if drift_answered in ASKING:

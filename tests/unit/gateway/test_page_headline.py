@@ -31,6 +31,8 @@ TICKET = AlertState(RULES["NoEvents"], Sample("m", {}, 9_999.0))
         ({"drift": "retrain"}, "attention", "The drift check asks for a retraining"),
         ({"drift": "rollback"}, "attention", "The drift check asks for a rollback"),
         ({"failed": (12, 3_400), "drift": "warn"}, "attention", "12 of 3,400 requests failed in the last two minutes"),
+        ({"failed": (900, 900), "pending": (SimpleNamespace(release_id="r3"),)}, "alarm", "900 of 900 requests failed"),
+        ({"failed": (1, 9_000), "pending": (SimpleNamespace(release_id="r3"),)}, "attention", "r3 waits for your answer"),
         ({"drift": "warn"}, "attention", "The drift check warns"),
         ({"drift": "warn", "firing": (TICKET,)}, "attention", "No event has come for a while"),
         ({"drift_answered": "retrain"}, "calm", "All is calm: the retraining that the drift check asked for is done"),

@@ -29,11 +29,15 @@ class Log:
         self.records: list[tuple[bytes, int]] = []
         self.read = 0
         self.away = False
+        self.early_polls = 0  # that give nothing although there is something
 
     def add(self, message: dict, age_s: float = 0.0) -> None:
         self.records.append((orjson.dumps(message), int((time.time() - age_s) * 1_000)))
 
     def poll(self, most: int, timeout_s: float) -> list[Records]:
+        if self.early_polls:
+            self.early_polls -= 1
+            return []
         some = self.records[self.read : self.read + most]
         offsets = list(range(self.read, self.read + len(some)))
         self.read += len(some)
@@ -118,6 +122,17 @@ def test_events_wait_for_their_pages_where_those_wait_at_the_broker(logs, readin
     for _ in range(20):
         reader.step()
     assert engagement(outcomes) == wanted
+
+
+def test_a_poll_that_gave_nothing_is_not_taken_for_the_end_of_the_log(logs, reading):
+    """After a start the first fetch may take longer than a poll: an event must not be taken in before its page."""
+    reader, outcomes = reading
+    logs[SERVED_TOPIC].add(page(0), age_s=600)
+    logs[SERVED_TOPIC].early_polls = 3
+    logs["events"].add(click(0), age_s=599)
+    for _ in range(8):
+        reader.step()
+    assert engagement(outcomes) == 1.0
 
 
 def test_a_burst_of_events_is_taken_in_a_transaction_after_the_other(logs, reading):

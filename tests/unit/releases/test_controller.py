@@ -214,6 +214,19 @@ def test_a_release_whose_process_does_not_answer_gets_no_more_traffic_whoever_sa
     assert run.look() == "r2 is live"
 
 
+def test_an_approved_release_whose_process_stays_away_does_not_wait_for_ever(run):
+    run.look()
+    run.visits()
+    run.look()
+    run.visits()
+    run.look()
+    decide(run.url, "r2", "approve", "Ada", "fine")
+    run.sick.add("r2")
+    assert run.look() is None
+    said = run.look(after_s=RolloutPlan().approval_timeout_s + 1)
+    assert said.startswith("r2 rolled back: 172,800 s after its approval it could not go live: it does not answer")
+
+
 def test_a_resumed_rollout_goes_on_where_it_was(run):
     run.look()
     decide(run.url, "r2", "pause", "Ada", "lunch")
