@@ -47,12 +47,10 @@ class FreshPosts:
 
     def _lacking(self, as_written: FileAsWritten, file: Path, snapshot: Snapshot) -> pl.DataFrame | None:
         """The posts of one file that `snapshot` lacks; None where it lacks none."""
-        rows = None
-        if as_written not in self._ids:
-            rows = self._lake.read_part("posts", file)
+        rows = self._lake.read_part("posts", file) if as_written not in self._ids else None
+        if rows is not None:
             self._ids[as_written] = rows["post_id"].to_numpy()
-        lacking = snapshot.rows_of(self._ids[as_written]) < 0
-        if not lacking.any():
+        if not (snapshot.rows_of(self._ids[as_written]) < 0).any():
             return None
         rows = self._lake.read_part("posts", file) if rows is None else rows
         return rows.filter(pl.Series(snapshot.rows_of(rows["post_id"].to_numpy()) < 0))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from infra.processes import ONE_ARRAY_THREAD
 from infra.settings import Settings
 from services.mixer.release import BENTO_RELEASE, BUNDLE_NAME, MANIFEST_NAME
 from services.ranking.weights import DEFAULT_PRESET, preset_named
@@ -50,7 +51,6 @@ REQUIREMENTS = (
     "safetensors",
     "scipy",
     "sqlalchemy",
-    "threadpoolctl",
     "torch",
 )
 
@@ -118,6 +118,7 @@ def _stage(context: Path, manifest: dict, bundle: Path) -> None:
         "include": [*(f"{package}/**" for package in PACKAGES), f"{BENTO_RELEASE.name}/**"],
         "description": f"Home Mixer release {manifest['release_id']}",
         "labels": {"release": manifest["release_id"]},
+        "envs": [{"name": name, "value": value} for name, value in ONE_ARRAY_THREAD.items()],  # of its container
         "python": {"lock_packages": False, "packages": [f"{name}=={version(name)}" for name in REQUIREMENTS]},
     }
     (context / "bentofile.yaml").write_text(yaml.safe_dump(options))

@@ -8,8 +8,6 @@ import threading
 import time
 from datetime import timedelta
 
-from threadpoolctl import threadpool_limits
-
 from feature_repo.contracts import EdgeKind
 from feature_repo.declared_relations import current_edges
 from feature_repo.event_times import EARLIEST
@@ -45,9 +43,6 @@ COMPONENT_THREADS = 8  # components are short, and most wait for one another; ov
 # Requests are ranked side by side. Measured on two busy cores, a second thread for one request costs more than it gives: at
 # concurrency 8 one thread served 93 /score requests a second, two served 61.
 RANKER_THREADS = 1
-# Of BLAS and OpenMP, for one product: where all cores are busy, a second thread spins while it waits for its turn. Measured at
-# 32 requests a second on two busy cores: p50 620 ms with two threads, 25 ms with one.
-ARRAY_THREADS = 1
 REFRESH_S = 1.0  # how often the process looks for a newer snapshot and for new posts
 BEFORE_FIRST_POST = timedelta(days=1)  # an event this much older than the oldest post is no event of this home
 GRAPH_REFRESH_S = 60.0  # least time between two readings of the edges table
@@ -85,7 +80,6 @@ class MixerRuntime:
         self.corpus = self._load_corpus(_now_us())
         self._take_up_posts()
         self.graph = self._load_graph()
-        self._array_threads = threadpool_limits(ARRAY_THREADS)  # of all libraries that are loaded by now
         self.caller = Caller(COMPONENT_THREADS, self.metrics.observe_component)
         self.engine = Engine(self.caller)
         self.pipelines = self._products()
@@ -102,7 +96,6 @@ class MixerRuntime:
             self._refresher.join()
         self.caller.close()
         self.producer.close()
-        self._array_threads.restore_original_limits()
 
     def snapshot_age_s(self) -> float:
         """Seconds since the corpus in use was taken up by this process."""

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
 from feature_repo.lake import Lake
 from feature_repo.request_rows import candidate_rows
@@ -112,8 +111,3 @@ def test_the_tick_advances_with_the_clock_and_operators_see_it(runtime, client):
     assert loaded["posts_since_snapshot"] == 0
     assert loaded["posts_prepared_for"].endswith("+00:00")
     assert "mixer_posts_prepared_seconds_count" in client.get("/metrics").text
-
-
-def test_no_library_uses_a_second_thread_for_one_product(runtime):
-    """Where all cores are busy, such a thread spins until it gets its turn, and the request waits for it."""
-    assert {pool["num_threads"] for pool in threadpool_info()} == {1}

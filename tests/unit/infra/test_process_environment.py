@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+from infra import processes
 from infra.settings import Settings, get_settings, without_password
 
 
@@ -33,3 +37,14 @@ def test_the_settings_command_shows_no_password(monkeypatch):
         get_settings.cache_clear()
     assert "MIXER_DATABASE_URL" in shown
     assert "hunter2" not in shown
+
+
+def test_a_mixer_computes_a_product_in_one_thread(tmp_path, monkeypatch):
+    """Where all cores are busy, a second one spins until it gets its turn, and the request waits for it."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    spec = processes.mixer(Settings(home=tmp_path), "r1", ("serve",), 8700, tmp_path / "manifest.json")
+    asked = "import numpy, threadpoolctl; print({pool['num_threads'] for pool in threadpoolctl.threadpool_info()})"
+    environment = Settings(home=tmp_path).process_environment(spec.environment)
+    done = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{1}"
