@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -12,6 +12,7 @@ import structlog
 
 from feature_repo.served_messages import COPY_HEADER
 from services.gateway.arms import Arm, ArmPool
+from services.gateway.background_copies import BackgroundCopies
 from services.gateway.inquest import LATE, PAGES, SHEDDING, Heard, Inquests, wrong_with
 from services.gateway.metrics import GatewayMetrics
 from services.releases.handover import check_heir
@@ -19,7 +20,7 @@ from services.releases.ledger import Ledger
 from services.releases.states import ReleaseState, TransitionError
 
 ACTOR = "fast path"
-AT_ONCE = 8  # second answers under way; more are skipped, never queued
+AT_ONCE = 8  # second answers under way
 
 log = structlog.get_logger("gateway.fast_path")
 
@@ -32,7 +33,7 @@ class FastPath:
     ledger: Ledger
     metrics: GatewayMetrics
     inquests: Inquests = field(default_factory=Inquests)
-    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    _copies: BackgroundCopies = field(default_factory=lambda: BackgroundCopies(AT_ONCE))
 
     def answered(self, user: str, path: str, body: bytes, headers: dict[str, str], heard: Mapping[str, Heard]) -> None:
         """Note what a request of `user` got, by release: from the one that answered, and from one that failed before it.
@@ -48,7 +49,7 @@ class FastPath:
         for suspect in (route.canary, route.live):
             other = self._beside(suspect)
             if suspect and other and self.inquests.suspected(suspect, now) and {suspect, other} & set(heard):
-                self._start(self._both(suspect, other, user, path, body, headers, heard))
+                self._copies.start(self._both(suspect, other, user, path, body, headers, heard))
 
     def _fair(self, release: str, answer: Heard) -> Heard:
         """A live release sheds load that the one beside it does not have: that is no fault of it."""
@@ -63,20 +64,12 @@ class FastPath:
 
     async def close(self) -> None:
         """Wait for what is under way."""
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await self._copies.close()
 
     def _beside(self, release: str | None) -> str | None:
         """The release whose answers show whether `release` alone is broken: the live one, of the live one the standby."""
         name = self.pool.route.live if release == self.pool.route.canary else self.pool.standby
         return name if name in self.pool.arms and name != release else None
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
-        if len(self._under_way) >= AT_ONCE:
-            work.close()
-            return
-        task = asyncio.create_task(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
 
     async def _both(
         self,

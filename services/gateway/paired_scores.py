@@ -6,7 +6,6 @@ it predicts with how easy its pages are to predict. Nobody waits for these copie
 
 from __future__ import annotations
 
-import asyncio
 import time
 from dataclasses import dataclass, field
 
@@ -15,10 +14,11 @@ import orjson
 
 from feature_repo.served_messages import COPY_HEADER
 from services.gateway.arms import Arm, ArmPool
+from services.gateway.background_copies import BackgroundCopies
 from services.gateway.metrics import GatewayMetrics
 
 PAIRED = frozenset({"/for_you", "/score"})  # pages that are ranked by predictions
-AT_ONCE = 4  # copies under way; more are skipped, never queued
+AT_ONCE = 4  # copies under way
 BUSY = 3  # people's requests under way at a release: one that has so many is asked for nothing besides
 BURST_S = 1.0  # of the allowance may be saved up
 _PASSED_ON = ("user_id", "requested_at", "weights")
@@ -32,7 +32,7 @@ class PairedScores:
     per_s: float
     _left: float = 0.0
     _since: float = field(default_factory=time.monotonic)
-    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    _copies: BackgroundCopies = field(default_factory=lambda: BackgroundCopies(AT_ONCE))
 
     def copy(self, pool: ArmPool, release: str, path: str, body: bytes, answer: bytes) -> None:
         """Have the other release of a canary score what `release` answered; returns at once."""
@@ -40,17 +40,13 @@ class PairedScores:
         if canary is None or path not in PAIRED or release not in (canary, pool.route.live):
             return
         arm = pool.arms.get(str(pool.route.live if release == canary else canary))
-        busy = arm is None or not arm.healthy or arm.in_flight >= BUSY or len(self._under_way) >= AT_ONCE
-        if busy or not self._may(time.monotonic()):
+        busy = arm is None or not arm.healthy or arm.in_flight >= BUSY
+        if busy or not self._may(time.monotonic()) or not self._copies.start(self._ask(pool, arm, path, body, answer)):
             self.metrics.paired_scores.labels("skipped").inc()
-            return
-        task = asyncio.create_task(self._ask(pool, arm, path, body, answer))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
 
     async def close(self) -> None:
         """Wait for the copies under way."""
-        await asyncio.gather(*self._under_way)
+        await self._copies.close()
 
     def _may(self, now: float) -> bool:
         self._left = min(self._left + (now - self._since) * self.per_s, max(self.per_s * BURST_S, 1.0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,13 +10,14 @@ import aiohttp
 import orjson
 
 from feature_repo.served_messages import COPY_HEADER
+from services.gateway.background_copies import BackgroundCopies
 from services.gateway.metrics import GatewayMetrics
 
 if TYPE_CHECKING:
     from services.gateway.arms import Arm, ArmPool
 
 COPIED = frozenset({"/for_you", "/following"})
-AT_ONCE = 4  # copies under way; more are skipped, never queued: a slow shadow must not slow the door
+AT_ONCE = 4  # copies under way
 COMPARED_POSTS = 10
 
 
@@ -29,23 +29,20 @@ class Shadow:
     overlaps: deque[float] = field(default_factory=lambda: deque(maxlen=500))
     failures: int = 0
     skipped: int = 0
-    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    _copies: BackgroundCopies = field(default_factory=lambda: BackgroundCopies(AT_ONCE))
 
     def copy(self, pool: ArmPool, path: str, body: bytes, headers: dict[str, str], live_answer: bytes) -> None:
         """Send a copy to the shadow arm, if there is one and it keeps up; returns at once."""
         if pool.route.shadow is None or path not in COPIED:
             return
         arm = pool.arms.get(pool.route.shadow)
-        if arm is None or not arm.healthy or len(self._under_way) >= AT_ONCE:
+        well = arm is not None and arm.healthy
+        if not well or not self._copies.start(self._compare(pool, arm, path, body, headers, live_answer)):
             self.skipped += 1
-            return
-        task = asyncio.create_task(self._compare(pool, arm, path, body, headers, live_answer))
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
 
     async def close(self) -> None:
         """Wait for the copies under way."""
-        await asyncio.gather(*self._under_way)
+        await self._copies.close()
 
     async def _compare(
         self, pool: ArmPool, arm: Arm, path: str, body: bytes, headers: dict[str, str], live_answer: bytes
@@ -56,7 +53,7 @@ class Shadow:
                 shadow_answer = await reply.read()
                 reply.raise_for_status()
             share = overlap(live_answer, shadow_answer)
-        except (aiohttp.ClientError, TimeoutError, ValueError):
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError):
             self.failures += 1
             return
         if share is not None:
@@ -65,7 +62,10 @@ class Shadow:
 
 
 def overlap(live_answer: bytes, shadow_answer: bytes) -> float | None:
-    """Share of the live answer's first posts that are among the shadow's first; None where live shows none."""
+    """Share of the live answer's first posts that are among the shadow's first; None where live shows none.
+
+    Raises ValueError, KeyError or TypeError for an answer that is no page.
+    """
     live, shadow = (
         [post["post_id"] for post in orjson.loads(text)["posts"][:COMPARED_POSTS]] for text in (live_answer, shadow_answer)
     )
