@@ -118,17 +118,19 @@ class FastPath:
 
     async def _take_off(self, release: str, finding: str) -> None:
         try:
-            await asyncio.to_thread(self._roll_back, release, finding)
+            acted = await asyncio.to_thread(self._roll_back, release, finding)
         except TransitionError as error:
             log.error("a broken release stays on the traffic", release=release, finding=finding, why=str(error))
             return
-        self.metrics.fast_path.labels(release).inc()
-        log.error("a broken release was taken off the traffic", release=release, finding=finding)
+        if acted:
+            self.metrics.fast_path.labels(release).inc()
+            log.error("a broken release was taken off the traffic", release=release, finding=finding)
         await self.pool.refresh()
 
-    def _roll_back(self, release: str, finding: str) -> None:
-        state = self.ledger.state(release)
-        if state in (ReleaseState.ROLLED_BACK, ReleaseState.RETIRED):
-            return
+    def _roll_back(self, release: str, finding: str) -> bool:
+        """Whether this took the release off the traffic; False where somebody else had done so before."""
+        if self.ledger.state(release) in (ReleaseState.ROLLED_BACK, ReleaseState.RETIRED):
+            return False
         check_heir(self.ledger, release)
         self.ledger.transition(release, ReleaseState.ROLLED_BACK, ACTOR, finding, {"decided_by": "the door's fast path"})
+        return True

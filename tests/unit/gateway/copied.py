@@ -19,7 +19,7 @@ class OneAnswer:
     @asynccontextmanager
     async def post(self, url: str, **_: object) -> AsyncIterator[SimpleNamespace]:
         self.asked.append(url)
-        yield SimpleNamespace(read=self._read, raise_for_status=lambda: None)
+        yield SimpleNamespace(status=200, read=self._read, raise_for_status=lambda: None)
 
     async def _read(self) -> bytes:
         return self.answer
