@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Column, Integer, RowMapping, String, Table, Text, insert, select, update
+from sqlalchemy import Column, ColumnElement, Integer, RowMapping, String, Table, Text, insert, select, update
 
 from infra.database import create_tables, lock_table, metadata, open_engine, read_transaction, write_transaction
 from services.experiments.assignment import Experiment, room_in
@@ -89,32 +89,36 @@ class Experiments:
 
     def stop(self, name: str, *, actor: str, why: str) -> Experiment:
         """End an experiment: everybody gets the usual settings again. Its outcomes stay. Raises ExperimentError."""
-        one = self.of(name)
-        if one.stopped_at is not None:
-            raise ExperimentError(f"experiment {name!r} was stopped at {one.stopped_at[:19]} by {one.stopped_by}")
         if not actor.strip() or not why.strip():
             raise ExperimentError("who stops it and why must be said")
         with write_transaction(self._engine) as connection:
             values = {"stopped_at": _now(), "stopped_by": actor, "stopped_why": why}
-            connection.execute(update(EXPERIMENTS).where(EXPERIMENTS.c.name == name).values(**values))
-        return self.of(name)
+            runs = (EXPERIMENTS.c.name == name, EXPERIMENTS.c.stopped_at.is_(None))
+            stopped = connection.execute(update(EXPERIMENTS).where(*runs).values(**values)).rowcount
+        one = self.of(name)
+        if not stopped:
+            raise ExperimentError(f"experiment {name!r} was stopped at {str(one.stopped_at)[:19]} by {one.stopped_by}")
+        return one
 
     def of(self, name: str) -> Experiment:
         """Raises ExperimentError for a name that there is not."""
-        for one in self.all():
-            if one.name == name:
-                return one
+        if found := self._read(EXPERIMENTS.c.name == name):
+            return found[0]
         raise ExperimentError(f"there is no experiment {name!r}; `mixer experiment list` shows those there are")
 
     def all(self) -> list[Experiment]:
         """Every experiment, the newest first."""
-        with read_transaction(self._engine) as connection:
-            rows = connection.execute(select(EXPERIMENTS).order_by(EXPERIMENTS.c.started_at.desc())).mappings().all()
-        return [_experiment(row) for row in rows]
+        return self._read()
 
     def running(self) -> tuple[Experiment, ...]:
-        """Those that were not stopped."""
-        return tuple(one for one in self.all() if one.stopped_at is None)
+        """Those that were not stopped. The gateway asks several times a second: what was stopped is not read."""
+        return tuple(self._read(EXPERIMENTS.c.stopped_at.is_(None)))
+
+    def _read(self, *conditions: ColumnElement[bool]) -> list[Experiment]:
+        statement = select(EXPERIMENTS).where(*conditions).order_by(EXPERIMENTS.c.started_at.desc())
+        with read_transaction(self._engine) as connection:
+            rows = connection.execute(statement).mappings().all()
+        return [_experiment(row) for row in rows]
 
 
 def _refuse_knobs_in_use(knobs: dict[str, Any], others: list[Experiment]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from io import StringIO
 
 import pytest
@@ -15,6 +16,7 @@ from monitoring.outcomes.answers import Event
 from monitoring.outcomes.evidence import Outcomes
 from monitoring.outcomes.page import engagement_weights
 from monitoring.outcomes.store import OutcomeStore
+from services.experiments import store
 from services.experiments.assignment import CONTROL, TREATMENT, arms_of
 from services.experiments.store import ExperimentError, Experiments
 from services.mixer.knobs import KnobError, knobs_of
@@ -58,6 +60,43 @@ def test_a_full_layer_takes_no_more_until_one_is_stopped(experiments):
     experiments.stop("a", actor="Ada", why="seen enough")
     assert start(experiments, "b", 0.5).first == 0
     assert [one.name for one in experiments.running()] == ["b"]
+
+
+def test_what_was_stopped_is_not_read_when_those_that_run_are_asked_for(experiments, monkeypatch):
+    start(experiments, "a")
+    experiments.stop("a", actor="Ada", why="seen enough")
+    start(experiments, "b")
+    read = []
+    monkeypatch.setattr(store, "_experiment", lambda row: read.append(row["name"]))
+    experiments.running()
+    assert read == ["b"]
+
+
+def test_of_two_who_stop_one_at_once_the_second_is_told_of_the_first(experiments, monkeypatch):
+    start(experiments, "a")
+    refused, now = [], store._now
+    other = threading.Thread(target=lambda: refused.append(refusal(experiments, "a", "Bo")))
+
+    def interrupted() -> str:
+        if other.ident is None:
+            other.start()
+            other.join(0.2)
+        return now()
+
+    monkeypatch.setattr(store, "_now", interrupted)
+    experiments.stop("a", actor="Ada", why="seen enough")
+    other.join()
+    assert experiments.of("a").stopped_by == "Ada"
+    assert "by Ada" in refused[0]
+
+
+def refusal(experiments: Experiments, name: str, actor: str) -> str:
+    """Why `actor` may not stop the experiment; empty where that is no matter."""
+    try:
+        experiments.stop(name, actor=actor, why="seen enough")
+    except ExperimentError as error:
+        return str(error)
+    return ""
 
 
 def test_a_stopped_experiment_leaves_nobody_in_it_and_its_room_is_found_between_others(experiments):
