@@ -50,7 +50,8 @@ def decide(url: str, release_id: str, action: str, actor: str, reason: str, *, f
 
 def asked_by(url: str, release_id: str) -> str | None:
     """Who asked for the release; None where nobody submitted it."""
-    return next((row.submitted_by for row in Rollouts(url).all() if row.release_id == release_id), None)
+    row = Rollouts(url).find(release_id)
+    return None if row is None else row.submitted_by
 
 
 def _refuse_own(url: str, ledger: Ledger, release_id: str, actor: str) -> None:

@@ -53,7 +53,7 @@ class Retrospect:
         after = [entry for entry in entries if entry.seq > steps[-1].seq and entry.state not in ON_TRIAL]
         ended = after[0] if after else None
         moment = (time.time() if now is None else now) if ended is None else _seconds(ended)
-        row = next((one for one in self._rollouts.all() if one.release_id == release_id), None)
+        row = self._rollouts.find(release_id)
         plan = RolloutPlan() if row is None else row.plan
         since = _seconds(steps[-1]) + (0.0 if row is None else paused_s(row, _seconds(steps[-1]), moment))
         last, began = plan.after(steps[-1].percent or 0.0) is None, _seconds(steps[0])

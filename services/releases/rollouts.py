@@ -96,14 +96,19 @@ class Rollouts:
 
     def of(self, release_id: str) -> RolloutRow:
         """Raises NotSubmitted for a release that nobody submitted."""
-        for row in self.all():
-            if row.release_id == release_id:
-                return row
+        if (row := self.find(release_id)) is not None:
+            return row
         raise NotSubmitted(f"release {release_id!r} was not submitted; the release flow does it when the release is built")
+
+    def find(self, release_id: str) -> RolloutRow | None:
+        """None for a release that nobody submitted."""
+        with read_transaction(self._engine) as connection:
+            row = connection.execute(select(ROLLOUTS).where(ROLLOUTS.c.release_id == release_id)).mappings().first()
+        return None if row is None else _row(row)
 
     def submitted(self, release_id: str) -> bool:
         """Whether somebody submitted the release."""
-        return any(row.release_id == release_id for row in self.all())
+        return self.find(release_id) is not None
 
     def all(self) -> list[RolloutRow]:
         """Every rollout, in the order of submission."""
@@ -114,28 +119,35 @@ class Rollouts:
     def pause(self, release_id: str, actor: str, reason: str) -> RolloutRow:
         """No step up and no deadline while it lasts; harm still rolls the release back. A second pause changes nothing."""
         actor, reason = named(actor, reason)
-        if not self.of(release_id).paused:
-            self._set(release_id, paused_at=_now(), paused_by=actor, pause_reason=reason)
+        with write_transaction(self._engine) as connection:
+            goes_on = (ROLLOUTS.c.release_id == release_id, ROLLOUTS.c.paused_at.is_(None))
+            values = {"paused_at": _now(), "paused_by": actor, "pause_reason": reason}
+            connection.execute(update(ROLLOUTS).where(*goes_on).values(**values))
         return self.of(release_id)
 
     def resume(self, release_id: str, actor: str, reason: str) -> RolloutRow:
         """Go on; the time that the pause took counts for no deadline. Without a pause nothing happens."""
         actor, reason = named(actor, reason)
-        row = self.of(release_id)
-        if row.paused_at is not None:
-            begin, end = datetime.fromisoformat(row.paused_at).timestamp(), datetime.now(UTC).timestamp()
-            pause = Pause(begin, end, row.paused_by or "", row.pause_reason or "", actor, reason)
-            pauses = json.dumps([asdict(one) for one in (*row.pauses, pause)])
-            self._set(release_id, paused_at=None, paused_by=None, pause_reason=None, pauses=pauses)
+        paused = (ROLLOUTS.c.release_id == release_id, ROLLOUTS.c.paused_at.is_not(None))
+        with write_transaction(self._engine) as connection:
+            stored = connection.execute(select(ROLLOUTS).where(*paused).with_for_update()).mappings().first()
+            if stored is not None:
+                values = {"paused_at": None, "paused_by": None, "pause_reason": None}
+                pauses = _pauses_after(_row(stored), actor, reason)
+                connection.execute(update(ROLLOUTS).where(*paused).values(**values, pauses=pauses))
         return self.of(release_id)
 
     def mark_told(self, release_id: str, seq: int) -> None:
         """The flows know of its end, which is the ledger's entry `seq`. A live release may end once more: rolled back."""
-        self._set(release_id, told_seq=seq)
-
-    def _set(self, release_id: str, **values: object) -> None:
         with write_transaction(self._engine) as connection:
-            connection.execute(update(ROLLOUTS).where(ROLLOUTS.c.release_id == release_id).values(**values))
+            connection.execute(update(ROLLOUTS).where(ROLLOUTS.c.release_id == release_id).values(told_seq=seq))
+
+
+def _pauses_after(row: RolloutRow, actor: str, reason: str) -> str:
+    """The column `pauses` of a paused row once its pause is over, which ends now."""
+    begin, end = datetime.fromisoformat(str(row.paused_at)).timestamp(), datetime.now(UTC).timestamp()
+    pause = Pause(begin, end, row.paused_by or "", row.pause_reason or "", actor, reason)
+    return json.dumps([asdict(one) for one in (*row.pauses, pause)])
 
 
 def _row(row: RowMapping) -> RolloutRow:

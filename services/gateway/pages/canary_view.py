@@ -44,7 +44,7 @@ def canary_view(door: Door, release_id: str, entries: list[LedgerEntry], route: 
     verdict = looks[-1] if looks else None
     decisive = [metric for metric in verdict.metrics if metric.role == "decides"] if verdict else []
     cones = [(metric.label, drawn) for metric in decisive if (drawn := cone(looks, metric.name)) is not None]
-    rollout = next((row for row in door.rollouts.all() if row.release_id == release_id), None)
+    rollout = door.rollouts.find(release_id)
     before = [entry.release_id for entry in entries if entry.state is ReleaseState.LIVE and entry.seq < steps[0].seq]
     return CanaryView(
         release_id=release_id,
