@@ -1,4 +1,4 @@
-"""What happened to the platform's processes, one JSON line each: deaths, restarts, crash loops, recoveries."""
+"""What happened to the platform's processes, one JSON line each: deaths, failed starts, restarts, crash loops, recoveries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE_NAME = "events.jsonl"
 KEPT = 1_000  # newest lines that stay when the file has grown to MOST_BYTES
 MOST_BYTES = 1_000_000
 
-What = Literal["started", "died", "hung", "restarted", "start failed", "crash loop", "steady again", "keeper started"]
+What = Literal["started", "died", "hung", "restarted", "did not start", "crash loop", "steady again", "keeper started"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ProcessEvents:
         return [event for line in lines if (event := _event(line)) is not None]
 
     def last_death(self) -> ProcessEvent | None:
-        """The newest death that was noted."""
+        """The newest death that was noted, of a process that had lived."""
         return next((event for event in reversed(self.newest()) if event.what == "died"), None)
 
     def shorten(self) -> None:

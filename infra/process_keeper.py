@@ -68,7 +68,10 @@ class ProcessKeeper:
             self._end_if_hung(running, now)
             return
         if (gone := self._seen.pop(name, None)) is not None:
-            self._note_death(name, f"pid {gone.pid}{self._how_ended(gone.pid)}", restarts, now)
+            detail, again = f"pid {gone.pid}{self._how_ended(gone.pid)}", _when(restarts.died(now))
+            log.warning("process died", process=name, detail=detail, started_again=again)
+            self.events.add(name, "died", f"{detail}; started again {again}")
+            self._note_loop(name, restarts)
         if now >= restarts.next_at:
             self._start_again(name, restarts, now)
 
@@ -96,8 +99,10 @@ class ProcessKeeper:
         try:
             running = self.supervisor.revive(name)
         except (ProcessFailed, OSError) as error:
-            self.events.add(name, "start failed", str(error))
-            self._note_death(name, "it could not be started", restarts, now)
+            again = _when(restarts.died(now))
+            log.warning("process did not start", process=name, error=str(error), tried_again=again)
+            self.events.add(name, "did not start", f"tried again {again}: {error}")
+            self._note_loop(name, restarts)
             return
         if running is None:
             return
@@ -121,14 +126,11 @@ class ProcessKeeper:
             return ""
         return f", killed by {signal.Signals(-code).name}" if code < 0 else f", exit code {code}"
 
-    def _note_death(self, name: str, detail: str, restarts: Restarts, now: float) -> None:
-        wait = restarts.died(now)
-        log.warning("process died", process=name, detail=detail, next_start_in_s=wait)
-        self.events.add(name, "died", f"{detail}; started again {f'in {wait:.0f} s' if wait else 'at once'}")
+    def _note_loop(self, name: str, restarts: Restarts) -> None:
         status = self._status.setdefault(name, ProcessStatus())
         if restarts.loops() and status.looping_since is None:
             end = self.supervisor.log_tail(name, lines=3)
-            status.said = f"it died {restarts.in_a_row} times in a row; its log ends: {end}"
+            status.said = f"it died, or did not start, {restarts.in_a_row} times in a row; its log ends: {end}"
             status.looping_since = self.events.add(name, "crash loop", status.said).at
 
     def _forget(self, name: str) -> None:
@@ -140,6 +142,10 @@ class ProcessKeeper:
         status = self._status.pop(name, None)
         if status is not None and status.looping_since is not None:
             self.events.add(name, "steady again", "it was stopped on purpose")
+
+
+def _when(wait_s: float) -> str:
+    return f"in {wait_s:.0f} s" if wait_s else "at once"
 
 
 def reap() -> dict[int, int]:

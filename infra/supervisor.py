@@ -119,7 +119,11 @@ class Supervisor:
             start_new_session=True,
             env=self.settings.process_environment(environment),
         )
-        if not self.is_keeper and spec.listens is not None:
+        if self.is_keeper:
+            # The keeper reads the exit codes of its children. A Popen without `returncode` that is dropped is waited for by
+            # the next Popen of this process, which throws the exit code away.
+            process.returncode = 0
+        elif spec.listens is not None:
             self.sockets.let_go(spec.name)
         return process.pid
 
