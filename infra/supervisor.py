@@ -190,9 +190,9 @@ class Supervisor:
     # ---- stopping -------------------------------------------------------------------------------------------------
     def stop(self, name: str) -> bool:
         """Stop `name` and its children: first politely, then by force. Returns whether it was alive. It is wanted no longer."""
-        self._wanted_file(name).unlink(missing_ok=True)
+        self._wanted_file(name).unlink(missing_ok=True)  # at once: a `revive` that waits for the lock too must not start it
         with self._locked(name):
-            self._wanted_file(name).unlink(missing_ok=True)
+            self._wanted_file(name).unlink(missing_ok=True)  # again: a `start` that had the lock may have written it since
             running = self.find(name)
             if running is not None:
                 self._end(running)
