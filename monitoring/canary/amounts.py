@@ -1,4 +1,4 @@
-"""Differences and losses in words. Without the judge's mathematics: pages are rendered with it."""
+"""Differences and worsenings in words. Without the judge's mathematics: pages are rendered with it."""
 
 from __future__ import annotations
 
@@ -43,13 +43,19 @@ def amount(result: MetricResult, value: float) -> str:
 
 
 def seen(result: MetricResult) -> str:
-    """The smallest worsening that the evidence would tell from none, or that it would tell none."""
+    """The smallest worsening that would be detected; in words where not even the largest possible one would be."""
     return amount(result, result.detectable) if result.detectable <= most(result) else NOT_EVEN[result.better]
 
 
-def loss_seen(result: MetricResult) -> str:
-    """The same as the subject of a sentence: which loss would show."""
-    return f"a loss of {seen(result)}" if result.detectable <= most(result) else seen(result)
+def worsening(result: MetricResult, value: float) -> str:
+    """A worsening as the subject of a sentence: a loss of what should be high, a rise of what should be low."""
+    change = "a loss" if result.better == "higher" else "a rise"
+    return f"{change} {'by' if result.scale == 'ratio' else 'of'} {amount(result, value)}"
+
+
+def worsening_seen(result: MetricResult) -> str:
+    """The same as `seen`, as the subject of a sentence."""
+    return worsening(result, result.detectable) if result.detectable <= most(result) else seen(result)
 
 
 def most(result: MetricResult) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from monitoring.canary.amounts import amount, compared, loss_seen
+from monitoring.canary.amounts import amount, compared, worsening, worsening_seen
 from monitoring.canary.decisions import DOUBTFUL_Z, Clock, Finding
 from monitoring.canary.policy import JudgePolicy
 from monitoring.canary.quantiles import LEAST_ANSWERS
@@ -62,8 +62,8 @@ def held(result: MetricResult, finding: Finding) -> str:
     if finding.unproven:
         return f"{result.label} has the traffic to be shown no worse, and is not yet: {compared(result)}"
     return (
-        f"{result.label} would not see a loss of {amount(result, finding.metric.resolution)} yet: "
-        f"so far {loss_seen(result)} would show"
+        f"{result.label} would not see {worsening(result, finding.metric.resolution)} yet: "
+        f"so far {worsening_seen(result)} would show"
     )
 
 
@@ -75,7 +75,7 @@ def told(result: MetricResult, finding: Finding, policy: JudgePolicy) -> str:
         return f"{result.label}: {finding.missing}"
     if result.decision == "worse":
         return f"{result.label} is worse: {compared(result)}"
-    seen = f"{loss_seen(result)} would have shown with {policy.power:.0%} certainty"
+    seen = f"{worsening_seen(result)} would have shown with {policy.power:.0%} certainty"
     if not result.powered and result.role == "decides":
         seen += f"; for its margin of {amount(result, finding.metric.margin)} there is too little traffic, so it only guards"
     return f"{result.label} is {_WORDS[result.decision]}: {compared(result)}; {seen}"

@@ -1,12 +1,13 @@
-"""Losses and differences in words say nothing that can't be."""
+"""Worsenings and differences in words say nothing that can't be."""
 
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
-from monitoring.canary.amounts import loss_seen, seen, signed
+from monitoring.canary.amounts import seen, signed, worsening_seen
 from monitoring.canary.verdict import MetricResult
 
 
@@ -26,16 +27,16 @@ FAILED = {"better": "lower", "scale": "absolute", "unit": "share"}
         (result(0.4), "a loss of 40 %"),
         (result(1.3), "not even a loss of everything"),
         (result(math.inf), "not even a loss of everything"),
-        (result(0.2, **FAILED), "a loss of 20 points"),
+        (result(0.2, **FAILED), "a rise of 20 points"),
         (result(0.8, **FAILED), "not even the worst there can be"),
-        (result(1.3, better="lower", unit="nats"), "a loss of 130 %"),
-        (result(2.5, better="lower", scale="ratio", unit="ms"), "a loss of a factor of 2.5"),
+        (result(1.3, better="lower", unit="nats"), "a rise of 130 %"),
+        (result(2.5, better="lower", scale="ratio", unit="ms"), "a rise by a factor of 2.5"),
         (result(math.inf, better="lower", scale="ratio", unit="ms"), "not even the worst there can be"),
     ],
 )
-def test_a_loss_of_more_than_there_is_is_not_told_as_a_number(metric, said):
-    assert loss_seen(metric) == said
-    assert seen(metric) == said.removeprefix("a loss of ")
+def test_a_worsening_is_a_loss_or_a_rise_and_no_number_where_it_is_more_than_there_can_be(metric, said):
+    assert worsening_seen(metric) == said
+    assert seen(metric) == re.sub(r"^a (loss|rise) (of|by) ", "", said)
 
 
 def test_nothing_falls_by_more_than_all_of_it():
