@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 from rich.console import Console
 from rich.markup import escape
 
+from flows.cli.step_progress import kind_of
 from infra.settings import Settings
 from monitoring.canary.looks import Looks
 from services.releases.controller import ENDED
@@ -32,15 +32,10 @@ def watch_release(settings: Settings, release_id: str, out: Console, interval_s:
         told = len(entries)
         if entries[-1].state in ENDED:
             return
-        if (look := looks.newest(release_id)) is not None and _kind(word := _word(look)) != said:
+        if (look := looks.newest(release_id)) is not None and kind_of(word := _word(look)) != said:
             out.print(f"          [dim]{escape(word)}[/]")
-            said = _kind(word)
+            said = kind_of(word)
         time.sleep(interval_s)
-
-
-def _kind(word: str) -> str:
-    """What is said without its numbers: a look that only counts further is not worth a line."""
-    return re.sub(r"[\d.,]+", "", word)
 
 
 def _word(look: dict) -> str:

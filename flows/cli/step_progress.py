@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import Self
 
 from rich.console import Console
-from rich.live import Live
-from rich.spinner import Spinner
-from rich.table import Table
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.text import Text
 
 LINE_EVERY_S = 15.0  # between two lines of one kind, where no terminal shows the line that changes
-QUIETLY = re.compile(r"[\d.,]+")  # what differs between two lines of one kind: their numbers
+NUMBERS = re.compile(r"[\d.,]+")
 
 
 class StepProgress:
@@ -22,10 +21,13 @@ class StepProgress:
 
     def __init__(self, title: str, out: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._title, self._out, self._clock = title, out, clock
-        self._began, self._now = clock(), ""
+        self._began = clock()
         self._told: dict[str, float] = {}  # by kind of line, when its last one was printed
-        self._spinner = Spinner("dots", style="cyan")
-        self._live = Live(get_renderable=self._line, console=out, refresh_per_second=8, transient=True)
+        # What the step does now takes the width that is left, and no markup: it is text of a log.
+        told = TextColumn("{task.fields[now]}", style="dim", markup=False, table_column=Column(no_wrap=True, ratio=1))
+        columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), told
+        self._live = Progress(*columns, console=out, get_time=clock, transient=True, expand=True)
+        self._task = self._live.add_task(title, now="")
 
     def __enter__(self) -> Self:
         if self._out.is_terminal:
@@ -40,9 +42,11 @@ class StepProgress:
 
     def tell(self, text: str) -> None:
         """What the step does now, as its flow logs it."""
-        self._now = text.splitlines()[0] if text else ""
-        if not self._out.is_terminal and self._is_due(QUIETLY.sub("", self._now)):
-            self._print(self._now)
+        now = text.splitlines()[0] if text else ""
+        if self._out.is_terminal:
+            self._live.update(self._task, now=now)
+        elif self._is_due(kind_of(now)):
+            self._print(now)
 
     def _is_due(self, kind: str) -> bool:
         """Whether a line of this kind is new, or was last printed long enough ago."""
@@ -53,16 +57,10 @@ class StepProgress:
         return due
 
     def _print(self, what: str) -> None:
-        elapsed = f" ({self._elapsed():.0f} s): {what}" if what else " ..."
+        elapsed = f" ({self._clock() - self._began:.0f} s): {what}" if what else " ..."
         self._out.print(Text(f"  {self._title}{elapsed}"), soft_wrap=True)
 
-    def _line(self) -> Table:
-        line = Table.grid(padding=(0, 1))
-        line.add_column()
-        line.add_column(no_wrap=True)
-        line.add_column(no_wrap=True, overflow="ellipsis")
-        line.add_row(self._spinner, f"{self._title} {self._elapsed():.0f} s", Text(self._now, style="dim"))
-        return line
 
-    def _elapsed(self) -> float:
-        return self._clock() - self._began
+def kind_of(line: str) -> str:
+    """A line without its numbers: one that differs from the last only in them, as a count that goes on, tells nothing new."""
+    return NUMBERS.sub("", line)

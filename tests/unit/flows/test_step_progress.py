@@ -6,7 +6,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from flows.cli.step_progress import LINE_EVERY_S, StepProgress
+from flows.cli.step_progress import LINE_EVERY_S, StepProgress, kind_of
 
 
 class Clock:
@@ -38,11 +38,17 @@ def test_without_a_terminal_each_new_kind_of_line_is_printed_and_repeats_now_and
     ]
 
 
-def test_a_terminal_shows_the_newest_line_with_the_time_that_has_passed():
-    out, clock = Console(width=80, file=StringIO(), force_terminal=True), Clock()
+def test_a_terminal_shows_the_newest_line_with_the_time_that_has_passed(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    out, clock = Console(width=80, file=StringIO(), force_terminal=True, color_system=None), Clock()
     with StepProgress("train", out, clock) as progress:
         clock.now = 75.0
-        progress.tell("fitting heavy: 40%, loss 0.5")
-        shown = Console(width=80, file=StringIO())
-        shown.print(progress._line())
-    assert "train 75 s fitting heavy: 40%, loss 0.5" in shown.file.getvalue()
+        progress.tell("fitting heavy: 40%, loss [0.5]" + " and so on" * 20 + "\nits second line")
+    lines = out.file.getvalue()
+    assert "train 0:01:15 fitting heavy: 40%, loss [0.5] and so on" in lines
+    assert "second" not in lines
+
+
+def test_lines_that_differ_in_their_numbers_are_of_one_kind():
+    assert kind_of("fitting heavy: 9%, loss 0.8") == kind_of("fitting heavy: 1,012%, loss 3")
+    assert kind_of("fitting heavy: 9%") != kind_of("fitting two_tower: 9%")
