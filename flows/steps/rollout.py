@@ -143,7 +143,10 @@ def _steps(plan: RolloutPlan) -> str:
 
 
 def readiness(address: str) -> dict:
-    """Serve real requests with a fresh arm: a timeline for a stranger, and one with explanations; raise where one fails."""
+    """Ask a fresh arm for user 0's /for_you and /following pages, and for the /score of the posts of such a /for_you page.
+
+    Raises httpx.HTTPError where a request fails, and RuntimeError where that /for_you page is empty.
+    """
     checks = {}
     with httpx.Client(base_url=address, timeout=30.0) as client:
         for path, body in (("/for_you", {"user_id": 0, "count": 10}), ("/following", {"user_id": 0, "count": 10})):

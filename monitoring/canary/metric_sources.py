@@ -89,7 +89,7 @@ def estimate_latency(times: RequestTimes, steps: int) -> Pooled:
 
 
 def latency_answers(times: RequestTimes, steps: int) -> tuple[int, int]:
-    """Answers with a known time of either arm, in the step where the arm with fewer has most."""
+    """Answers with a known time of either arm, in the step whose smaller arm is largest."""
     known = times.bin >= 0
     cells = np.bincount(2 * times.step[known] + times.treated[known], weights=times.count[known], minlength=2 * steps)
     by_step = cells.reshape(steps, 2) if steps else np.zeros((1, 2))
