@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,14 @@ _SAID = re.compile(r"\(os error (\d+)\)")  # libraries written in Rust tell the 
 
 class DiskFull(OSError):
     """A file found no room. What lay in its place before is still there, and the same can be run again when there is room."""
+
+
+LEAST_FREE = 64 << 20  # bytes; below, the broker of one machine may acknowledge what it cannot write
+
+
+def has_room(folder: Path) -> bool:
+    """Whether the disk of `folder` has room for more than what is under way."""
+    return shutil.disk_usage(folder).free >= LEAST_FREE
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import structlog
 
 from infra.hung_processes import HungProcesses
 from infra.interrupts import asked_to_leave
+from infra.logs import configure_logs
 from infra.process_events import ProcessEvents
 from infra.process_spec import ProcessFailed, Running
 from infra.process_status import ProcessStatus, StatusFile
@@ -164,13 +165,17 @@ def reap() -> dict[int, int]:
 def main() -> None:
     """Look until SIGTERM; the processes go on without it."""
     leaving = asked_to_leave()
+    configure_logs()
     settings = get_settings()
     keeper = ProcessKeeper(settings)
     for held in filter(None, settings.held_sockets.split(",")):
         name, _, number = held.partition("=")
         keeper.supervisor.sockets.adopt(name, int(number))
         os.close(int(number))
-    keeper.events.add(KEEPER, "keeper started", f"pid {os.getpid()}")
+    try:
+        keeper.events.add(KEEPER, "keeper started", f"pid {os.getpid()}")
+    except OSError:  # a full disk
+        log.exception("that the keeper started could not be noted")
     while not leaving.is_set():
         keeper.exits = reap()
         try:

@@ -158,8 +158,9 @@ class Supervisor:
         return silent and (spec.ready_port is None or _listens(self.settings.host, spec.ready_port))
 
     def is_ready(self, spec: ProcessSpec, running: Running) -> bool:
-        """Whether a live process is at work now: it passes the check of `spec`, and has beaten where it beats."""
-        beaten = not spec.beats or _written_since(self.heartbeat(spec.name), running.started_at)
+        """Whether a live process is at work now: it passes the check of `spec`, and has beaten lately where it beats."""
+        lately = max(running.started_at, time.time() - spec.silent_s)
+        beaten = not spec.beats or _written_since(self.heartbeat(spec.name), lately)
         return beaten and self._passes_check(spec, running)
 
     # ---- looking --------------------------------------------------------------------------------------------------

@@ -164,6 +164,8 @@ class EventStream:
             return rest.anything_new(timeout_s)
         except KafkaException as error:
             reason = error.args[0]
+            if reason.code() == KafkaError._DESTROY_BROKER:  # the client gave its connection up while it asked
+                raise BrokerWasAway("the connection to the broker ended while its log was looked at") from error
             if reason.code() not in _PASSING and not reason.retriable():
                 raise
             log.info("broker hiccup", error=str(reason))

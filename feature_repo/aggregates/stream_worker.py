@@ -33,6 +33,7 @@ from feature_repo.aggregates.stream_seeded import SEEDED, is_seeded
 from feature_repo.aggregates.stream_state import StateDamaged, StreamState
 from feature_repo.feature_store import MATERIALISED
 from infra.heartbeat import Heartbeat
+from infra.logs import configure_logs
 from infra.settings import Settings, apply_environment
 
 __all__ = ["NotSeeded", "StreamWorker", "main", "seed_stream_state"]
@@ -273,6 +274,7 @@ def wait_until_seeded(settings: Settings) -> None:
 
 def main() -> int:
     """Run the worker of this process's settings; returns the exit code, 2 where it cannot start."""
+    configure_logs()
     settings = apply_environment()
     wait_until_seeded(settings)
     try:

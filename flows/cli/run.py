@@ -130,29 +130,33 @@ def run_release(
     as_json: AsJson = False,
 ) -> None:
     """Build, start and submit a registered model; `mixer release watch` follows it from there."""
-    steps = None if ramp is None else ramp_of(ramp)
+    plan = {
+        "ramp": None if ramp is None else ramp_of(ramp),
+        "step_timeout_s": step_timeout_s,
+        "min_users": min_users,
+        "warm_up_s": warm_up_s,
+        "look_every_s": look_every_s,
+    }
     settings = apply_environment()
     from flows.steps.release_asker import release_asker
 
     asked_by = release_asker(settings, asked_by, model)  # before the flow's imports: a refusal comes at once
     from flows.release import release_here
 
-    plan = {
-        "ramp": steps,
-        "step_timeout_s": step_timeout_s,
-        "min_users": min_users,
-        "warm_up_s": warm_up_s,
-        "look_every_s": look_every_s,
-    }
     _finish("release", as_json, release_here(model=model, note=note, asked_by=asked_by, **plan))
 
 
 def ramp_of(text: str) -> list[float]:
-    """The percentages that `text` names, such as 1,5,25,50. Raises ValueError for one that is no number."""
+    """The percentages that `text` names, such as 1,5,25,50. Raises ValueError for a ramp that no release can take."""
+    from services.releases.plan import LARGEST_STEP, RolloutPlan
+
     try:
-        return [float(part) for part in text.split(",")]
+        return list(RolloutPlan(ramp=[float(part) for part in text.split(",")]).ramp)
     except ValueError:
-        raise ValueError(f"--ramp {text}: give rising percentages with commas between them, such as 1,5,25,50") from None
+        raise ValueError(
+            f"--ramp {text}: give rising percentages above 0 and up to {LARGEST_STEP:g}, with commas between them, "
+            "such as 1,5,25,50"
+        ) from None
 
 
 @run.command()

@@ -9,6 +9,7 @@ from confluent_kafka import KafkaException
 
 from infra.heartbeat import Heartbeat
 from infra.interrupts import asked_to_leave
+from infra.logs import configure_logs
 from infra.settings import apply_environment
 from monitoring.outcomes.evidence import Outcomes
 from monitoring.outcomes.page import DAY_US, engagement_weights
@@ -24,6 +25,7 @@ log = structlog.get_logger("outcomes")
 def main() -> None:
     """Read and store; without a broker, try again."""
     leaving = asked_to_leave()
+    configure_logs()
     settings = apply_environment()
     weights = engagement_weights(settings.engagement_weights)
     kept_us = round(settings.outcomes_kept_days * DAY_US)

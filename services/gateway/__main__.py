@@ -6,6 +6,7 @@ import socket
 
 import uvicorn
 
+from infra.logs import configure_logs
 from infra.settings import get_settings
 from services.gateway.app import create_app
 
@@ -13,6 +14,7 @@ GRACE_S = 20  # seconds that requests under way get at shutdown
 
 
 def main() -> None:
+    configure_logs()
     settings = get_settings()
     config = uvicorn.Config(
         create_app(settings),

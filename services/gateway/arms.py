@@ -165,10 +165,11 @@ class ArmPool:
                 name: known if (known := self.arms.get(name)) is not None and known.url == url else Arm(name, url)
                 for name, url in read.arms.items()
             }
-            if (route := read.route) != self.route:
-                log.info("route", live=route.live, canary=route.canary, percent=route.canary_percent, shadow=route.shadow)
+            before, route = self.route, read.route
             self.route, self.standby, self.live_since, self.step = route, read.standby, read.live_since, read.step
             self.running, self.read_at = running, time.monotonic()
+            if route != before:
+                log.info("route", live=route.live, canary=route.canary, percent=route.canary_percent, shadow=route.shadow)
 
     async def _follow_route(self) -> None:
         while True:
@@ -184,9 +185,13 @@ class ArmPool:
         while True:
             arms = list(self.arms.values())
             await asyncio.gather(*(self._probe(arm) for arm in arms))
+            named = {self.route.live, self.route.canary, self.route.shadow, self.standby}
             for arm in [arm for arm in arms if self.arms.get(arm.release_id) is arm]:  # others went while they were probed
-                self.metrics.arm_healthy.labels(arm.release_id).set(arm.healthy)
-                self.metrics.in_flight.labels(arm.release_id).set(arm.in_flight)
+                if arm.release_id in named:
+                    self.metrics.arm_healthy.labels(arm.release_id).set(arm.healthy)
+                    self.metrics.in_flight.labels(arm.release_id).set(arm.in_flight)
+                else:  # taken off the traffic: its process ends soon, and nobody is to be called for it
+                    self.metrics.forget(arm.release_id)
             self.metrics.failover.set(self.failover)
             await asyncio.sleep(PROBE_EVERY_S)
 

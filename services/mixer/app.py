@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from feature_repo.declared_relations import RELATION_OF_ACTION
+from infra.full_disk import has_room
 from services.intake.delivery import deliver
 from services.intake.events import examine
 from services.mixer import api_types, errors
@@ -120,6 +121,13 @@ async def events(request: Request, body: api_types.EventsRequest) -> Response:
     `propensity` of an event are ignored, and an `author_id` that is not the post's author is refused.
     """
     runtime: MixerRuntime = request.app.state.runtime
+    if runtime.settings.broker_address is None and not has_room(runtime.settings.home):
+        raise ApiError(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "disk_full",
+            f"no event was taken: the disk of {runtime.settings.home} is full, and the broker there could not keep it",
+            "make room on that disk, and send these events again with the same event ids",
+        )
     # In a thread: new ids are allotted their numbers in the database.
     examined = await asyncio.to_thread(examine, body.events, runtime.event_platform(), user_id=body.user_id)
     delivered = await deliver(runtime.producer, examined)

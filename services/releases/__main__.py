@@ -11,6 +11,7 @@ import structlog
 
 from infra.heartbeat import Heartbeat
 from infra.interrupts import asked_to_leave
+from infra.logs import configure_logs
 from infra.process_status import StatusFile
 from infra.processes import mixer_name
 from infra.settings import Settings, get_settings
@@ -30,6 +31,7 @@ log = structlog.get_logger("releases")
 def main() -> None:
     """Look once a second. A look that fails is told and tried again: releases wait where they are."""
     leaving = asked_to_leave()
+    configure_logs()
     settings = get_settings()
     heads = PublishedHeads(settings.paths.releases)
     status = StatusFile(settings.paths.pids)

@@ -6,12 +6,12 @@ import json
 import time
 
 import pytest
-from confluent_kafka import Consumer, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from feature_repo.aggregates import event_stream
 from feature_repo.aggregates.event_reader import EventReader
-from feature_repo.aggregates.event_stream import EventStream
+from feature_repo.aggregates.event_stream import BrokerWasAway, EventStream
 from feature_repo.aggregates.stream_state import Position, StreamState
 from infra.settings import Settings
 from services.intake.producer import EventProducer
@@ -86,6 +86,19 @@ def test_records_that_trickle_in_are_fetched_in_batches(settings, state, monkeyp
     reader.close()
     fetches = sum(broker["req"].get("Fetch", 0) for broker in json.loads(told[-1])["brokers"].values())
     assert 0 < fetches <= 200 * 40  # without a rest, some 10,000 for each
+
+
+def test_a_connection_that_ends_while_the_log_is_looked_at_is_a_broker_that_was_away(settings, state, monkeypatch):
+    """The worker reads its newest records again then, and goes on; any other error ends it."""
+    stream = EventStream(settings, state)
+
+    def ended(timeout_s: float) -> bool:
+        raise KafkaException(KafkaError(KafkaError._DESTROY_BROKER))
+
+    monkeypatch.setattr(stream._rest, "anything_new", ended)
+    with pytest.raises(BrokerWasAway):
+        stream.poll(10, 0.05)
+    stream.close()
 
 
 def test_several_partitions_rest_and_resume(settings, state):

@@ -131,6 +131,15 @@ def test_without_a_broker_events_are_refused_with_a_remedy(client):
     assert "same event ids" in answer.json()["error"]["remedy"]
 
 
+def test_no_event_is_taken_where_the_disk_has_no_room_to_keep_it(connected, monkeypatch):
+    """The local broker acknowledges what it can't write."""
+    client, _ = connected
+    monkeypatch.setattr("infra.full_disk.LEAST_FREE", 1 << 60)
+    answer = client.post("/events", json={"events": [{"user_id": 1, "post_id": 2, "action": "click"}]})
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "disk_full"
+
+
 def test_a_mute_that_the_broker_did_not_take_does_not_hold(client, runtime):
     client.post("/events", json={"events": [{"user_id": 77, "post_id": 1, "author_id": 2, "action": "mute"}]})
     assert runtime.recent_relations.of_user(EdgeKind.MUTE, 77).tolist() == []

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -157,3 +158,17 @@ def test_settings_reach_the_children(tmp_path):
     assert environment["MIXER_GATEWAY_PORT"] == "18999"
     assert environment["MIXER_REPLAY_USER_SHARE"] == "0.5"
     assert "MIXER_PREFECT_PORT" not in environment
+
+
+def test_a_process_that_gives_no_sign_of_life_is_not_ready(supervisor):
+    spec = ProcessSpec("beating", (sys.executable, "-c", "import time; time.sleep(60)"), beats=True, silent_s=30.0)
+    running = supervisor.start(spec)
+    try:
+        heartbeat = supervisor.heartbeat(spec.name)
+        heartbeat.parent.mkdir(parents=True, exist_ok=True)
+        heartbeat.touch()
+        assert supervisor.is_ready(spec, running)
+        os.utime(heartbeat, (time.time() - 40, time.time() - 40))
+        assert not supervisor.is_ready(spec, replace(running, started_at=time.time() - 100))
+    finally:
+        supervisor.stop(spec.name)
